@@ -1,0 +1,240 @@
+//! LoRA: the update is a product of two thin matrices. On convolutions the field calls it LoCon.
+//!
+//! $$\Delta W = \frac{\alpha}{r}\,\sigma\, B A, \qquad B \in \mathbb R^{out \times r},\;
+//! A \in \mathbb R^{r \times in\cdot K}$$
+//!
+//! and with a Tucker core on convolutions, `k` running over the kernel,
+//!
+//! $$\Delta W_{o,i,k} = \frac{\alpha}{r}\,\sigma \sum_{p,q} G_{p,q,k}\, B_{o,p}\, A_{q,i}.$$
+//!
+//! ```text
+//! lora_up    B  [out, r]      zeros (with use_scalar: as A)
+//! lora_down  A  [r, in·K]     uniform ±1/√(in·K)
+//! lora_mid   G  [r, r, K]     Tucker only; then A is [r, in]
+//! ```
+//!
+//! With `rs_lora` the scale is $\alpha/\sqrt r$ (arXiv:2312.03732); the file then holds
+//! $\alpha\sqrt r$, so that $\alpha/r$ is right for every reader. $\sigma$ is a trained number that
+//! starts at 0 and is folded into `lora_up` on saving.
+//!
+//! LoRA: arXiv:2106.09685. LoCon and Tucker: arXiv:2309.14859.
+
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, Tensors,
+    Variant, algebra,
+    parts::{scalar_data, to_data},
+    spectrum,
+};
+use serde::{Deserialize, Serialize};
+
+use super::dora::Decomposable;
+use crate::scale::{Scale, scalar};
+
+/// Options of [`Lora`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraConfig {
+    /// Rank $r$.
+    pub rank: usize,
+    /// $\alpha$; 0 stands for the rank.
+    pub alpha: f64,
+    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
+    pub rs_lora: bool,
+    /// Tucker core on convolutions with more than one tap.
+    pub use_tucker: bool,
+    /// Trained scalar factor.
+    pub use_scalar: bool,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self { rank: 4, alpha: 1.0, rs_lora: false, use_tucker: false, use_scalar: false }
+    }
+}
+
+/// A LoRA adapter; see the [module](self).
+#[derive(Module, Debug)]
+pub struct Lora {
+    /// $B$.
+    pub lora_up: Param<Tensor<2>>,
+    /// $A$.
+    pub lora_down: Param<Tensor<2>>,
+    /// $G$.
+    pub lora_mid: Option<Param<Tensor<3>>>,
+    /// $\sigma$.
+    pub scalar: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    scale: Scale,
+}
+
+impl Adapter for Lora {
+    type Config = LoraConfig;
+
+    const NAME: &'static str = "lora";
+    const TITLE: &'static str = "LoRA / LoCon";
+    const REFERENCE: &'static str = "arXiv:2106.09685";
+    const FORMULA: &'static str = r"\frac{\alpha}{r} B A";
+    const RANK: &'static str = "r";
+    const PARAMETERS: &'static str = r"r(out + in\,K)";
+    const KEYS: &'static [&'static str] =
+        &["lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha"];
+    const VARIANTS: &'static [Variant] = &[
+        Variant { name: "tucker", options: "use_tucker = true" },
+        Variant { name: "use_scalar", options: "use_scalar = true" },
+        Variant { name: "rs_lora", options: "rs_lora = true" },
+    ];
+
+    fn new(site: &Site, config: &LoraConfig, init: &mut Init) -> Result<Self, AdapterError> {
+        let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
+        let r = config.rank;
+        let tucker = config.use_tucker && site.has_taps();
+        let cols = if tucker { site.input() } else { site.cols() };
+        let up = if config.use_scalar {
+            init.kaiming_uniform([site.out(), r], r)
+        } else {
+            init.zeros([site.out(), r])
+        };
+        Ok(Self {
+            lora_up: Param::from_tensor(up),
+            lora_down: Param::from_tensor(init.kaiming_uniform([r, cols], cols)),
+            lora_mid: tucker.then(|| {
+                Param::from_tensor(init.kaiming_uniform([r, r, site.taps()], r * site.taps()))
+            }),
+            scalar: scalar(config.use_scalar, init),
+            scale,
+        })
+    }
+
+    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        let up = self.scaled_up();
+        let down = self.lora_down.val();
+        match &self.lora_mid {
+            None => up.matmul(down),
+            Some(core) => algebra::tucker(core.val(), up, down).reshape([site.out(), site.cols()]),
+        }
+    }
+
+    fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
+        if call.is_grouped() {
+            return None;
+        }
+        let inner = match &self.lora_mid {
+            None => call.apply(self.lora_down.val()),
+            Some(core) => {
+                let core = core.val();
+                let [r, s, taps] = core.dims();
+                call.apply_to(&call.x.mix(self.lora_down.val()), core.reshape([r, s * taps]))
+            }
+        };
+        Some(inner.mix(self.scaled_up().mul_scalar(call.strength)))
+    }
+
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        let r = self.rank();
+        Some(Cost { update: site.out() * r * site.cols(), shortcut: self.parameter_count(site) })
+    }
+
+    fn degree(&self) -> Degree {
+        let mut exponents = vec![("lora_up", 1), ("lora_down", 1)];
+        exponents.extend(self.lora_mid.as_ref().map(|_| ("lora_mid", 1)));
+        exponents.extend(self.scalar.as_ref().map(|_| ("scalar", 1)));
+        Degree::Update(exponents)
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        // A Tucker core holds a matrix of rank r for every tap, between the same B and A: the
+        // columns of the update stay in the span of B.
+        self.rank().min(site.full_rank())
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        let r = self.rank();
+        let factors = match &self.lora_mid {
+            None => r * (site.out() + site.cols()),
+            Some(_) => r * (site.out() + site.input() + r * site.taps()),
+        };
+        factors + usize::from(self.scalar.is_some())
+    }
+
+    fn write(&self, site: &Site) -> Tensors {
+        let r = self.rank();
+        let mut up = self.lora_up.val();
+        if let Some(scalar) = &self.scalar {
+            up = up * scalar.val().unsqueeze();
+        }
+        let down_shape = match &self.lora_mid {
+            None => site.kernel_shape(r, site.input()),
+            Some(_) => site.pointwise_shape(r, site.input()),
+        };
+        let mut tensors = Tensors::from([
+            ("lora_up.weight".into(), to_data(&up, site.pointwise_shape(site.out(), r))),
+            ("lora_down.weight".into(), to_data(&self.lora_down.val(), down_shape)),
+            ("alpha".into(), scalar_data(self.scale.file_alpha())),
+        ]);
+        if let Some(core) = &self.lora_mid {
+            tensors.insert("lora_mid.weight".into(), to_data(&core.val(), site.kernel_shape(r, r)));
+        }
+        tensors
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        let r = parts.dim("lora_down.weight", 0)?;
+        let mid = parts.optional("lora_mid.weight", [r, r, site.taps()])?;
+        let cols = if mid.is_some() { site.input() } else { site.cols() };
+        Ok(Self {
+            lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
+            lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, cols])?),
+            lora_mid: mid.map(Param::from_tensor),
+            scalar: None,
+            scale: Scale::read(parts, r)?,
+        })
+    }
+
+    /// Eckart-Young: the truncated singular value decomposition, $B = U_r \Sigma_r^{1/2}$,
+    /// $A = \Sigma_r^{1/2} V_r^\top$.
+    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, AdapterError>> {
+        Some(Self::truncated(site, update, budget))
+    }
+}
+
+impl Lora {
+    /// Rank $r$.
+    pub fn rank(&self) -> usize {
+        self.lora_up.lazy_shape()[1]
+    }
+
+    /// $\frac{\alpha}{r}\sigma B$.
+    fn scaled_up(&self) -> Tensor<2> {
+        let up = self.scale.apply(self.lora_up.val());
+        match &self.scalar {
+            None => up,
+            Some(scalar) => up * scalar.val().unsqueeze(),
+        }
+    }
+
+    fn truncated(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, AdapterError> {
+        let svd = spectrum::svd(update).map_err(|error| AdapterError::numeric(site, error))?;
+        let r = budget.rank(&svd.s);
+        let svd =
+            spectrum::truncated(&svd, r).map_err(|error| AdapterError::numeric(site, error))?;
+        let (device, dtype) = (update.device(), update.dtype());
+        let root = svd.s_tensor(&device, dtype).sqrt();
+        let up = svd.u_tensor(&device, dtype) * root.clone().reshape([1, r]);
+        let down = svd.vt_tensor(&device, dtype) * root.reshape([r, 1]);
+        Ok(Self {
+            lora_up: Param::from_tensor(up),
+            lora_down: Param::from_tensor(down),
+            lora_mid: None,
+            scalar: None,
+            scale: Scale::one(r),
+        })
+    }
+}
+
+impl Decomposable for Lora {
+    const WITH_DORA: &'static str = "lora+dora";
+}

@@ -1,0 +1,20 @@
+//! The list of algorithms: the one place that names them all.
+//!
+//! The command line, the detection of files, the parsing of configurations, the laws, the benches
+//! and the tables of the documentation are derived from it.
+
+use higanbana_core::Registry;
+
+use crate::algorithms::{dora::Dora, lora::Lora};
+
+macro_rules! algorithms {
+    ($($algorithm:ty),* $(,)?) => {
+        /// All algorithms of this crate. Add your own with [`Registry::with`].
+        pub fn registry() -> Registry {
+            Registry::empty()$(.with::<$algorithm>())*
+        }
+    };
+}
+
+// Files are matched from the last line up: a composition stands below what it is composed on.
+algorithms![Lora, Dora<Lora>,];

@@ -1,0 +1,201 @@
+//! The contract: one algorithm, one type, one file.
+
+use std::fmt::Debug;
+
+use burn::{
+    module::{Module, ModuleDisplay},
+    tensor::Tensor,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+};
+
+/// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`].
+pub trait Options:
+    Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<T> Options for T where
+    T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+/// A named set of options worth testing, timing and comparing on its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// Name, shown as `algorithm:name`.
+    pub name: &'static str,
+    /// The options, in TOML.
+    pub options: &'static str,
+}
+
+/// Work of the two forward paths, in multiply-accumulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// To build the update once.
+    pub update: usize,
+    /// For each position of the features, on the shortcut.
+    pub shortcut: usize,
+}
+
+/// How much of an update a fit may keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// This rank.
+    Rank(usize),
+    /// The smallest rank that keeps this share of the squared Frobenius norm, in `(0, 1]`.
+    Energy(f64),
+    /// As many singular values as exceed this number.
+    Threshold(f64),
+    /// As many singular values as exceed this share of the largest.
+    Ratio(f64),
+}
+
+impl Budget {
+    /// The rank for these singular values (descending), at least 1.
+    pub fn rank(self, singular_values: &[f64]) -> usize {
+        let largest = singular_values.first().copied().unwrap_or(0.0);
+        let rank = match self {
+            Self::Rank(rank) => rank,
+            Self::Energy(share) => {
+                let total: f64 = singular_values.iter().map(|s| s * s).sum();
+                let mut kept = 0.0;
+                1 + singular_values
+                    .iter()
+                    .take_while(|&&s| {
+                        kept += s * s;
+                        kept < share * total
+                    })
+                    .count()
+            }
+            Self::Threshold(least) => singular_values.iter().filter(|&&s| s > least).count(),
+            Self::Ratio(share) => singular_values.iter().filter(|&&s| s > share * largest).count(),
+        };
+        rank.clamp(1, singular_values.len().max(1))
+    }
+}
+
+/// A reparameterisation $W(\mu) = W_0 + \Delta W_\mu(\theta, W_0)$ of one weight.
+///
+/// All matrices are `[out, in·K]` (see [`Site`]). The fields of an implementation are its trained
+/// tensors, as Burn `Param`s of float tensors named like the keys of the field's files; the rest is
+/// marked `#[module(skip)]`. Laws that every implementation keeps, and that the battery checks:
+///
+/// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
+/// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
+/// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
+/// * [`Adapter::degree`], [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
+pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
+    /// Options; one that the algorithm does not have is an error when it is parsed.
+    type Config: Options;
+
+    /// Name on the command line and in configurations.
+    const NAME: &'static str;
+    /// Name in prose.
+    const TITLE: &'static str;
+    /// Where it was published.
+    const REFERENCE: &'static str;
+    /// The update as a formula.
+    const FORMULA: &'static str;
+    /// The rank bound as a formula, for the table of algorithms.
+    const RANK: &'static str;
+    /// The parameter count as a formula, for the table of algorithms.
+    const PARAMETERS: &'static str;
+    /// Keys in a file below the module's name. The first one tells the algorithm.
+    const KEYS: &'static [&'static str];
+    /// Kinds of parameters that it adapts.
+    const SITES: &'static [SiteKind] = SiteKind::WEIGHTS;
+    /// Whether the update depends on the frozen weight.
+    const NEEDS_BASE: bool = false;
+    /// Sets of options with their own formulas.
+    const VARIANTS: &'static [Variant] = &[];
+
+    /// Whether a module of a file is of this algorithm.
+    fn detect(tensors: &Tensors) -> bool {
+        tensors.contains_key(Self::KEYS[0])
+    }
+
+    /// Initial value: the adapted model equals the base.
+    ///
+    /// # Errors
+    /// When the options contradict each other or the site.
+    fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError>;
+
+    /// The definition: $\Delta W = W(1) - W_0$, `[out, in·K]`.
+    fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2>;
+
+    /// $W(\mu) - W_0$; $\mu\,\Delta W$ unless the algorithm interpolates otherwise.
+    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
+        let update = self.update(site, w0);
+        if strength == 1.0 { update } else { update.mul_scalar(strength) }
+    }
+
+    /// The shortcut: `op(x, W(μ) − W0)` without building a weight; `y0` is `op(x, W0)`.
+    /// `None` where there is none.
+    fn added(&self, _call: &Call, _y0: &Features) -> Option<Features> {
+        None
+    }
+
+    /// One fused operation for the whole layer, `op(x, W(μ))`, for an adapter that is alone on it.
+    fn forward(&self, _call: &Call) -> Option<Features> {
+        None
+    }
+
+    /// Work of both paths; `None` where there is no shortcut.
+    fn cost(&self, _site: &Site) -> Option<Cost> {
+        None
+    }
+
+    /// Homogeneity of the update in the trained tensors.
+    fn degree(&self) -> Degree;
+
+    /// Largest rank that the update can have.
+    fn rank_bound(&self, site: &Site) -> usize;
+
+    /// Number of trained values, in closed form.
+    fn parameter_count(&self, site: &Site) -> usize;
+
+    /// The tensors of its file.
+    fn write(&self, site: &Site) -> Tensors;
+
+    /// Reads the tensors of a file. Every size comes from the file or the site.
+    ///
+    /// # Errors
+    /// When tensors are missing or contradict each other or the site.
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError>;
+
+    /// The best approximation of `update` in this family, where it can be computed.
+    ///
+    /// # Errors
+    /// When the decomposition fails.
+    fn fit(
+        _site: &Site,
+        _update: &Tensor<2>,
+        _budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        None
+    }
+
+    /// Circumstances of the next forward passes.
+    fn condition(&mut self, _condition: &Condition) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_count_singular_values() {
+        let s = [4.0, 2.0, 1.0, 0.0];
+        assert_eq!(Budget::Rank(9).rank(&s), 4);
+        assert_eq!(Budget::Energy(16.0 / 21.0).rank(&s), 1);
+        assert_eq!(Budget::Energy(20.0 / 21.0).rank(&s), 2);
+        assert_eq!(Budget::Energy(1.0).rank(&s), 3);
+        assert_eq!(Budget::Threshold(1.5).rank(&s), 2);
+        assert_eq!(Budget::Ratio(0.25).rank(&s), 2);
+        assert_eq!(Budget::Threshold(9.0).rank(&s), 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! The shortcut: acting on features instead of building a weight.
+
+use burn::tensor::{Tensor, module, ops::ConvOptions};
+
+use crate::Site;
+
+/// Features of a batch, as the layer at hand has them.
+#[derive(Debug, Clone)]
+pub enum Features {
+    /// Rows of a linear layer, `[n, channels]`: the leading dimensions of its input flattened.
+    Rows {
+        /// The features.
+        x: Tensor<2>,
+        /// Number of samples; each owns `n / batch` neighbouring rows.
+        batch: usize,
+    },
+    /// Maps of a 2-d convolution, `[batch, channels, height, width]`.
+    Maps(Tensor<4>),
+}
+
+impl Features {
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Rows { x, .. } => x.dims()[1],
+            Self::Maps(x) => x.dims()[1],
+        }
+    }
+
+    /// Number of positions: rows, or pixels of all samples.
+    pub fn positions(&self) -> usize {
+        match self {
+            Self::Rows { x, .. } => x.dims()[0],
+            Self::Maps(x) => {
+                let [batch, _, height, width] = x.dims();
+                batch * height * width
+            }
+        }
+    }
+
+    /// Mixes channels: `y[o] = Σ_c m[o, c] x[c]` at every position; `m` is `[out, channels]`.
+    pub fn mix(&self, m: Tensor<2>) -> Self {
+        match self {
+            Self::Rows { x, batch } => {
+                Self::Rows { x: x.clone().matmul(m.transpose()), batch: *batch }
+            }
+            Self::Maps(x) => {
+                let [batch, channels, height, width] = x.dims();
+                let [out, _] = m.dims();
+                let x = x.clone().reshape([batch, channels, height * width]);
+                let y = m.unsqueeze::<3>().matmul(x);
+                Self::Maps(y.reshape([batch, out, height, width]))
+            }
+        }
+    }
+
+    /// Scales channels: `y[c] = v[c] x[c]`; `v` is `[channels]`.
+    pub fn scale(&self, v: Tensor<1>) -> Self {
+        let channels = v.dims()[0];
+        match self {
+            Self::Rows { x, batch } => {
+                Self::Rows { x: x.clone() * v.reshape([1, channels]), batch: *batch }
+            }
+            Self::Maps(x) => Self::Maps(x.clone() * v.reshape([1, channels, 1, 1])),
+        }
+    }
+
+    /// Scales channels sample by sample: `v` is `[batch, channels]`, or `[1, channels]` for all.
+    ///
+    /// # Panics
+    /// When `v` has neither one row nor one for each sample.
+    pub fn scale_each(&self, v: Tensor<2>) -> Self {
+        let [rows, channels] = v.dims();
+        if rows == 1 {
+            return self.scale(v.reshape([channels]));
+        }
+        match self {
+            Self::Rows { x, batch } => {
+                assert_eq!(rows, *batch, "{rows} masks for a batch of {batch} samples");
+                let n = x.dims()[0];
+                let x = x.clone().reshape([rows, n / rows, channels]) * v.unsqueeze_dim::<3>(1);
+                Self::Rows { x: x.reshape([n, channels]), batch: *batch }
+            }
+            Self::Maps(x) => {
+                assert_eq!(
+                    rows,
+                    x.dims()[0],
+                    "{rows} masks for a batch of {} samples",
+                    x.dims()[0]
+                );
+                Self::Maps(x.clone() * v.reshape([rows, channels, 1, 1]))
+            }
+        }
+    }
+
+    /// Multiplies by a number.
+    pub fn mul_scalar(&self, factor: f64) -> Self {
+        self.map(|x| x.mul_scalar(factor), |x| x.mul_scalar(factor))
+    }
+
+    /// Sum with features of the same shape.
+    ///
+    /// # Panics
+    /// When one are rows and the other maps.
+    pub fn add(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Rows { x, batch }, Self::Rows { x: y, .. }) => Self::Rows { x: x + y, batch },
+            (Self::Maps(x), Self::Maps(y)) => Self::Maps(x + y),
+            _ => panic!("rows and maps do not add"),
+        }
+    }
+
+    fn map(
+        &self,
+        rows: impl FnOnce(Tensor<2>) -> Tensor<2>,
+        maps: impl FnOnce(Tensor<4>) -> Tensor<4>,
+    ) -> Self {
+        match self {
+            Self::Rows { x, batch } => Self::Rows { x: rows(x.clone()), batch: *batch },
+            Self::Maps(x) => Self::Maps(maps(x.clone())),
+        }
+    }
+}
+
+/// What a layer does with its weight.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// `y = x Wᵀ`.
+    Linear,
+    /// 2-d convolution with stride, padding, dilation and groups.
+    Conv2d(ConvOptions<2>),
+}
+
+/// One forward call of a layer, as its adapters see it.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Site of the weight.
+    pub site: &'a Site,
+    /// The frozen weight `[out, in·K]`.
+    pub w0: &'a Tensor<2>,
+    /// Input features.
+    pub x: &'a Features,
+    /// What the layer does.
+    pub op: &'a Op,
+    /// Strength $\mu$.
+    pub strength: f64,
+}
+
+impl Call<'_> {
+    /// The layer's own operation on its input with another matrix `[out', in·K]` as weight.
+    pub fn apply(&self, matrix: Tensor<2>) -> Features {
+        self.apply_to(self.x, matrix)
+    }
+
+    /// The layer's own operation on `x` with a matrix `[out', channels/groups·K]` as weight.
+    ///
+    /// # Panics
+    /// When the features are not of the layer's kind.
+    pub fn apply_to(&self, x: &Features, matrix: Tensor<2>) -> Features {
+        match (self.op, x) {
+            (Op::Linear, x) => x.mix(matrix),
+            (Op::Conv2d(options), Features::Maps(x)) => {
+                let [out, cols] = matrix.dims();
+                let [height, width] = [self.site.kernel()[0], self.site.kernel()[1]];
+                let weight = matrix.reshape([out, cols / (height * width), height, width]);
+                Features::Maps(module::conv2d(x.clone(), weight, None, options.clone()))
+            }
+            (Op::Conv2d(_), Features::Rows { .. }) => panic!("a convolution acts on maps"),
+        }
+    }
+
+    /// Whether the channels of input and output fall apart into groups: factors of a weight then
+    /// act on parts of the input, and no shortcut through all channels exists.
+    pub fn is_grouped(&self) -> bool {
+        matches!(self.op, Op::Conv2d(options) if options.groups > 1)
+    }
+}

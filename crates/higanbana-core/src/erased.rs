@@ -1,0 +1,302 @@
+//! Adapters of any kind behind one type.
+//!
+//! Burn's visitors and mappers are generic over the rank of a parameter and so cannot cross a
+//! `dyn` boundary; the rank is carried as a number and restored on the other side.
+
+use std::{any::Any, fmt::Debug};
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Device, Tensor},
+};
+
+use crate::{Adapter, Budget, Call, Condition, Cost, Degree, Features, Site, Tensors};
+
+/// [`Adapter`] without its type: what can be asked of an adapter whatever its algorithm.
+pub trait AnyAdapter: Debug + Send + Sync {
+    /// [`Adapter::NAME`].
+    fn name(&self) -> &'static str;
+    /// [`Adapter::NEEDS_BASE`].
+    fn needs_base(&self) -> bool;
+    /// [`Adapter::update_at`].
+    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2>;
+    /// [`Adapter::added`].
+    fn added(&self, call: &Call, y0: &Features) -> Option<Features>;
+    /// [`Adapter::forward`].
+    fn forward(&self, call: &Call) -> Option<Features>;
+    /// [`Adapter::cost`].
+    fn cost(&self, site: &Site) -> Option<Cost>;
+    /// [`Adapter::degree`].
+    fn degree(&self) -> Degree;
+    /// [`Adapter::rank_bound`].
+    fn rank_bound(&self, site: &Site) -> usize;
+    /// [`Adapter::parameter_count`].
+    fn parameter_count(&self, site: &Site) -> usize;
+    /// [`Adapter::write`].
+    fn write(&self, site: &Site) -> Tensors;
+    /// [`Adapter::fit`] in the same family.
+    fn fit(
+        &self,
+        site: &Site,
+        update: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<DynAdapter, crate::AdapterError>>;
+    /// [`Adapter::condition`].
+    fn condition(&mut self, condition: &Condition);
+    /// The adapter itself, to be downcast.
+    fn as_any(&self) -> &dyn Any;
+
+    #[doc(hidden)]
+    fn module(&self) -> &dyn AnyModule;
+    #[doc(hidden)]
+    fn into_module(self: Box<Self>) -> Box<dyn AnyModule>;
+}
+
+/// An adapter of any algorithm, as a Burn module.
+#[derive(Debug)]
+pub struct DynAdapter(Box<dyn AnyAdapter>);
+
+impl DynAdapter {
+    /// Forgets the type of an adapter.
+    pub fn new<A: Adapter>(adapter: A) -> Self {
+        Self(Box::new(Held(adapter)))
+    }
+
+    /// The adapter, if it is of type `A`.
+    pub fn downcast<A: Adapter>(&self) -> Option<&A> {
+        self.0.as_any().downcast_ref()
+    }
+}
+
+impl std::ops::Deref for DynAdapter {
+    type Target = dyn AnyAdapter;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref()
+    }
+}
+
+impl std::ops::DerefMut for DynAdapter {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_mut()
+    }
+}
+
+impl Clone for DynAdapter {
+    fn clone(&self) -> Self {
+        self.0.module().boxed_clone()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Held<A>(A);
+
+impl<A: Adapter> AnyAdapter for Held<A> {
+    fn name(&self) -> &'static str {
+        A::NAME
+    }
+    fn needs_base(&self) -> bool {
+        A::NEEDS_BASE
+    }
+    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
+        self.0.update_at(site, w0, strength)
+    }
+    fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
+        self.0.added(call, y0)
+    }
+    fn forward(&self, call: &Call) -> Option<Features> {
+        self.0.forward(call)
+    }
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        self.0.cost(site)
+    }
+    fn degree(&self) -> Degree {
+        self.0.degree()
+    }
+    fn rank_bound(&self, site: &Site) -> usize {
+        self.0.rank_bound(site)
+    }
+    fn parameter_count(&self, site: &Site) -> usize {
+        self.0.parameter_count(site)
+    }
+    fn write(&self, site: &Site) -> Tensors {
+        self.0.write(site)
+    }
+    fn fit(
+        &self,
+        site: &Site,
+        update: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<DynAdapter, crate::AdapterError>> {
+        A::fit(site, update, budget).map(|fitted| fitted.map(DynAdapter::new))
+    }
+    fn condition(&mut self, condition: &Condition) {
+        self.0.condition(condition);
+    }
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+    fn module(&self) -> &dyn AnyModule {
+        self
+    }
+    fn into_module(self: Box<Self>) -> Box<dyn AnyModule> {
+        self
+    }
+}
+
+/// A parameter whose rank is a number: `&Param<Tensor<D>>` behind `Any`.
+type AnyParam<'a> = (usize, &'a dyn Any);
+/// The same, owned.
+type AnyParamBox = (usize, Box<dyn Any>);
+
+#[doc(hidden)]
+pub trait AnyModule {
+    fn visit(&self, visitor: &mut dyn AnyVisitor);
+    fn map(self: Box<Self>, mapper: &mut dyn AnyMapper) -> DynAdapter;
+    fn to_device(self: Box<Self>, device: &Device) -> DynAdapter;
+    fn fork(self: Box<Self>, device: &Device) -> DynAdapter;
+    fn train(self: Box<Self>) -> DynAdapter;
+    fn valid(&self) -> DynAdapter;
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device>;
+    fn boxed_clone(&self) -> DynAdapter;
+}
+
+impl<A: Adapter> AnyModule for Held<A> {
+    fn visit(&self, visitor: &mut dyn AnyVisitor) {
+        self.0.visit(&mut Outward(visitor));
+    }
+    fn map(self: Box<Self>, mapper: &mut dyn AnyMapper) -> DynAdapter {
+        DynAdapter::new(self.0.map(&mut Outward(mapper)))
+    }
+    fn to_device(self: Box<Self>, device: &Device) -> DynAdapter {
+        DynAdapter::new(self.0.to_device(device))
+    }
+    fn fork(self: Box<Self>, device: &Device) -> DynAdapter {
+        DynAdapter::new(self.0.fork(device))
+    }
+    fn train(self: Box<Self>) -> DynAdapter {
+        DynAdapter::new(self.0.train())
+    }
+    fn valid(&self) -> DynAdapter {
+        DynAdapter::new(self.0.valid())
+    }
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.0.collect_devices(devices)
+    }
+    fn boxed_clone(&self) -> DynAdapter {
+        DynAdapter::new(self.0.clone())
+    }
+}
+
+impl Module for DynAdapter {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.0.module().visit(&mut Inward(visitor));
+    }
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        self.0.into_module().map(&mut Inward(mapper))
+    }
+    fn to_device(self, device: &Device) -> Self {
+        self.0.into_module().to_device(device)
+    }
+    fn fork(self, device: &Device) -> Self {
+        self.0.into_module().fork(device)
+    }
+    fn train(self) -> Self {
+        self.0.into_module().train()
+    }
+    fn valid(&self) -> Self {
+        self.0.module().valid()
+    }
+    fn materialize(self) -> Self {
+        self
+    }
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.0.module().collect_devices(devices)
+    }
+}
+
+#[doc(hidden)]
+pub trait AnyVisitor {
+    fn float(&mut self, param: AnyParam<'_>);
+    fn enter(&mut self, name: &str, container: &str);
+    fn exit(&mut self, name: &str, container: &str);
+}
+
+#[doc(hidden)]
+pub trait AnyMapper {
+    fn float(&mut self, param: AnyParamBox) -> AnyParamBox;
+    fn enter(&mut self, name: &str, container: &str);
+    fn exit(&mut self, name: &str, container: &str);
+}
+
+/// From a typed module out to the `dyn` boundary.
+struct Outward<'a, T: ?Sized>(&'a mut T);
+/// From the `dyn` boundary in to a typed visitor or mapper.
+struct Inward<'a, T>(&'a mut T);
+
+impl ModuleVisitor for Outward<'_, dyn AnyVisitor + '_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.float((D, param));
+    }
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.0.enter(name, container_type);
+    }
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.0.exit(name, container_type);
+    }
+}
+
+impl ModuleMapper for Outward<'_, dyn AnyMapper + '_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (_, param) = self.0.float((D, Box::new(param)));
+        *param.downcast().expect("a mapper keeps the rank")
+    }
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.0.enter(name, container_type);
+    }
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.0.exit(name, container_type);
+    }
+}
+
+/// Runs the body with the rank as a constant.
+macro_rules! with_rank {
+    ($rank:expr, $d:ident => $body:expr) => {
+        with_rank!(@ $rank, $d => $body, 1 2 3 4 5 6)
+    };
+    (@ $rank:expr, $d:ident => $body:expr, $($n:literal)*) => {
+        match $rank {
+            $($n => { const $d: usize = $n; $body })*
+            rank => panic!("parameters of rank {rank} are not supported"),
+        }
+    };
+}
+
+impl<V: ModuleVisitor> AnyVisitor for Inward<'_, V> {
+    fn float(&mut self, (rank, param): AnyParam<'_>) {
+        with_rank!(rank, D => {
+            self.0.visit_float(param.downcast_ref::<Param<Tensor<D>>>().expect("rank is carried"))
+        });
+    }
+    fn enter(&mut self, name: &str, container: &str) {
+        self.0.enter_module(name, container);
+    }
+    fn exit(&mut self, name: &str, container: &str) {
+        self.0.exit_module(name, container);
+    }
+}
+
+impl<M: ModuleMapper> AnyMapper for Inward<'_, M> {
+    fn float(&mut self, (rank, param): AnyParamBox) -> AnyParamBox {
+        with_rank!(rank, D => {
+            let param = *param.downcast::<Param<Tensor<D>>>().expect("rank is carried");
+            (rank, Box::new(self.0.map_float(param)))
+        })
+    }
+    fn enter(&mut self, name: &str, container: &str) {
+        self.0.enter_module(name, container);
+    }
+    fn exit(&mut self, name: &str, container: &str) {
+        self.0.exit_module(name, container);
+    }
+}

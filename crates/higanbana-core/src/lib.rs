@@ -1,0 +1,39 @@
+//! The algebra of weight adapters on Burn.
+//!
+//! An *adapter* is a small set of trained tensors $\theta$ and a rule that turns the frozen weight
+//! $W_0$ of one layer into $W(\mu) = W_0 + \mu\,\Delta W(\theta, W_0)$, where $\mu$ is its strength.
+//! This crate holds what every adapter shares and knows none of them by name:
+//!
+//! * [`algebra`]: Kronecker, Tucker, Cayley, butterfly: pure functions of tensors.
+//! * [`spectrum`]: singular values, measures of rank, best approximations.
+//! * [`site`]: the parameter of a layer that an adapter acts on, as a matrix.
+//! * [`adapter`]: the contract, one trait; [`kind`]: the same, as a row of a registry.
+//! * [`slot`]: how adapters sit on a Burn parameter, several at a time.
+//! * [`ops`]: fused operations written against Burn's `Backend`.
+
+pub mod adapter;
+pub mod algebra;
+pub mod call;
+pub mod condition;
+pub mod degree;
+mod erased;
+pub mod error;
+pub mod init;
+pub mod kind;
+pub mod ops;
+pub mod parts;
+pub mod site;
+pub mod slot;
+pub mod spectrum;
+
+pub use adapter::{Adapter, Budget, Cost, Variant};
+pub use call::{Call, Features, Op};
+pub use condition::Condition;
+pub use degree::Degree;
+pub use erased::{AnyAdapter, DynAdapter};
+pub use error::AdapterError;
+pub use init::Init;
+pub use kind::{Kind, Registry};
+pub use parts::{Parts, Tensors};
+pub use site::{Site, SiteKind};
+pub use slot::{Layer, Slot};

@@ -1,0 +1,1 @@
+//! Fused operations written against Burn's `Backend`.

@@ -1,0 +1,189 @@
+//! The tensors of one adapter in a file.
+
+use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet};
+
+use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
+
+use crate::AdapterError;
+
+/// Tensors of one adapter by their key below the module's name (`lora_up.weight`, `alpha`).
+pub type Tensors = BTreeMap<String, TensorData>;
+
+/// Reads the tensors of one module of a file: checks shapes and values, remembers what was used.
+pub struct Parts<'a> {
+    module: &'a str,
+    tensors: &'a Tensors,
+    device: Device,
+    dtype: DType,
+    used: RefCell<BTreeSet<&'a str>>,
+}
+
+impl<'a> Parts<'a> {
+    /// The tensors of `module`, to be placed on `device` as `dtype`.
+    pub fn new(module: &'a str, tensors: &'a Tensors, device: &Device, dtype: DType) -> Self {
+        Self { module, tensors, device: device.clone(), dtype, used: RefCell::default() }
+    }
+
+    /// Shape of a tensor, if the file has it. Does not count as using it.
+    pub fn shape(&self, key: &str) -> Option<Vec<usize>> {
+        self.tensors.get(key).map(|data| data.shape().as_slice().to_vec())
+    }
+
+    /// Whether the file has this tensor. Does not count as using it.
+    pub fn has(&self, key: &str) -> bool {
+        self.tensors.contains_key(key)
+    }
+
+    /// One dimension of a tensor: ranks and block sizes come from the file.
+    ///
+    /// # Errors
+    /// When the tensor is missing or has too few dimensions.
+    pub fn dim(&self, key: &str, axis: usize) -> Result<usize, AdapterError> {
+        let shape = self.shape(key).ok_or_else(|| self.missing(key))?;
+        match shape.get(axis) {
+            Some(&size) if size > 0 => Ok(size),
+            _ => Err(self.misshapen(key, format!("at least {} dimensions, none empty", axis + 1))),
+        }
+    }
+
+    /// A tensor as `shape`; the file's own shape may differ by dimensions of size 1 and by
+    /// unfolding, so that `[r, in, 3, 3]` can be read as `[r, in·9]`.
+    ///
+    /// # Errors
+    /// When it is missing, does not fit, or is not finite.
+    pub fn tensor<const D: usize>(
+        &self,
+        key: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, AdapterError> {
+        let data = self.get(key).ok_or_else(|| self.missing(key))?;
+        if !unfolds(data.shape().as_slice(), &shape) {
+            return Err(self.misshapen(key, format!("{shape:?}")));
+        }
+        let values: Vec<f64> = data.iter::<f64>().collect();
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(AdapterError::NotFinite {
+                module: self.module.into(),
+                key: key.into(),
+                index,
+                value: values[index].to_string(),
+            });
+        }
+        let data = TensorData::new(values, Shape::from(shape));
+        Ok(Tensor::from_data(data, (&self.device, self.dtype)))
+    }
+
+    /// As [`Parts::tensor`], `None` where the file does not have it.
+    ///
+    /// # Errors
+    /// As [`Parts::tensor`].
+    pub fn optional<const D: usize>(
+        &self,
+        key: &str,
+        shape: [usize; D],
+    ) -> Result<Option<Tensor<D>>, AdapterError> {
+        if self.has(key) { self.tensor(key, shape).map(Some) } else { Ok(None) }
+    }
+
+    /// A tensor of one element as a number, `None` where the file does not have it.
+    ///
+    /// # Errors
+    /// When it has several elements or is not finite.
+    pub fn scalar(&self, key: &str) -> Result<Option<f64>, AdapterError> {
+        let Some(data) = self.get(key) else { return Ok(None) };
+        match data.iter::<f64>().collect::<Vec<_>>()[..] {
+            [value] if value.is_finite() => Ok(Some(value)),
+            [value] => Err(AdapterError::NotFinite {
+                module: self.module.into(),
+                key: key.into(),
+                index: 0,
+                value: value.to_string(),
+            }),
+            _ => Err(self.misshapen(key, "one element".into())),
+        }
+    }
+
+    /// Keys that nothing has asked for.
+    pub fn unused(&self) -> Vec<&'a str> {
+        let used = self.used.borrow();
+        self.tensors.keys().map(String::as_str).filter(|key| !used.contains(key)).collect()
+    }
+
+    /// An error about the shape of a tensor.
+    pub fn misshapen(&self, key: &str, expected: String) -> AdapterError {
+        AdapterError::Shape {
+            module: self.module.into(),
+            key: key.into(),
+            found: self.shape(key).unwrap_or_default(),
+            expected,
+        }
+    }
+
+    fn missing(&self, key: &str) -> AdapterError {
+        AdapterError::Missing { module: self.module.into(), key: key.into() }
+    }
+
+    fn get(&self, key: &str) -> Option<&'a TensorData> {
+        let (key, data) = self.tensors.get_key_value(key)?;
+        self.used.borrow_mut().insert(key);
+        Some(data)
+    }
+}
+
+/// Whether `found` can be read as `wanted`: grouping neighbouring dimensions and dropping ones.
+fn unfolds(found: &[usize], wanted: &[usize]) -> bool {
+    let mut found = found.iter().copied();
+    for &size in wanted {
+        let mut product = 1;
+        while product < size {
+            match found.next() {
+                Some(dim) if dim > 0 => product *= dim,
+                _ => return false,
+            }
+        }
+        if product != size {
+            return false;
+        }
+    }
+    found.all(|dim| dim == 1)
+}
+
+/// A tensor as file data of another shape with the same elements.
+pub fn to_data<const D: usize>(tensor: &Tensor<D>, shape: impl Into<Vec<usize>>) -> TensorData {
+    let (bytes, _, dtype) = tensor.to_data().into_parts();
+    TensorData::from_bytes(bytes, Shape::from(shape.into()), dtype)
+}
+
+/// A number as a tensor without dimensions, as files hold `alpha`.
+pub fn scalar_data(value: f64) -> TensorData {
+    TensorData::new(vec![value as f32], Shape::from(Vec::<usize>::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfolding_groups_neighbours_only() {
+        assert!(unfolds(&[4, 3, 3, 3], &[4, 27]));
+        assert!(unfolds(&[4, 2, 1, 1], &[4, 2]));
+        assert!(unfolds(&[4, 1], &[4]));
+        assert!(unfolds(&[8], &[8, 1]));
+        assert!(!unfolds(&[2, 4], &[4, 2]));
+        assert!(!unfolds(&[4, 0], &[4, 2]));
+        assert!(!unfolds(&[4, 2, 3], &[4, 2]));
+    }
+
+    #[test]
+    fn what_nothing_asked_for_is_reported() {
+        let tensors = Tensors::from([
+            ("a".to_string(), TensorData::from([1.0f32])),
+            ("b".to_string(), TensorData::from([f32::NAN])),
+        ]);
+        let parts = Parts::new("m", &tensors, &Device::default(), DType::F32);
+        assert_eq!(parts.scalar("a").unwrap(), Some(1.0));
+        assert_eq!(parts.unused(), ["b"]);
+        let error = parts.tensor("b", [1]).unwrap_err().to_string();
+        assert!(error.starts_with("m.b: value 0 is NaN"), "{error}");
+    }
+}

@@ -1,0 +1,179 @@
+//! How adapters sit on a Burn parameter.
+//!
+//! Burn keeps one reparameterisation for each parameter and silently drops a second. Ours is a
+//! [`Slot`], which holds a stack: each adapter acts on the untouched base, so that order never
+//! matters,
+//! $$W = W_0 + \sum_i \big(W_i(\mu_i) - W_0\big).$$
+
+use std::cell::RefCell;
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Reparameterization},
+    tensor::{Device, Tensor},
+};
+
+use crate::{Condition, DynAdapter, Site};
+
+/// One adapter of a stack.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Name of the set of adapters that it belongs to: those of one file or one run.
+    pub set: String,
+    /// Strength $\mu$: 0 is off, 1 as trained; others inter- and extrapolate.
+    pub strength: f64,
+    /// The adapter.
+    pub adapter: DynAdapter,
+}
+
+/// The stack of adapters on one parameter.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// The parameter.
+    pub site: Site,
+    /// Its adapters.
+    pub layers: Vec<Layer>,
+}
+
+impl Slot {
+    /// Adapters that are not switched off.
+    pub fn active(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| layer.strength != 0.0)
+    }
+
+    /// The effective weight for the base `w0`, both `[out, in·K]`.
+    pub fn weight(&self, w0: Tensor<2>) -> Tensor<2> {
+        self.active().fold(w0.clone(), |weight, layer| {
+            weight + layer.adapter.update_at(&self.site, &w0, layer.strength)
+        })
+    }
+}
+
+impl Reparameterization for Slot {
+    const NAME: &'static str = "adapters";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        if self.active().next().is_none() {
+            return base;
+        }
+        self.site.from_matrix(self.weight(self.site.to_matrix(base)))
+    }
+}
+
+/// Every slot of a model, in the order of traversal.
+pub fn collect<M: Module>(model: &M) -> Vec<Slot> {
+    DESK.with_borrow_mut(|desk| *desk = Desk::Collect(Vec::new()));
+    model.clone().map(&mut Keep);
+    match DESK.take() {
+        Desk::Collect(slots) => slots,
+        _ => unreachable!("nothing else runs on this thread meanwhile"),
+    }
+}
+
+/// Changes every slot of a model.
+pub fn edit<M: Module>(model: M, mut change: impl FnMut(&mut Slot)) -> M {
+    let mut slots = collect(&model);
+    slots.iter_mut().for_each(&mut change);
+    slots.reverse();
+    DESK.with_borrow_mut(|desk| *desk = Desk::Replace(slots));
+    let model = model.map(&mut Keep);
+    DESK.take();
+    model
+}
+
+/// Tells every adapter of a model the circumstances of its next forward passes.
+pub fn condition<M: Module>(model: M, condition: &Condition) -> M {
+    edit(model, |slot| {
+        for layer in &mut slot.layers {
+            layer.adapter.condition(condition);
+        }
+    })
+}
+
+/// What a traversal does with the slots that it meets. Burn shows a mapper the parameters inside a
+/// reparameterisation but not the reparameterisation itself, so this lies beside the traversal, on
+/// its thread, while it runs.
+#[derive(Default)]
+enum Desk {
+    #[default]
+    Empty,
+    Collect(Vec<Slot>),
+    /// Replacements, the next one last.
+    Replace(Vec<Slot>),
+}
+
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::default();
+}
+
+struct Keep;
+
+impl ModuleMapper for Keep {}
+
+impl Module for Slot {
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let slot = DESK.with_borrow_mut(|desk| match desk {
+            Desk::Empty => Err(self),
+            Desk::Collect(slots) => {
+                slots.push(self.clone());
+                Ok(self)
+            }
+            Desk::Replace(slots) => Ok(slots.pop().unwrap_or(self)),
+        });
+        match slot {
+            Ok(slot) => slot,
+            Err(slot) => slot.each(|index, adapter| {
+                mapper.enter_module(index, "Vec");
+                let adapter = adapter.map(mapper);
+                mapper.exit_module(index, "Vec");
+                adapter
+            }),
+        }
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            visitor.enter_module(&index.to_string(), "Vec");
+            layer.adapter.visit(visitor);
+            visitor.exit_module(&index.to_string(), "Vec");
+        }
+    }
+
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.layers.iter().fold(devices, |all, layer| layer.adapter.collect_devices(all))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.each(|_, adapter| adapter.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.each(|_, adapter| adapter.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        self.each(|_, adapter| adapter.train())
+    }
+
+    fn valid(&self) -> Self {
+        self.clone().each(|_, adapter| adapter.valid())
+    }
+
+    fn materialize(self) -> Self {
+        self
+    }
+}
+
+impl Slot {
+    fn each(mut self, mut change: impl FnMut(&str, DynAdapter) -> DynAdapter) -> Self {
+        self.layers = self
+            .layers
+            .into_iter()
+            .enumerate()
+            .map(|(index, layer)| {
+                let adapter = change(&index.to_string(), layer.adapter);
+                Layer { adapter, ..layer }
+            })
+            .collect();
+        self
+    }
+}

@@ -1,0 +1,286 @@
+//! What can go wrong with a file, each in one line that names the file, the key and the remedy.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of this crate. Every message is one line: which file, which key, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The path cannot be opened: missing, no permission, a broken link.
+    #[error("{}: cannot be opened ({source}); check the path and its permissions", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path names a folder, a pipe or a device.
+    #[error("{}: is not a regular file; name a .safetensors file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file could be opened but not read.
+    #[error("{}: reading failed ({source}); check the disk and try again", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is recognised as something other than safetensors.
+    #[error("{}: is {what}, not safetensors; {remedy}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// How to get a safetensors file from it.
+        remedy: &'static str,
+    },
+    /// The file has no bytes at all.
+    #[error("{}: is empty; download or copy it again", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file ends before its own header says it does.
+    #[error(
+        "{}: is truncated, {found} bytes where its header asks for {expected}; download or copy it again",
+        path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes the file must have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// The file goes on after its last tensor.
+    #[error(
+        "{}: has {extra} bytes after its last tensor; the file is damaged, download or save it again",
+        path.display()
+    )]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes belong to no tensor.
+        extra: u64,
+    },
+    /// The header claims a size that no reader accepts.
+    #[error(
+        "{}: its header claims {length} bytes, over the format's limit of {limit}; the file is damaged",
+        path.display()
+    )]
+    HeaderTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes claimed.
+        length: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The header is not the JSON that the format asks for, or names a key twice.
+    #[error("{}: its header is invalid ({reason}); the file is damaged, save it again", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A tensor's bytes overlap the one before, leave a gap, or end before they begin.
+    #[error(
+        "{}: tensor {key:?} lies at bytes {begin}..{end} where {expected}.. is next; the file is damaged, save it again",
+        path.display()
+    )]
+    Offsets {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// First byte claimed.
+        begin: usize,
+        /// End claimed.
+        end: usize,
+        /// The byte at which the tensor must begin.
+        expected: usize,
+    },
+    /// A tensor's bytes are not as many as its dtype and shape need.
+    #[error(
+        "{}: tensor {key:?} ({dtype} {shape:?}) cannot be {bytes} bytes; the file is damaged, save it again",
+        path.display()
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its dtype.
+        dtype: safetensors::Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The bytes it has.
+        bytes: usize,
+    },
+    /// A tensor was asked for that the file does not have.
+    #[error("{}: has no tensor {key:?}", path.display())]
+    NoSuchKey {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+    },
+    /// A tensor has a dtype that cannot be computed with.
+    #[error(
+        "{}: tensor {key:?} is {dtype}, which is not supported; save it as F32, F16 or BF16",
+        path.display()
+    )]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its dtype, as the file or Burn calls it.
+        dtype: String,
+    },
+    /// A tensor has another shape than its place in the adapter asks for.
+    #[error("{}: tensor {key:?} has shape {shape:?}, {expected} is needed", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What would fit.
+        expected: &'static str,
+    },
+    /// A tensor holds NaN or an infinity.
+    #[error(
+        "{}: tensor {key:?} is {value} at element {index}; the training diverged or the file is damaged, use an earlier one",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// The first such element, counted in row-major order.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A tensor is too large for the memory there is.
+    #[error("{}: no memory for the {bytes} bytes of tensor {key:?}", path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The output exists and may not be replaced.
+    #[error("{}: exists already; name another output or pass --overwrite", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The folder of the output is missing.
+    #[error("{}: its folder {} does not exist; create it first", path.display(), folder.display())]
+    NoFolder {
+        /// The output.
+        path: PathBuf,
+        /// The missing folder.
+        folder: PathBuf,
+    },
+    /// The output cannot be written: disk full, folder not writable. Nothing is left of it.
+    #[error(
+        "{}: cannot be written ({source}); free some space or choose a writable folder",
+        path.display()
+    )]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two tensors of one file have, or come to have, the same key.
+    #[error("{}: two tensors are called {key:?} ({first:?}, {second:?}); rename or remove one", path.display())]
+    DuplicateKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Where the first comes from.
+        first: String,
+        /// Where the second comes from.
+        second: String,
+    },
+    /// An adapter name answers to two parameters of the base.
+    #[error(
+        "the name {name:?} answers to both {first:?} and {second:?} of the base; rename it in the adapter"
+    )]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// One parameter.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An adapter name answers to no parameter of the base.
+    #[error("the base has no module for {name:?}; {}", nearest_line(nearest))]
+    Unmatched {
+        /// The name.
+        name: String,
+        /// The most similar names there are.
+        nearest: Vec<String>,
+    },
+    /// `adapter_config.json` or the metadata cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Where, why, and the remedy.
+        reason: String,
+    },
+    /// The file holds tensors but no adapter.
+    #[error("{}: holds no adapter, {reason}", path.display())]
+    NoAdapter {
+        /// The file.
+        path: PathBuf,
+        /// What it holds instead.
+        reason: String,
+    },
+    /// The output dialect has no spelling for a tensor.
+    #[error(
+        "module {module:?}: {suffix:?} cannot be written as {dialect}; bake it with --bake lora --rank R or --bake diff"
+    )]
+    CannotHold {
+        /// The module.
+        module: String,
+        /// The tensor.
+        suffix: String,
+        /// The dialect that lacks it.
+        dialect: &'static str,
+    },
+    /// A module's name in the output dialect cannot be told.
+    #[error("module {module:?}: its {dialect} name is unknown; {remedy}")]
+    NoSpelling {
+        /// The module.
+        module: String,
+        /// The dialect asked for.
+        dialect: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+fn nearest_line(nearest: &[String]) -> String {
+    match nearest {
+        [] => "is this the right base?".into(),
+        names => format!("nearest: {}; is this the right base?", names.join(", ")),
+    }
+}

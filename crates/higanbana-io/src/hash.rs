@@ -1,0 +1,29 @@
+//! The hash by which web interfaces recognise an adapter file.
+
+use burn::tensor::TensorData;
+use sha2::{Digest, Sha256};
+
+/// `sshs_model_hash` as LyCORIS writes it: `0x` and the SHA-256 of the tensors' raw data, one after
+/// the other. Names, shapes and metadata do not enter.
+pub fn sshs_model_hash<'a>(tensors: impl IntoIterator<Item = &'a TensorData>) -> String {
+    let mut hash = Sha256::new();
+    for tensor in tensors {
+        hash.update(tensor.as_bytes());
+    }
+    format!("0x{:x}", hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_the_data_in_order() {
+        // printf 'abc' | sha256sum, the bytes split over two tensors.
+        let tensors = [TensorData::new(vec![b'a', b'b'], [2]), TensorData::new(vec![b'c'], [1])];
+        assert_eq!(
+            sshs_model_hash(&tensors),
+            "0xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

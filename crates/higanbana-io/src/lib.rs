@@ -1,0 +1,18 @@
+//! Files: model checkpoints and adapter files of every dialect, in safetensors.
+
+#![warn(missing_docs)]
+
+pub mod cast;
+pub mod checkpoint;
+mod dtype;
+mod error;
+mod hash;
+pub mod names;
+pub mod writer;
+
+pub use checkpoint::{Checkpoint, Info};
+pub use dtype::{burn_dtype, file_dtype};
+pub use error::FileError;
+pub use hash::sshs_model_hash;
+pub use names::{Names, Target};
+pub use safetensors::Dtype;

@@ -1,0 +1,121 @@
+//! Which models a base checkpoint holds, told by its keys.
+
+use std::collections::BTreeSet;
+
+use super::table::{Architecture, Twins};
+use super::{Component, Part, Target, open_clip};
+
+/// Prefixes under which a file keeps its models. The first that fits a key counts.
+const PREFIXES: [(&str, Component); 8] = [
+    ("model.diffusion_model.", Component::Unet),
+    ("diffusion_model.", Component::Unet),
+    ("unet.", Component::Unet),
+    ("cond_stage_model.", Component::TextEncoder),
+    ("conditioner.embedders.0.", Component::TextEncoder),
+    ("conditioner.embedders.1.", Component::TextEncoder2),
+    ("text_encoder.", Component::TextEncoder),
+    ("text_encoder_2.", Component::TextEncoder2),
+];
+
+/// First path elements that only a UNet has, in diffusers' and in the original spelling.
+const UNET_DIFFUSERS: [&str; 3] = ["down_blocks.", "mid_block.", "up_blocks."];
+const UNET_LDM: [&str; 3] = ["input_blocks.", "middle_block.", "output_blocks."];
+
+/// The parameters of a base that adapters can name.
+pub(super) struct Layout {
+    pub targets: Vec<Target>,
+    pub architecture: Option<Architecture>,
+}
+
+impl Layout {
+    pub fn of(keys: &BTreeSet<&str>) -> Self {
+        let bare = bare_component(keys);
+        let place = |key: &'_ str| {
+            let prefixed = PREFIXES.iter().find(|(prefix, _)| key.starts_with(prefix));
+            prefixed.copied().unwrap_or(("", bare))
+        };
+        let unet: BTreeSet<&str> = keys
+            .iter()
+            .filter(|key| place(key).1 == Component::Unet)
+            .filter_map(|key| key[place(key).0.len()..].strip_suffix(".weight"))
+            .collect();
+        let ldm = begins(&unet, &UNET_LDM);
+        let twins = Twins::of(&unet, ldm);
+
+        let targets = keys.iter().flat_map(|key| {
+            let (prefix, component) = place(key);
+            let local = &key[prefix.len()..];
+            match component {
+                Component::Unet => unet_target(key, local, ldm, &twins),
+                Component::TextEncoder | Component::TextEncoder2 => {
+                    text_targets(key, local, component)
+                }
+                Component::Model => plain(key, component, |module| Some(module.into())),
+            }
+        });
+        let mut targets: Vec<Target> = targets.collect();
+        for target in &mut targets {
+            let bias = match target.weight.strip_suffix("in_proj_weight") {
+                Some(attention) => Some(format!("{attention}in_proj_bias")),
+                None => target.weight.strip_suffix("weight").map(|path| format!("{path}bias")),
+            };
+            target.bias = bias.filter(|bias| keys.contains(bias.as_str()));
+        }
+        Self { targets, architecture: twins.architecture() }
+    }
+}
+
+/// What a file without prefixes is.
+fn bare_component(keys: &BTreeSet<&str>) -> Component {
+    if begins(keys, &UNET_DIFFUSERS) || begins(keys, &UNET_LDM) {
+        return Component::Unet;
+    }
+    match begins(keys, &["text_model."]) {
+        // Only SDXL's second text encoder projects its pooled output.
+        true if keys.contains("text_projection.weight") => Component::TextEncoder2,
+        true => Component::TextEncoder,
+        false => Component::Model,
+    }
+}
+
+fn begins(keys: &BTreeSet<&str>, prefixes: &[&str]) -> bool {
+    keys.iter().any(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)))
+}
+
+fn plain(key: &str, component: Component, path: impl Fn(&str) -> Option<String>) -> Vec<Target> {
+    let Some(module) = key.strip_suffix(".weight") else { return vec![] };
+    vec![Target::new(key, component, path(module))]
+}
+
+fn unet_target(key: &str, local: &str, ldm: bool, twins: &Twins) -> Vec<Target> {
+    let Some(module) = local.strip_suffix(".weight") else { return vec![] };
+    let twin = twins.get(module).map(String::from);
+    let mut target = Target::new(key, Component::Unet, None);
+    (target.path, target.ldm) = match ldm {
+        true => (twin, Some(module.into())),
+        false => (Some(module.into()), twin),
+    };
+    vec![target]
+}
+
+fn text_targets(key: &str, local: &str, component: Component) -> Vec<Target> {
+    // Single files keep the library's own wrapper: `transformer.` of Hugging Face, `model.` of OpenCLIP.
+    if let Some(open) = local.strip_prefix("model.") {
+        let inside = open_clip::weights(open).into_iter();
+        return inside
+            .map(|inside| {
+                let mut target = Target::new(key, component, Some(inside.module));
+                target.part = inside.part;
+                target
+            })
+            .collect();
+    }
+    let local = local.strip_prefix("transformer.").unwrap_or(local);
+    plain(key, component, |_| local.strip_suffix(".weight").map(String::from))
+}
+
+impl Target {
+    fn new(weight: &str, component: Component, path: Option<String>) -> Self {
+        Self { weight: weight.into(), bias: None, part: None::<Part>, component, path, ldm: None }
+    }
+}

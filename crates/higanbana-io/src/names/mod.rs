@@ -1,0 +1,172 @@
+//! The target's own names: which parameter of a base checkpoint an adapter file means.
+//!
+//! Flattened names (`lora_unet_down_blocks_0_...`) cannot be split at `_` without guessing. So it
+//! is the base's keys that are spelled in every dialect, and a name is looked up among these.
+
+mod layout;
+mod nearest;
+mod open_clip;
+mod spelling;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::FileError;
+use layout::Layout;
+pub(crate) use spelling::{PEFT, flat};
+pub use table::Architecture;
+
+/// The model of a base file that a parameter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// A diffusion UNet, or a diffusion model of another kind in the UNet's place.
+    Unet,
+    /// The text encoder, or SDXL's first.
+    TextEncoder,
+    /// SDXL's second text encoder.
+    TextEncoder2,
+    /// The only model of a file of any other kind.
+    Model,
+}
+
+/// One of several equal blocks of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which block.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Part {
+    /// The rows of this block among `rows`; none if they cannot be divided.
+    pub fn rows(self, rows: usize) -> Option<Range<usize>> {
+        let each = rows / self.of;
+        rows.is_multiple_of(self.of).then(|| self.index * each..(self.index + 1) * each)
+    }
+}
+
+/// What a name of an adapter file means in the base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Key of the weight.
+    pub weight: String,
+    /// Key of the bias, if the module has one.
+    pub bias: Option<String>,
+    /// The rows of weight and bias that are meant; all, if none. OpenCLIP fuses query, key and value.
+    pub part: Option<Part>,
+    /// The model it belongs to.
+    pub component: Component,
+    /// The module's path in diffusers and transformers, where it is known.
+    pub path: Option<String>,
+    /// The module's path in the original UNet, where it is known.
+    pub ldm: Option<String>,
+}
+
+/// Every name by which an adapter can call the parameters of a base.
+#[derive(Debug)]
+pub struct Names {
+    targets: Vec<Target>,
+    index: BTreeMap<String, Vec<usize>>,
+    architecture: Option<Architecture>,
+}
+
+impl Names {
+    /// Builds the index from the base's keys ([`crate::Checkpoint::names`]).
+    pub fn new<S: AsRef<str>>(keys: impl IntoIterator<Item = S>) -> Self {
+        let keys: Vec<S> = keys.into_iter().collect();
+        let Layout { targets, architecture } =
+            Layout::of(&keys.iter().map(AsRef::as_ref).collect());
+        let mut index = BTreeMap::<String, Vec<usize>>::new();
+        for (i, target) in targets.iter().enumerate() {
+            for name in spelling::spellings(target) {
+                let answers = index.entry(name).or_default();
+                if !answers.contains(&i) {
+                    answers.push(i);
+                }
+            }
+        }
+        Self { targets, index, architecture }
+    }
+
+    /// The names of a published architecture and its text encoders, for files without their base.
+    pub fn of(architecture: Architecture) -> Self {
+        let mut keys = BTreeSet::new();
+        keys.extend(architecture.unet_modules().map(|(path, _)| format!("unet.{path}.weight")));
+        let encoders: &[(&str, usize)] = match architecture {
+            Architecture::Sd => &[("text_encoder", 24)],
+            Architecture::Sdxl => &[("text_encoder", 12), ("text_encoder_2", 32)],
+        };
+        for (encoder, layers) in encoders {
+            for (layer, module) in (0..*layers).flat_map(|l| TEXT_MODULES.map(|m| (l, m))) {
+                keys.insert(format!("{encoder}.text_model.encoder.layers.{layer}.{module}.weight"));
+            }
+        }
+        Self::new(keys)
+    }
+
+    /// The parameter that `name` means; none if the base has no such name.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Ambiguous`] when it could mean two.
+    pub fn find(&self, name: &str) -> Result<Option<&Target>, FileError> {
+        match self.index.get(name).map(Vec::as_slice) {
+            None | Some([]) => Ok(None),
+            Some([only]) => Ok(Some(&self.targets[*only])),
+            Some([first, second, ..]) => Err(FileError::Ambiguous {
+                name: name.into(),
+                first: self.targets[*first].weight.clone(),
+                second: self.targets[*second].weight.clone(),
+            }),
+        }
+    }
+
+    /// The parameter that `name` means.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Ambiguous`] when it could mean two, [`FileError::Unmatched`] with the three
+    /// most similar names when it means none.
+    pub fn expect(&self, name: &str) -> Result<&Target, FileError> {
+        self.find(name)?.ok_or_else(|| FileError::Unmatched {
+            name: name.into(),
+            nearest: self.nearest(name, 3).into_iter().map(String::from).collect(),
+        })
+    }
+
+    /// The `count` most similar names. It compares with every name there is: for messages, not for matching.
+    pub fn nearest(&self, name: &str, count: usize) -> Vec<&str> {
+        nearest::nearest(name, self.index.keys().map(String::as_str), count)
+    }
+
+    /// Everything that can be named, in the order of the keys.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The published UNet that the base's is, if it is exactly one.
+    pub fn architecture(&self) -> Option<Architecture> {
+        self.architecture
+    }
+
+    /// Whether the base has the model.
+    pub fn has(&self, component: Component) -> bool {
+        self.targets.iter().any(|target| target.component == component)
+    }
+}
+
+/// The modules of a layer of CLIP's text encoder.
+const TEXT_MODULES: [&str; 8] = [
+    "layer_norm1",
+    "layer_norm2",
+    "mlp.fc1",
+    "mlp.fc2",
+    "self_attn.k_proj",
+    "self_attn.out_proj",
+    "self_attn.q_proj",
+    "self_attn.v_proj",
+];

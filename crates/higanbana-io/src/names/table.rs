@@ -1,0 +1,116 @@
+//! The two spellings of a Stable Diffusion UNet's modules: diffusers' and the original checkpoint's (LDM).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A UNet whose modules are known in both spellings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// SD 1.x and 2.x.
+    Sd,
+    /// SDXL base.
+    Sdxl,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sd, Self::Sdxl];
+
+    /// `(diffusers, LDM)` of every module; origin: `data/README.md`.
+    pub fn unet_modules(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let table = match self {
+            Self::Sd => include_str!("../../data/unet_sd15.tsv"),
+            Self::Sdxl => include_str!("../../data/unet_sdxl.tsv"),
+        };
+        table.lines().filter_map(|line| line.split_once('\t'))
+    }
+}
+
+/// For each module of a UNet its path in the other spelling, where that is certain.
+#[derive(Debug, Default)]
+pub(super) struct Twins {
+    twin: BTreeMap<&'static str, &'static str>,
+    architecture: Option<Architecture>,
+}
+
+impl Twins {
+    /// An architecture can be the base's if it has all of the base's modules. Where both can (the
+    /// base is a part of a UNet), a module whose twin differs between them is left without one.
+    pub fn of(modules: &BTreeSet<&str>, ldm: bool) -> Self {
+        let mut twins = Self::default();
+        let mut disputed = BTreeSet::new();
+        for architecture in Architecture::ALL {
+            let pairs: BTreeMap<_, _> = architecture
+                .unet_modules()
+                .map(|(diffusers, original)| match ldm {
+                    true => (original, diffusers),
+                    false => (diffusers, original),
+                })
+                .collect();
+            if modules.is_empty() || !modules.iter().all(|module| pairs.contains_key(module)) {
+                continue;
+            }
+            twins.architecture = match twins.twin.is_empty() {
+                true => Some(architecture),
+                false => None,
+            };
+            for (module, twin) in pairs {
+                if twins.twin.insert(module, twin).is_some_and(|other| other != twin) {
+                    disputed.insert(module);
+                }
+            }
+        }
+        twins.twin.retain(|module, _| !disputed.contains(module));
+        twins
+    }
+
+    pub fn get(&self, module: &str) -> Option<&'static str> {
+        self.twin.get(module).copied()
+    }
+
+    /// The architecture, if exactly one fits.
+    pub fn architecture(&self) -> Option<Architecture> {
+        self.architecture
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_one_to_one() {
+        for (architecture, rows) in [(Architecture::Sd, 391), (Architecture::Sdxl, 1050)] {
+            let (diffusers, ldm): (BTreeSet<_>, BTreeSet<_>) = architecture.unet_modules().unzip();
+            assert_eq!((diffusers.len(), ldm.len()), (rows, rows));
+            // Names with every dot flattened stay distinct, or adapters could not be matched.
+            let flat: BTreeSet<_> =
+                diffusers.iter().chain(&ldm).map(|m| m.replace('.', "_")).collect();
+            assert_eq!(flat.len(), 2 * rows);
+        }
+    }
+
+    #[test]
+    fn twins_by_hand() {
+        let sd = Twins::of(&BTreeSet::from(["down_blocks.3.resnets.0.conv1", "conv_in"]), false);
+        assert_eq!(sd.architecture(), Some(Architecture::Sd));
+        assert_eq!(sd.get("conv_in"), Some("input_blocks.0.0"));
+        assert_eq!(sd.get("up_blocks.0.upsamplers.0.conv"), Some("output_blocks.2.1.conv"));
+        let sdxl = Twins::of(&BTreeSet::from(["label_emb.0.2"]), true);
+        assert_eq!(sdxl.architecture(), Some(Architecture::Sdxl));
+        assert_eq!(sdxl.get("output_blocks.2.2.conv"), Some("up_blocks.0.upsamplers.0.conv"));
+    }
+
+    #[test]
+    fn a_part_of_a_unet_gets_what_both_architectures_agree_on() {
+        let part = Twins::of(&BTreeSet::from(["conv_in"]), false);
+        assert_eq!(part.architecture(), None);
+        assert_eq!(part.get("conv_in"), Some("input_blocks.0.0"));
+        assert_eq!(part.get("up_blocks.0.upsamplers.0.conv"), None);
+    }
+
+    #[test]
+    fn an_unknown_unet_has_no_twins() {
+        let other = Twins::of(&BTreeSet::from(["conv_in", "control_model.0"]), false);
+        assert_eq!((other.get("conv_in"), other.architecture()), (None, None));
+    }
+}
