@@ -113,9 +113,10 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Sets of options with their own formulas.
     const VARIANTS: &'static [Variant] = &[];
 
-    /// Whether a module of a file is of this algorithm.
-    fn detect(tensors: &Tensors) -> bool {
-        tensors.contains_key(Self::KEYS[0])
+    /// Whether these tensors of one module of a file hold an adapter of this algorithm for a
+    /// parameter of this kind.
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key(Self::KEYS[0])
     }
 
     /// Initial value: the adapted model equals the base.

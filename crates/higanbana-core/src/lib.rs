@@ -16,6 +16,7 @@ pub mod algebra;
 pub mod call;
 pub mod condition;
 pub mod degree;
+pub mod device;
 mod erased;
 pub mod error;
 pub mod init;
