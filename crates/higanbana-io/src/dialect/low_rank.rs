@@ -45,14 +45,17 @@ impl<'a> LowRank<'a> {
         let (Some(down), Some(up)) = (tensors.get(DOWN), tensors.get(UP)) else {
             return Err(cannot_hold("a part of a low-rank adapter"));
         };
-        let rank = down.shape().first().copied().unwrap_or(0);
-        if rank == 0 {
-            return Err(cannot_hold("an adapter of rank 0"));
+        let (&[rank, _, ..], &[out, columns, ..]) =
+            (down.shape().as_slice(), up.shape().as_slice())
+        else {
+            return Err(cannot_hold("factors that are no matrices"));
+        };
+        if rank == 0 || rank != columns {
+            return Err(cannot_hold("factors of different or no rank"));
         }
         let magnitude = tensors.get(DORA);
-        let by_output = |data: &TensorData| {
-            data.shape().first() == up.shape().first() && data.num_elements() == up.shape()[0]
-        };
+        let by_output =
+            |data: &TensorData| data.shape().first() == Some(&out) && data.num_elements() == out;
         if magnitude.is_some_and(|data| !by_output(data)) {
             return Err(cannot_hold("dora_scale along the input"));
         }
@@ -136,10 +139,8 @@ pub(super) fn encode_peft(path: &Path, modules: &[Module<'_>]) -> Result<Encoded
     config["task_type"] = Value::Null;
     config["base_model_name_or_path"] = Value::Null;
     config["inference_mode"] = json!(true);
-    let text = serde_json::to_string_pretty(&config).map_err(|e| FileError::Config {
-        path: path.into(),
-        reason: e.to_string(),
-    })?;
+    let text = serde_json::to_string_pretty(&config)
+        .map_err(|e| FileError::Config { path: path.into(), reason: e.to_string() })?;
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     Ok(Encoded { tensors, metadata, adapter_config: Some(text) })
 }
@@ -159,12 +160,11 @@ fn config(modules: &[(String, &LowRank<'_>, f64)], to: Dialect) -> Result<Value,
     let ranks: Vec<f64> = modules.iter().map(|(_, module, _)| module.rank as f64).collect();
     let alphas: Vec<f64> = modules.iter().map(|(_, _, alpha)| *alpha).collect();
     let (rank, alpha) = (most_common(&ranks), most_common(&alphas));
-    // `^` keeps a path from fitting the end of a longer one.
     let differing = |values: &[f64], usual: f64| {
         let pairs = modules.iter().zip(values).filter(|(_, value)| **value != usual);
-        pairs.map(|((path, ..), value)| (format!("^{path}"), number(*value))).collect::<Value>()
+        pairs.map(|((path, ..), value)| (pattern(path), number(*value))).collect::<Value>()
     };
-    let mut targets: Vec<&str> = modules.iter().map(|(path, ..)| path.as_str()).collect();
+    let mut targets: Vec<&str> = modules.iter().map(|(path, ..)| target(path)).collect();
     targets.sort_unstable();
     Ok(json!({
         "r": number(rank),
@@ -181,10 +181,25 @@ fn config(modules: &[(String, &LowRank<'_>, f64)], to: Dialect) -> Result<Value,
     }))
 }
 
+/// A module as PEFT finds it: by the end of its path. transformers 5 has dropped the outermost
+/// module of CLIP's text encoder, earlier releases have it.
+fn target(path: &str) -> &str {
+    path.strip_prefix("text_model.").unwrap_or(path)
+}
+
+/// A pattern for one module; `^` keeps its path from fitting the end of a longer one.
+fn pattern(path: &str) -> String {
+    match target(path) {
+        end if end == path => format!("^{path}"),
+        end => end.into(),
+    }
+}
+
 /// The value that occurs most often; the smallest of several.
 fn most_common(values: &[f64]) -> f64 {
     let count = |x: f64| values.iter().filter(|&&y| y == x).count();
-    let best = values.iter().copied().max_by(|&a, &b| count(a).cmp(&count(b)).then(b.total_cmp(&a)));
+    let best =
+        values.iter().copied().max_by(|&a, &b| count(a).cmp(&count(b)).then(b.total_cmp(&a)));
     best.unwrap_or(1.0)
 }
 
