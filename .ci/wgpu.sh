@@ -32,5 +32,5 @@ export CARGO_TARGET_DIR=target/wgpu CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMEN
 laws=(cargo test -p higanbana --no-default-features --features "flex,wgpu" --test laws -- wgpu)
 
 # A filter that matches no test would pass.
-"${laws[@]}" --list | grep ': test$'
+"${laws[@]}" --list | grep ': test$' >/dev/null || { echo "no law has wgpu in its name"; exit 1; }
 "${laws[@]}"

@@ -1,4 +1,9 @@
 //! The algorithms, one file each.
 
 pub mod dora;
+pub mod dylora;
+pub mod full;
+pub mod glora;
+pub mod ia3;
 pub mod lora;
+pub mod norm;

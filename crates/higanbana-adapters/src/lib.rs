@@ -2,6 +2,7 @@
 //! injection into any Burn module.
 
 pub mod algorithms;
+pub mod docs;
 mod registry;
 pub mod scale;
 

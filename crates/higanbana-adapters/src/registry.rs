@@ -5,7 +5,9 @@
 
 use higanbana_core::Registry;
 
-use crate::algorithms::{dora::Dora, lora::Lora};
+use crate::algorithms::{
+    dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3, lora::Lora, norm::Norm,
+};
 
 macro_rules! algorithms {
     ($($algorithm:ty),* $(,)?) => {
@@ -17,4 +19,4 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
-algorithms![Lora, Dora<Lora>,];
+algorithms![Lora, Dora<Lora>, DyLora, Ia3, Glora, Full, Norm,];

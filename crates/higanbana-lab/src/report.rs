@@ -1,13 +1,13 @@
 //! Pages: self-contained HTML, a pure function of the results.
 
 use higanbana_core::Registry;
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, context, value::Serde};
 use serde::Serialize;
 
 use crate::adapters::Row;
 
 /// An algorithm's line in the page's table of formulas.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Algorithm {
     name: &'static str,
     title: &'static str,
@@ -52,9 +52,9 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
     environment.add_template("page.html", include_str!("templates/page.html"))?;
     environment.add_template("adapters.html", include_str!("templates/adapters.html"))?;
     let page = environment.get_template("adapters.html")?.render(context! {
-        rows => Value::from_serialize(rows),
-        algorithms => Value::from_serialize(&algorithms),
-        worst => Value::from_serialize(worst),
+        rows => Serde(rows),
+        algorithms => Serde(&algorithms),
+        worst => Serde(worst),
         weights => rows.iter().map(|row| row.weights).sum::<usize>(),
         exact => rows.iter().filter(|row| row.reload == crate::adapters::Reload::Exact).count(),
         version => env!("CARGO_PKG_VERSION"),

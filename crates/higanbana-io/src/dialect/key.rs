@@ -1,7 +1,15 @@
 //! A key of an adapter file: which module, and which tensor of it in LyCORIS's words.
 
 use super::stems::Stems;
-use super::{BIAS, DOWN, MAGNITUDE, UP};
+
+/// LyCORIS's name of the factor next to the input; PEFT's `lora_A`.
+pub(super) const DOWN: &str = "lora_down.weight";
+/// LyCORIS's name of the factor next to the output; PEFT's `lora_B`.
+pub(super) const UP: &str = "lora_up.weight";
+/// LyCORIS's name of the norms that a weight-decomposed adapter learns.
+pub(super) const DORA: &str = "dora_scale";
+/// PEFT's name of the same.
+pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
 
 /// Where a tensor belongs.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +49,7 @@ fn foreign<'a>(
 ) -> Result<Option<(&'static str, Option<&'a str>)>, &'static str> {
     let by_letter = |suffix| match tail {
         [] | [_] | [_, "weight"] if tail.last() != Some(&"bias") => Ok(Some((suffix, None))),
-        [.., "bias"] => Err(BIAS),
+        [.., "bias"] => Err("a bias beside the low-rank factors, which is not supported"),
         _ => Ok(None),
     };
     let by_direction = |own| match tail {
@@ -53,7 +61,7 @@ fn foreign<'a>(
     match marker {
         "lora_A" => by_letter(DOWN),
         "lora_B" => by_letter(UP),
-        MAGNITUDE => by_letter("dora_scale"),
+        MAGNITUDE => by_letter(DORA),
         "lora_embedding_A" | "lora_embedding_B" => {
             Err("an adapter of an embedding, which is not supported")
         }

@@ -12,8 +12,8 @@
 mod config;
 mod encode;
 mod key;
+mod low_rank;
 mod network;
-mod peft;
 mod reader;
 mod rename;
 mod stems;

@@ -19,7 +19,8 @@ const TO_Q: &str = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
 #[test]
 fn any_model_answers_to_its_own_paths() {
     let names = Names::new(["a.b.weight", "a.b.bias", "norm.weight", "a.scale", "a.c.weight"]);
-    let spellings = ["lycoris_a_b", "a.b", "base_model.model.a.b", "lora_unet_a_b", "transformer.a.b"];
+    let spellings =
+        ["lycoris_a_b", "a.b", "base_model.model.a.b", "lora_unet_a_b", "transformer.a.b"];
     all_mean(&names, "a.b.weight", &spellings);
     let target = names.expect("a.b").unwrap();
     assert_eq!(target.bias.as_deref(), Some("a.b.bias"));
@@ -85,10 +86,13 @@ fn a_single_file_of_sd_answers_to_diffusers_names() {
 #[test]
 fn a_single_file_of_sdxl_has_two_text_encoders() {
     let mut keys = unet(Architecture::Sdxl, true, "model.diffusion_model.");
-    let one = "conditioner.embedders.0.transformer.text_model.encoder.layers.3.self_attn.q_proj.weight";
+    let one =
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.3.self_attn.q_proj.weight";
     let two = "conditioner.embedders.1.model.transformer.resblocks.3.";
     keys.push(one.into());
-    for parameter in ["attn.in_proj_weight", "attn.in_proj_bias", "mlp.c_fc.weight", "mlp.c_fc.bias"] {
+    for parameter in
+        ["attn.in_proj_weight", "attn.in_proj_bias", "mlp.c_fc.weight", "mlp.c_fc.bias"]
+    {
         keys.push(format!("{two}{parameter}"));
     }
     keys.push("conditioner.embedders.1.model.text_projection".into());
