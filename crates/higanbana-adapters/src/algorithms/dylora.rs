@@ -24,8 +24,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, Tensors,
-    Variant, init,
+    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
+    Tensors, Variant, init,
     parts::{scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ impl Adapter for DyLora {
     const VARIANTS: &'static [Variant] = &[Variant { name: "blocks", options: "block_size = 2" }];
 
     /// Never: its files are LoRA's, key for key, and read as such they give the full rank.
-    fn detect(_tensors: &Tensors) -> bool {
+    fn detect(_kind: SiteKind, _tensors: &Tensors) -> bool {
         false
     }
 

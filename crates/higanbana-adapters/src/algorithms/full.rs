@@ -48,8 +48,8 @@ impl Adapter for Full {
     const SITES: &'static [SiteKind] =
         &[SiteKind::Linear, SiteKind::Conv1d, SiteKind::Conv2d, SiteKind::Conv3d, SiteKind::Bias];
 
-    fn detect(tensors: &Tensors) -> bool {
-        Self::KEYS.iter().any(|&key| tensors.contains_key(key))
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
     }
 
     fn new(site: &Site, _config: &FullConfig, init: &mut Init) -> Result<Self, AdapterError> {
@@ -81,11 +81,11 @@ impl Adapter for Full {
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        Tensors::from([(key(site).into(), to_data(&self.diff.val(), site.shape.clone()))])
+        Tensors::from([(key(site.kind).into(), to_data(&self.diff.val(), site.shape.clone()))])
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        let diff = parts.tensor(key(site), [site.out(), site.cols()])?;
+        let diff = parts.tensor(key(site.kind), [site.out(), site.cols()])?;
         Ok(Self { diff: Param::from_tensor(diff) })
     }
 
@@ -99,8 +99,8 @@ impl Adapter for Full {
     }
 }
 
-fn key(site: &Site) -> &'static str {
-    if site.kind == SiteKind::Bias { "diff_b" } else { "diff" }
+fn key(kind: SiteKind) -> &'static str {
+    if kind == SiteKind::Bias { "diff_b" } else { "diff" }
 }
 
 #[cfg(test)]

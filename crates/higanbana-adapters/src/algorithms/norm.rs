@@ -45,8 +45,8 @@ impl Adapter for Norm {
     const KEYS: &'static [&'static str] = &["w_norm", "b_norm"];
     const SITES: &'static [SiteKind] = &[SiteKind::Norm, SiteKind::NormBias];
 
-    fn detect(tensors: &Tensors) -> bool {
-        Self::KEYS.iter().any(|&key| tensors.contains_key(key))
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
     }
 
     fn new(site: &Site, _config: &NormConfig, init: &mut Init) -> Result<Self, AdapterError> {
@@ -70,11 +70,11 @@ impl Adapter for Norm {
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        Tensors::from([(key(site).into(), to_data(&self.norm.val(), [site.out()]))])
+        Tensors::from([(key(site.kind).into(), to_data(&self.norm.val(), [site.out()]))])
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        Ok(Self { norm: Param::from_tensor(parts.tensor(key(site), [site.out()])?) })
+        Ok(Self { norm: Param::from_tensor(parts.tensor(key(site.kind), [site.out()])?) })
     }
 
     /// Exact, whatever the budget.
@@ -83,8 +83,8 @@ impl Adapter for Norm {
     }
 }
 
-fn key(site: &Site) -> &'static str {
-    if site.kind == SiteKind::NormBias { "b_norm" } else { "w_norm" }
+fn key(kind: SiteKind) -> &'static str {
+    if kind == SiteKind::NormBias { "b_norm" } else { "w_norm" }
 }
 
 #[cfg(test)]

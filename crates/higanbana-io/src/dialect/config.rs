@@ -134,9 +134,14 @@ mod tests {
                 "alpha_pattern": {"^a.q": 1, "q": 2, "layers\\.[01]\\.v": 3, "(": 5}}"#,
         )
         .unwrap();
-        for (module, alpha) in
-            [("a.q", 1.0), ("b.a.q", 2.0), ("q", 2.0), ("xq", 16.0), ("m.layers.1.v", 3.0), ("(", 5.0)]
-        {
+        for (module, alpha) in [
+            ("a.q", 1.0),
+            ("b.a.q", 2.0),
+            ("q", 2.0),
+            ("xq", 16.0),
+            ("m.layers.1.v", 3.0),
+            ("(", 5.0),
+        ] {
             assert_eq!(config.alpha(module, Some(8)), Some(alpha), "{module}");
         }
         assert_eq!((config.scale("b.q"), config.scale("k")), (Some(0.5), Some(2.0)));
@@ -144,7 +149,8 @@ mod tests {
 
     #[test]
     fn rank_stabilised_alpha_is_scaled_for_the_reader() {
-        let config: Config = serde_json::from_str(r#"{"lora_alpha": 8, "use_rslora": true}"#).unwrap();
+        let config: Config =
+            serde_json::from_str(r#"{"lora_alpha": 8, "use_rslora": true}"#).unwrap();
         // alpha / sqrt(rank) = (alpha sqrt(rank)) / rank
         assert_eq!(config.alpha("m", Some(16)), Some(32.0));
     }
@@ -152,7 +158,8 @@ mod tests {
     #[test]
     fn nulls_and_unknown_options_are_ignored() {
         let config: Config =
-            serde_json::from_str(r#"{"alpha": 4, "alpha_pattern": null, "peft_type": "X"}"#).unwrap();
+            serde_json::from_str(r#"{"alpha": 4, "alpha_pattern": null, "peft_type": "X"}"#)
+                .unwrap();
         assert_eq!(config.alpha("m", None), Some(4.0));
     }
 }

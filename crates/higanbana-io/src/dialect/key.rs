@@ -114,17 +114,17 @@ mod tests {
             ("unet.down_blocks.0.attn1.to_q.lora.alpha", Q, "alpha"),
             ("unet.down_blocks.0.attn1.processor.to_q_lora.up.weight", Q, UP),
             ("unet.down_blocks.0.attn1.processor.to_out_lora.up.weight", OUT, UP),
-            ("text_encoder.l.self_attn.to_k_lora.down.weight", "text_encoder.l.self_attn.k_proj", DOWN),
+            (
+                "text_encoder.l.self_attn.to_k_lora.down.weight",
+                "text_encoder.l.self_attn.k_proj",
+                DOWN,
+            ),
             (
                 "text_encoder.l.self_attn.to_out_lora.up.weight",
                 "text_encoder.l.self_attn.out_proj",
                 UP,
             ),
-            (
-                "text_encoder.l.q_proj.lora_linear_layer.up.weight",
-                "text_encoder.l.q_proj",
-                UP,
-            ),
+            ("text_encoder.l.q_proj.lora_linear_layer.up.weight", "text_encoder.l.q_proj", UP),
             ("base_model.model.a.b.lora_A.weight", "base_model.model.a.b", DOWN),
             ("base_model.model.a.b.lora_A.default.weight", "base_model.model.a.b", DOWN),
             ("base_model.model.a.b.lora_magnitude_vector", "base_model.model.a.b", "dora_scale"),

@@ -45,7 +45,8 @@ impl<'a> LowRank<'a> {
         let (Some(down), Some(up)) = (tensors.get(DOWN), tensors.get(UP)) else {
             return Err(cannot_hold("a part of a low-rank adapter"));
         };
-        let (&[rank, _, ..], &[out, columns, ..]) = (down.shape().as_slice(), up.shape().as_slice())
+        let (&[rank, _, ..], &[out, columns, ..]) =
+            (down.shape().as_slice(), up.shape().as_slice())
         else {
             return Err(cannot_hold("factors that are no matrices"));
         };
@@ -138,10 +139,8 @@ pub(super) fn encode_peft(path: &Path, modules: &[Module<'_>]) -> Result<Encoded
     config["task_type"] = Value::Null;
     config["base_model_name_or_path"] = Value::Null;
     config["inference_mode"] = json!(true);
-    let text = serde_json::to_string_pretty(&config).map_err(|e| FileError::Config {
-        path: path.into(),
-        reason: e.to_string(),
-    })?;
+    let text = serde_json::to_string_pretty(&config)
+        .map_err(|e| FileError::Config { path: path.into(), reason: e.to_string() })?;
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     Ok(Encoded { tensors, metadata, adapter_config: Some(text) })
 }
@@ -199,7 +198,8 @@ fn pattern(path: &str) -> String {
 /// The value that occurs most often; the smallest of several.
 fn most_common(values: &[f64]) -> f64 {
     let count = |x: f64| values.iter().filter(|&&y| y == x).count();
-    let best = values.iter().copied().max_by(|&a, &b| count(a).cmp(&count(b)).then(b.total_cmp(&a)));
+    let best =
+        values.iter().copied().max_by(|&a, &b| count(a).cmp(&count(b)).then(b.total_cmp(&a)));
     best.unwrap_or(1.0)
 }
 

@@ -59,7 +59,9 @@ impl AdapterReader {
         reader.apply(&configs);
         match reader.modules.is_empty() {
             false => Ok(reader),
-            true => Err(FileError::NoAdapter { path: reader.path().into(), reason: reader.excuse() }),
+            true => {
+                Err(FileError::NoAdapter { path: reader.path().into(), reason: reader.excuse() })
+            }
         }
     }
 
@@ -162,7 +164,9 @@ impl AdapterReader {
     fn excuse(&self) -> String {
         match self.unused.first() {
             None => "it has no tensors".into(),
-            Some(first) => format!("none of its {} tensors belongs to one ({first})", self.unused.len()),
+            Some(first) => {
+                format!("none of its {} tensors belongs to one ({first})", self.unused.len())
+            }
         }
     }
 
@@ -210,10 +214,10 @@ impl AdapterReader {
     ///
     /// When there is no such module, a tensor cannot be read, or one holds NaN or an infinity.
     pub fn read(&self, module: &str) -> Result<Tensors, FileError> {
-        let slots = self.modules.get(module).ok_or_else(|| FileError::NoSuchKey {
-            path: self.path().into(),
-            key: module.into(),
-        })?;
+        let slots = self
+            .modules
+            .get(module)
+            .ok_or_else(|| FileError::NoSuchKey { path: self.path().into(), key: module.into() })?;
         slots.iter().map(|(suffix, slot)| Ok((suffix.clone(), self.tensor(slot)?))).collect()
     }
 

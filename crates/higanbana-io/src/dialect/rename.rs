@@ -55,7 +55,9 @@ impl<'a> Translator<'a> {
             remedy,
         };
         let Some(spot) = spot else {
-            return self.swap_prefix(module).ok_or_else(|| unknown("name the model with --base FILE"));
+            return self
+                .swap_prefix(module)
+                .ok_or_else(|| unknown("name the model with --base FILE"));
         };
         let path = || {
             spot.path.as_deref().ok_or_else(|| {

@@ -14,7 +14,12 @@ fn the_same_tensors_are_found_under_every_spelling() {
         ("lora_te1_a_b", "lora_down.weight", "lora_up.weight", Dialect::Kohya),
         ("unet.a.b", "lora_A.weight", "lora_B.weight", Dialect::Diffusers),
         ("unet.a.b", "lora.down.weight", "lora.up.weight", Dialect::Diffusers),
-        ("text_encoder.a.b", "lora_linear_layer.down.weight", "lora_linear_layer.up.weight", Dialect::Diffusers),
+        (
+            "text_encoder.a.b",
+            "lora_linear_layer.down.weight",
+            "lora_linear_layer.up.weight",
+            Dialect::Diffusers,
+        ),
         ("a.b", "lora_down.weight", "lora_up.weight", Dialect::Diffusers),
         ("base_model.model.a.b", "lora_A.weight", "lora_B.weight", Dialect::Peft),
         ("base_model.model.a.b", "lora_A.default.weight", "lora_B.default.weight", Dialect::Peft),
@@ -23,8 +28,10 @@ fn the_same_tensors_are_found_under_every_spelling() {
         let keys = (format!("{module}.{a}"), format!("{module}.{b}"));
         let file = Fixture::new([(&keys.0, down.clone()), (&keys.1, up.clone())]).read();
         assert_eq!(file.dialect, dialect, "{module}.{a}");
-        let expected =
-            Tensors::from([("lora_down.weight".into(), down.clone()), ("lora_up.weight".into(), up.clone())]);
+        let expected = Tensors::from([
+            ("lora_down.weight".into(), down.clone()),
+            ("lora_up.weight".into(), up.clone()),
+        ]);
         assert_eq!(file.modules, BTreeMap::from([(module.to_string(), expected)]));
         assert!(file.unused.is_empty());
     }
@@ -143,7 +150,11 @@ fn tensors_are_described_without_reading_them() {
         .collect();
     assert_eq!(
         shapes,
-        [("alpha", None), ("lora_down.weight", Some(vec![4, 2])), ("lora_up.weight", Some(vec![2, 4]))]
+        [
+            ("alpha", None),
+            ("lora_down.weight", Some(vec![4, 2])),
+            ("lora_up.weight", Some(vec![2, 4]))
+        ]
     );
 }
 
@@ -174,9 +185,13 @@ fn what_is_no_part_of_the_adapter_is_listed() {
 
 #[test]
 fn attack_a_model_is_no_adapter() {
-    let fixture = Fixture::new([("conv_in.weight", ramp([2], 1.0)), ("conv_in.bias", ramp([2], 1.0))]);
+    let fixture =
+        Fixture::new([("conv_in.weight", ramp([2], 1.0)), ("conv_in.bias", ramp([2], 1.0))]);
     let message = fixture.open().unwrap_err().to_string();
-    assert!(message.contains("holds no adapter, none of its 2 tensors belongs to one"), "{message}");
+    assert!(
+        message.contains("holds no adapter, none of its 2 tensors belongs to one"),
+        "{message}"
+    );
     let message = Fixture::new([]).open().unwrap_err().to_string();
     assert!(message.contains("holds no adapter, it has no tensors"), "{message}");
 }
@@ -188,7 +203,10 @@ fn attack_one_tensor_in_two_spellings() {
         ("unet.a.lora.down.weight", ramp([1, 2], 1.0)),
     ]);
     let message = fixture.open().unwrap_err().to_string();
-    assert!(message.contains("\"unet.a.lora_A.weight\"") && message.contains("\"unet.a.lora.down.weight\""));
+    assert!(
+        message.contains("\"unet.a.lora_A.weight\"")
+            && message.contains("\"unet.a.lora.down.weight\"")
+    );
 }
 
 #[test]

@@ -79,7 +79,10 @@ fn metadata_describe_the_network() {
     assert_eq!(encoded.metadata, expected.map(|(k, v)| (k.to_string(), v.to_string())).into());
     // In the file, f32 tensors stand in the order of their names: alpha 0.5, down 1..6, up 1..8.
     let values = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    assert_eq!(hash, crate::sshs_model_hash(&[TensorData::new(values.map(|x| x as f32).to_vec(), [15])]));
+    assert_eq!(
+        hash,
+        crate::sshs_model_hash(&[TensorData::new(values.map(|x| x as f32).to_vec(), [15])])
+    );
 }
 
 #[test]
@@ -106,7 +109,8 @@ fn diffusers_keys_tell_the_component() {
         ("lora_te2_text_model_encoder_layers_20_mlp_fc1", low_rank(2.0)),
     ]);
     let encoded = encode(&file, Dialect::Diffusers).unwrap();
-    let modules: Vec<&str> = keys(&encoded).iter().filter_map(|k| k.strip_suffix(".lora_A.weight")).collect();
+    let modules: Vec<&str> =
+        keys(&encoded).iter().filter_map(|k| k.strip_suffix(".lora_A.weight")).collect();
     assert_eq!(
         modules,
         [
@@ -141,7 +145,10 @@ fn peft_files_have_alpha_in_their_configuration() {
     other.insert("lora_up.weight".into(), ramp([4, 1], 1.0));
     let file = file([("m.a", low_rank(1.0)), ("m.b", low_rank(1.0)), ("m.c", other)]);
     let encoded = encode(&file, Dialect::Peft).unwrap();
-    assert_eq!(keys(&encoded)[..2], ["base_model.model.m.a.lora_A.weight", "base_model.model.m.a.lora_B.weight"]);
+    assert_eq!(
+        keys(&encoded)[..2],
+        ["base_model.model.m.a.lora_A.weight", "base_model.model.m.a.lora_B.weight"]
+    );
     let config: Value = serde_json::from_str(encoded.adapter_config.as_ref().unwrap()).unwrap();
     for (key, value) in [
         ("peft_type", json!("LORA")),
@@ -171,7 +178,8 @@ fn weight_decomposition_survives_peft() {
     ]);
     let file = file([("m.conv", conv), ("m.linear", linear)]);
     let encoded = encode(&file, Dialect::Peft).unwrap();
-    let magnitude = |m: &str| encoded.tensors[&format!("base_model.model.m.{m}.lora_magnitude_vector")].clone();
+    let magnitude =
+        |m: &str| encoded.tensors[&format!("base_model.model.m.{m}.lora_magnitude_vector")].clone();
     assert_eq!(magnitude("linear"), ramp([4], 1.0));
     assert_eq!(magnitude("conv"), ramp([1, 4, 1, 1], 1.0));
     assert!(encoded.adapter_config.as_ref().unwrap().contains("\"use_dora\": true"));
@@ -200,7 +208,9 @@ fn what_a_dialect_cannot_hold_is_named_with_the_remedy() {
     ] {
         for to in [Dialect::Diffusers, Dialect::Peft] {
             let message = encode(&file([("m.a", tensors.clone())]), to).unwrap_err().to_string();
-            let expected = format!("module \"m.a\": {what} cannot be written as {to}; bake it with --bake lora");
+            let expected = format!(
+                "module \"m.a\": {what} cannot be written as {to}; bake it with --bake lora"
+            );
             assert!(message.starts_with(&expected), "{message}");
         }
         encode(&file([("m.a", tensors)]), Dialect::Lycoris).unwrap();
@@ -216,7 +226,10 @@ fn what_a_dialect_cannot_hold_is_named_with_the_remedy() {
 fn the_base_says_where_the_dots_are() {
     let flattened = file([("lora_unet_my_model_to_q", low_rank(2.0))]);
     let message = encode(&flattened, Dialect::Peft).unwrap_err().to_string();
-    assert!(message.contains("\"lora_unet_my_model_to_q\"") && message.contains("--base FILE"), "{message}");
+    assert!(
+        message.contains("\"lora_unet_my_model_to_q\"") && message.contains("--base FILE"),
+        "{message}"
+    );
     let base = Names::new(["my.model.to_q.weight"]);
     let encoded = flattened.encode(Dialect::Peft, Some(&base), &Network::default()).unwrap();
     assert_eq!(keys(&encoded)[0], "base_model.model.my.model.to_q.lora_A.weight");
@@ -240,7 +253,8 @@ fn kohya_has_the_original_names_for_sdxl_only() {
 
 #[test]
 fn two_modules_do_not_become_one() {
-    let file = file([("lora_te1_text_model_x", low_rank(2.0)), ("lora_te2_text_model_x", low_rank(2.0))]);
+    let file =
+        file([("lora_te1_text_model_x", low_rank(2.0)), ("lora_te2_text_model_x", low_rank(2.0))]);
     let message = encode(&file, Dialect::Lycoris).unwrap_err().to_string();
     assert!(message.contains("lora_te1_text_model_x") && message.contains("lora_te2_text_model_x"));
 }
@@ -270,5 +284,7 @@ fn halves_are_scaled_without_a_second_rounding() {
     let expected = half::f16::from_f32(0.1).to_f32() * 3.0;
     assert_eq!(encoded.tensors["unet.m.lora_B.weight"].as_slice::<f32>().unwrap(), [expected; 2]);
     assert_eq!("peft".parse(), Ok(Dialect::Peft));
-    assert!("onnx".parse::<Dialect>().unwrap_err().contains("choose lycoris, kohya, diffusers, peft"));
+    assert!(
+        "onnx".parse::<Dialect>().unwrap_err().contains("choose lycoris, kohya, diffusers, peft")
+    );
 }
