@@ -8,6 +8,8 @@ pub use higanbana_core as core;
 pub use higanbana_io as io;
 pub use higanbana_lab as lab;
 
+pub mod laws;
+
 /// What a program that adapts a model needs.
 pub mod prelude {
     pub use higanbana_adapters::registry;
