@@ -118,8 +118,9 @@ impl<'a> Merge<'a> {
                 continue;
             };
             let sites: Vec<_> = parameters.iter().map(|found| (&found.site, None)).collect();
-            let read = Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype)
-                .map_err(ApplyError::adapter(reader.path()))?;
+            let read =
+                Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype)
+                    .map_err(ApplyError::adapter(reader.path()))?;
             leftovers.unused(name, &read.unused, first.site.kind);
             modules += 1;
             for parameter in parameters {

@@ -31,7 +31,10 @@ impl Parameter {
         let weight = shape(&target.weight);
         let kind = SiteKind::of_rank(weight.len()).filter(|_| !weight.contains(&0));
         let Some(kind) = kind else {
-            return Err(unfit(&target.weight, format!("no layer has a weight of shape {weight:?}")));
+            return Err(unfit(
+                &target.weight,
+                format!("no layer has a weight of shape {weight:?}"),
+            ));
         };
         let bias_kind = if kind.is_vector() { SiteKind::NormBias } else { SiteKind::Bias };
         let bias = target.bias.as_deref().map(|key| (key, bias_kind, shape(key)));
