@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use higanbana_core::{SiteKind, Tensors};
+use higanbana_core::Tensors;
 
 use crate::{AdapterReader, FileError, Names, Target};
 
@@ -59,17 +59,17 @@ impl<'a> Leftovers<'a> {
         None
     }
 
-    /// A module that no algorithm knows what to do with.
-    pub fn unknown(&mut self, module: &str, tensors: &Tensors, weight: &str) {
+    /// A module whose tensors no algorithm takes for `what`.
+    pub fn unknown(&mut self, module: &str, tensors: &Tensors, what: &str) {
         let keys: Vec<&str> = tensors.keys().map(String::as_str).collect();
-        let reason = format!("no algorithm adapts {weight:?} with {}", keys.join(", "));
+        let reason = format!("no algorithm adapts {what} with {}", keys.join(", "));
         self.modules.push(leftover(module, reason));
     }
 
     /// Tensors of a module that its adapters did not ask for.
-    pub fn unused(&mut self, module: &str, keys: &[String], kind: SiteKind) {
-        let reason = format!("not used by the adapter of this {}", kind.name());
-        self.keys.extend(keys.iter().map(|key| leftover(&format!("{module}.{key}"), &reason)));
+    pub fn unused(&mut self, module: &str, keys: &[String]) {
+        let name = |key| format!("{module}.{key}");
+        self.keys.extend(keys.iter().map(|key| leftover(&name(key), "not used by its adapter")));
     }
 
     /// Modules first, then single tensors.

@@ -113,15 +113,15 @@ impl<'a> Merge<'a> {
                 .into_iter()
                 .filter(|parameter| self.registry.detect(parameter.site.kind, &tensors).is_some())
                 .collect();
-            let Some(first) = parameters.first() else {
-                leftovers.unknown(name, &tensors, &target.weight);
+            if parameters.is_empty() {
+                leftovers.unknown(name, &tensors, &format!("{:?}", target.weight));
                 continue;
-            };
+            }
             let sites: Vec<_> = parameters.iter().map(|found| (&found.site, None)).collect();
             let read =
                 Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype)
                     .map_err(ApplyError::adapter(reader.path()))?;
-            leftovers.unused(name, &read.unused, first.site.kind);
+            leftovers.unused(name, &read.unused);
             modules += 1;
             for parameter in parameters {
                 expect_float(&self.base, &parameter.key)?;

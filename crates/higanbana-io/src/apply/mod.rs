@@ -1,6 +1,7 @@
 //! Adapter files and the bases that they are for: merging and inspecting.
 
 mod error;
+mod inspect;
 mod leftover;
 mod merge;
 mod module;
@@ -11,6 +12,7 @@ mod tests;
 use higanbana_core::Registry;
 
 pub use error::ApplyError;
+pub use inspect::{Adapters, Contents, Count, Inspection, Row, inspect};
 pub use leftover::Leftover;
 pub use merge::{Merge, Planned, Source};
 pub use module::Module;

@@ -141,7 +141,7 @@ fn what_has_no_place_is_left_over_and_named() {
         "lycoris_m: not in the base; nearest: ",
         "lycoris_norm: no algorithm adapts \"norm.weight\" with diff",
         "lycoris_l.unheard_of: no tensor of a known adapter",
-        "lycoris_l.w_norm: not used by the adapter of this linear layer",
+        "lycoris_l.w_norm: not used by its adapter",
     ];
     assert_eq!(lines.len(), begins.len(), "{lines:#?}");
     for (line, begin) in lines.iter().zip(begins) {
