@@ -3,6 +3,9 @@
 
 pub mod algorithms;
 mod registry;
+pub mod rotation;
 pub mod scale;
+pub mod schedule;
+pub mod singular;
 
 pub use registry::registry;
