@@ -2,6 +2,7 @@
 //! injection into any Burn module.
 
 pub mod algorithms;
+mod groups;
 mod registry;
 pub mod scale;
 

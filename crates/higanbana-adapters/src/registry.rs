@@ -5,7 +5,7 @@
 
 use higanbana_core::Registry;
 
-use crate::algorithms::{dora::Dora, lora::Lora};
+use crate::algorithms::{dora::Dora, loha::Loha, lokr::Lokr, lora::Lora};
 
 macro_rules! algorithms {
     ($($algorithm:ty),* $(,)?) => {
@@ -17,4 +17,4 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
-algorithms![Lora, Dora<Lora>,];
+algorithms![Lora, Dora<Lora>, Loha, Dora<Loha>, Lokr, Dora<Lokr>,];
