@@ -29,8 +29,9 @@ export XDG_RUNTIME_DIR VK_DRIVER_FILES=$driver
 
 # Kernels are compiled at run time, so the host code need not be optimised.
 export CARGO_TARGET_DIR=target/wgpu CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0
+export RUSTFLAGS="-D warnings"
 laws=(cargo test -p higanbana --no-default-features --features "flex,wgpu" --test laws -- wgpu)
 
 # A filter that matches no test would pass.
-"${laws[@]}" --list | grep ': test$'
+"${laws[@]}" --list | grep ': test$' >/dev/null || { echo "no law has wgpu in its name"; exit 1; }
 "${laws[@]}"

@@ -1,6 +1,11 @@
 //! The algorithms, one file each.
 
 pub mod dora;
+pub mod dylora;
+pub mod full;
+pub mod glora;
+pub mod ia3;
 pub mod loha;
 pub mod lokr;
 pub mod lora;
+pub mod norm;

@@ -5,7 +5,10 @@
 
 use higanbana_core::Registry;
 
-use crate::algorithms::{dora::Dora, loha::Loha, lokr::Lokr, lora::Lora};
+use crate::algorithms::{
+    dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3, loha::Loha, lokr::Lokr,
+    lora::Lora, norm::Norm,
+};
 
 macro_rules! algorithms {
     ($($algorithm:ty),* $(,)?) => {
@@ -17,4 +20,4 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
-algorithms![Lora, Dora<Lora>, Loha, Dora<Loha>, Lokr, Dora<Lokr>,];
+algorithms![Lora, Dora<Lora>, Loha, Dora<Loha>, Lokr, Dora<Lokr>, DyLora, Ia3, Glora, Full, Norm,];

@@ -1,2 +1,40 @@
-//! cli
-fn main() {}
+//! The command line of Higanbana.
+
+mod commands;
+mod compute;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+// Burn's CPU backend allocates every result; glibc would hand large blocks back to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tensor-algebra research toolkit on Burn: the LyCORIS family of weight adapters.
+#[derive(Parser)]
+#[command(name = "higanbana", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match commands::run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -87,7 +87,8 @@ impl Budget {
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
-/// * [`Adapter::degree`], [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
+/// * [`Adapter::strength_degree`], [`Adapter::degree`], [`Adapter::rank_bound`] and
+///   [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -113,9 +114,10 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Sets of options with their own formulas.
     const VARIANTS: &'static [Variant] = &[];
 
-    /// Whether a module of a file is of this algorithm.
-    fn detect(tensors: &Tensors) -> bool {
-        tensors.contains_key(Self::KEYS[0])
+    /// Whether these tensors of one module of a file hold an adapter of this algorithm for a
+    /// parameter of this kind.
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key(Self::KEYS[0])
     }
 
     /// Initial value: the adapted model equals the base.
@@ -127,10 +129,15 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// The definition: $\Delta W = W(1) - W_0$, `[out, in·K]`.
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2>;
 
-    /// $W(\mu) - W_0$; $\mu\,\Delta W$ unless the algorithm interpolates otherwise.
+    /// $W(\mu) - W_0$; $\mu\,\Delta W$ unless the algorithm interpolates otherwise, and zero at 0.
     fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         let update = self.update(site, w0);
         if strength == 1.0 { update } else { update.mul_scalar(strength) }
+    }
+
+    /// Degree of $W(\mu)$ as a polynomial in the strength.
+    fn strength_degree(&self) -> usize {
+        1
     }
 
     /// The shortcut: `op(x, W(μ) − W0)` without building a weight; `y0` is `op(x, W0)`.

@@ -7,7 +7,8 @@
 /// its degree is $m = \sum_i d_i$ (arXiv:2309.14859, Theorem 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Degree {
-    /// The update itself is multi-homogeneous: exponent of each parameter by name.
+    /// The update itself is multi-homogeneous: exponent of each parameter by name, or of several
+    /// that are scaled together, joined by `+`.
     Update(Vec<(&'static str, u32)>),
     /// The update is not, but a map inside it is, and $\gamma$ may sit there.
     Inside {

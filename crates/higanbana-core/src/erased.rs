@@ -20,6 +20,8 @@ pub trait AnyAdapter: Debug + Send + Sync {
     fn needs_base(&self) -> bool;
     /// [`Adapter::update_at`].
     fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2>;
+    /// [`Adapter::strength_degree`].
+    fn strength_degree(&self) -> usize;
     /// [`Adapter::added`].
     fn added(&self, call: &Call, y0: &Features) -> Option<Features>;
     /// [`Adapter::forward`].
@@ -100,6 +102,9 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     }
     fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         self.0.update_at(site, w0, strength)
+    }
+    fn strength_degree(&self) -> usize {
+        self.0.strength_degree()
     }
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
         self.0.added(call, y0)

@@ -18,7 +18,7 @@ pub struct Init {
 impl Init {
     /// Initial values for `site`, whose frozen weight is `weight`: `[out, in·K]`.
     pub fn new(site: &Site, weight: Tensor<2>, seed: u64) -> Self {
-        Self { weight, rng: StdRng::seed_from_u64(seed ^ fnv1a(&site.path)) }
+        Self { weight, rng: stream(site, seed) }
     }
 
     /// The frozen weight `[out, in·K]`.
@@ -80,6 +80,18 @@ impl Init {
     pub fn rng(&mut self) -> &mut impl Rng {
         &mut self.rng
     }
+}
+
+/// One of `0..n`, equally likely, from the seed and the site's path alone.
+///
+/// # Panics
+/// When `n` is 0.
+pub fn choose(site: &Site, seed: u64, n: usize) -> usize {
+    stream(site, seed).random_range(0..n)
+}
+
+fn stream(site: &Site, seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed ^ fnv1a(&site.path))
 }
 
 /// FNV-1a: a hash that is the same on every platform and release, unlike the standard library's.

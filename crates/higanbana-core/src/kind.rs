@@ -32,7 +32,7 @@ pub trait Kind: Debug + Send + Sync {
     /// [`Adapter::VARIANTS`].
     fn variants(&self) -> &'static [Variant];
     /// [`Adapter::detect`].
-    fn detect(&self, tensors: &Tensors) -> bool;
+    fn detect(&self, kind: SiteKind, tensors: &Tensors) -> bool;
     /// Every option with its default; optional ones are absent.
     fn defaults(&self) -> toml::Table;
     /// [`Adapter::new`] with options as a table.
@@ -107,8 +107,8 @@ impl<A: Adapter> Kind for KindOf<A> {
     fn variants(&self) -> &'static [Variant] {
         A::VARIANTS
     }
-    fn detect(&self, tensors: &Tensors) -> bool {
-        A::detect(tensors)
+    fn detect(&self, kind: SiteKind, tensors: &Tensors) -> bool {
+        A::detect(kind, tensors)
     }
     fn defaults(&self) -> toml::Table {
         table(&A::Config::default())
@@ -172,9 +172,10 @@ impl Registry {
         self.iter().find(|kind| kind.name() == name)
     }
 
-    /// The algorithm whose file these tensors are. The last one added is asked first, so that a
-    /// composition, which has all keys of what it is composed on, goes before it.
-    pub fn detect(&self, tensors: &Tensors) -> Option<&dyn Kind> {
-        self.kinds.iter().rev().map(Box::as_ref).find(|kind| kind.detect(tensors))
+    /// The algorithm whose tensors these are, for a parameter of this kind. The last one added is
+    /// asked first, so that a composition, which has all keys of what it is composed on, goes
+    /// before it.
+    pub fn detect(&self, kind: SiteKind, tensors: &Tensors) -> Option<&dyn Kind> {
+        self.kinds.iter().rev().map(Box::as_ref).find(|row| row.detect(kind, tensors))
     }
 }

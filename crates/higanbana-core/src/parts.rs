@@ -15,13 +15,33 @@ pub struct Parts<'a> {
     tensors: &'a Tensors,
     device: Device,
     dtype: DType,
+    base: Option<Tensor<2>>,
     used: RefCell<BTreeSet<&'a str>>,
 }
 
 impl<'a> Parts<'a> {
     /// The tensors of `module`, to be placed on `device` as `dtype`.
     pub fn new(module: &'a str, tensors: &'a Tensors, device: &Device, dtype: DType) -> Self {
-        Self { module, tensors, device: device.clone(), dtype, used: RefCell::default() }
+        Self {
+            module,
+            tensors,
+            device: device.clone(),
+            dtype,
+            base: None,
+            used: RefCell::default(),
+        }
+    }
+
+    /// With the frozen weight `[out, in·K]`, which some files leave a part of themselves to.
+    #[must_use]
+    pub fn with_base(mut self, w0: &Tensor<2>) -> Self {
+        self.base = Some(w0.clone());
+        self
+    }
+
+    /// The frozen weight `[out, in·K]`, where it is at hand.
+    pub fn base(&self) -> Option<&Tensor<2>> {
+        self.base.as_ref()
     }
 
     /// Shape of a tensor, if the file has it. Does not count as using it.

@@ -42,6 +42,11 @@ impl SiteKind {
         }
     }
 
+    /// Whether parameters of this kind are vectors.
+    pub fn is_vector(self) -> bool {
+        matches!(self, Self::Norm | Self::NormBias | Self::Bias)
+    }
+
     /// Name in messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -254,15 +254,15 @@ pub enum FileError {
         /// What it holds instead.
         reason: String,
     },
-    /// The output dialect has no spelling for a tensor.
+    /// The output dialect has no place for a tensor.
     #[error(
-        "module {module:?}: {suffix:?} cannot be written as {dialect}; bake it with --bake lora --rank R or --bake diff"
+        "module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R or --bake diff"
     )]
     CannotHold {
         /// The module.
         module: String,
-        /// The tensor.
-        suffix: String,
+        /// The tensor, or what about it.
+        what: String,
         /// The dialect that lacks it.
         dialect: &'static str,
     },

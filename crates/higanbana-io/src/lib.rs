@@ -4,6 +4,7 @@
 
 pub mod cast;
 pub mod checkpoint;
+pub mod dialect;
 mod dtype;
 mod error;
 mod hash;
@@ -11,6 +12,7 @@ pub mod names;
 pub mod writer;
 
 pub use checkpoint::{Checkpoint, Info};
+pub use dialect::{AdapterFile, AdapterReader, Dialect, Stems};
 pub use dtype::{burn_dtype, file_dtype};
 pub use error::FileError;
 pub use hash::sshs_model_hash;

@@ -1,1 +1,4 @@
-//! higanbana-lab
+//! Experiments: what is measured, and the page that shows it.
+
+pub mod adapters;
+pub mod report;

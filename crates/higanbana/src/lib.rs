@@ -1,1 +1,20 @@
-//! higanbana
+//! Higanbana: a tensor-algebra research toolkit on Burn.
+//!
+//! The LyCORIS family of adapters on any Burn module, true to the files that the field exchanges.
+//! This crate re-exports the others; `use higanbana::prelude::*` brings what a program needs.
+
+pub use higanbana_adapters as adapters;
+pub use higanbana_core as core;
+pub use higanbana_io as io;
+pub use higanbana_lab as lab;
+
+pub mod laws;
+
+/// What a program that adapts a model needs.
+pub mod prelude {
+    pub use higanbana_adapters::registry;
+    pub use higanbana_core::{
+        Adapter, AdapterError, Call, Condition, Cost, Degree, DynAdapter, Features, Init, Layer,
+        Parts, Registry, Site, SiteKind, Slot, Tensors, Variant, algebra, spectrum,
+    };
+}

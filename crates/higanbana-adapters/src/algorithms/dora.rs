@@ -87,8 +87,8 @@ impl<A: Decomposable> Adapter for Dora<A> {
     const VARIANTS: &'static [Variant] =
         &[Variant { name: "input_axis", options: "wd_on_out = false" }];
 
-    fn detect(tensors: &Tensors) -> bool {
-        tensors.contains_key("dora_scale") && A::detect(tensors)
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        tensors.contains_key("dora_scale") && A::detect(kind, tensors)
     }
 
     fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError> {

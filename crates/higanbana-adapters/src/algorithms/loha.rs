@@ -27,8 +27,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Degree, Features, Init, Op, Parts, Site, Tensors, Variant,
-    algebra, ops,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Op, Parts, Site, SiteKind,
+    Tensors, Variant, algebra, ops,
     parts::{scalar_data, to_data},
     spectrum::{self, SpectrumError},
 };
@@ -149,6 +149,13 @@ impl Adapter for Loha {
             }
             _ => None,
         }
+    }
+
+    /// The fused layer builds the weight once for each call and does no more for each position.
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        let fused = site.kind == SiteKind::Linear && self.hada_t1.is_none();
+        let rank: usize = self.ranks().iter().sum();
+        fused.then(|| Cost { update: (rank + 1) * site.out() * site.cols(), shortcut: 0 })
     }
 
     fn degree(&self) -> Degree {

@@ -33,9 +33,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, Tensors,
-    Variant, algebra,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind,
+    Tensors, Variant, algebra,
+    parts::scalar_data,
     spectrum::{self, SpectrumError},
 };
 use serde::{Deserialize, Serialize};
@@ -134,8 +134,9 @@ impl Adapter for Lokr {
         Variant { name: "rs_lora", options: "rank = 2\nfactor = 2\nrs_lora = true" },
     ];
 
-    fn detect(tensors: &Tensors) -> bool {
-        tensors.contains_key("lokr_w1") || tensors.contains_key("lokr_w1_a")
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        let has = |key| tensors.contains_key(key);
+        Self::SITES.contains(&kind) && (has("lokr_w1") || has("lokr_w1_a"))
     }
 
     fn new(site: &Site, config: &LokrConfig, init: &mut Init) -> Result<Self, AdapterError> {

@@ -27,7 +27,7 @@ pub fn skew(b: Tensor<3>) -> Tensor<3> {
 /// The norm runs over all blocks (and stages) at once and is differentiated through. The radius
 /// is absolute: LyCORIS's `constraint` times the output dimension.
 ///
-/// Source: COFT (arXiv:2306.07280, section 4.3), in the form of LyCORIS 4.1.3.
+/// Source: COFT (arXiv:2306.07280), in the form of LyCORIS 4.1.3.
 pub fn bounded<const D: usize>(q: Tensor<D>, radius: f64) -> Tensor<D> {
     let norm = frobenius(q.clone()) + 1e-8;
     let shrink = norm.recip().mul_scalar(radius).clamp_max(1.0);
@@ -42,7 +42,7 @@ pub fn bounded<const D: usize>(q: Tensor<D>, radius: f64) -> Tensor<D> {
 /// q [n, b, b]  ->  [n, b, b]
 /// ```
 ///
-/// Source: OFT (arXiv:2306.07280, section 4.2). See [`cayley_deviation`] for gradient and method.
+/// Source: OFT (arXiv:2306.07280). See [`cayley_deviation`] for gradient and method.
 pub fn cayley(q: Tensor<3>) -> Tensor<3> {
     let [_, b, _] = q.dims();
     let identity = identity(b, &q.device(), q.dtype());

@@ -7,7 +7,7 @@
 /// * `factor > 0` otherwise: `m` is the largest divisor with `m <= factor` and `m² <= dim`.
 /// * `factor < 0`: the divisor pair closest to the square root.
 ///
-/// Source: LyCORIS 4.1.3, `factorization` (LoKr, arXiv:2309.14859, section 3.2).
+/// Source: LyCORIS 4.1.3, `factorization` (LoKr, arXiv:2309.14859).
 ///
 /// ```text
 /// dim      -1          2           4           8           16

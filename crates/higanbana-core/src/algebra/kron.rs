@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 /// w1 [p, q]  w2 [c', d', K]  ->  [p·c', q·d', K]
 /// ```
 ///
-/// Source: LoKr (arXiv:2309.14859, section 3.2).
+/// Source: LoKr (arXiv:2309.14859).
 pub fn kron(w1: Tensor<2>, w2: Tensor<3>) -> Tensor<3> {
     let ([p, q], [c, d, k]) = (w1.dims(), w2.dims());
     let product = w1.reshape([p, 1, q, 1]) * w2.reshape([1, c, 1, d * k]);

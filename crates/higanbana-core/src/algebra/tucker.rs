@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 /// The last product costs `out·in·K` times the rank it sums over, so it is left to the smaller of
 /// the two; at `r = s` to `up`, whose product already has the layout of the result.
 ///
-/// Source: LyCORIS (arXiv:2309.14859, section 3.2), after the CP form of FedPara (arXiv:2108.06098).
+/// Source: LyCORIS (arXiv:2309.14859), after the convolutions of FedPara (arXiv:2108.06098).
 pub fn tucker(core: Tensor<3>, up: Tensor<2>, down: Tensor<2>) -> Tensor<3> {
     let [r, s, k] = core.dims();
     let ([out, _], [_, inp]) = (up.dims(), down.dims());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::table::{Architecture, Twins};
-use super::{Component, Part, Target, open_clip};
+use super::{Component, Target, open_clip};
 
 /// Prefixes under which a file keeps its models. The first that fits a key counts.
 const PREFIXES: [(&str, Component); 8] = [
@@ -50,7 +50,7 @@ impl Layout {
                 Component::TextEncoder | Component::TextEncoder2 => {
                     text_targets(key, local, component)
                 }
-                Component::Model => plain(key, component, |module| Some(module.into())),
+                Component::Model => plain(key, local, component),
             }
         });
         let mut targets: Vec<Target> = targets.collect();
@@ -82,9 +82,9 @@ fn begins(keys: &BTreeSet<&str>, prefixes: &[&str]) -> bool {
     keys.iter().any(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)))
 }
 
-fn plain(key: &str, component: Component, path: impl Fn(&str) -> Option<String>) -> Vec<Target> {
-    let Some(module) = key.strip_suffix(".weight") else { return vec![] };
-    vec![Target::new(key, component, path(module))]
+fn plain(key: &str, local: &str, component: Component) -> Vec<Target> {
+    let path = local.strip_suffix(".weight").map(String::from);
+    path.map(|path| Target::new(key, component, Some(path))).into_iter().collect()
 }
 
 fn unet_target(key: &str, local: &str, ldm: bool, twins: &Twins) -> Vec<Target> {
@@ -110,12 +110,11 @@ fn text_targets(key: &str, local: &str, component: Component) -> Vec<Target> {
             })
             .collect();
     }
-    let local = local.strip_prefix("transformer.").unwrap_or(local);
-    plain(key, component, |_| local.strip_suffix(".weight").map(String::from))
+    plain(key, local.strip_prefix("transformer.").unwrap_or(local), component)
 }
 
 impl Target {
     fn new(weight: &str, component: Component, path: Option<String>) -> Self {
-        Self { weight: weight.into(), bias: None, part: None::<Part>, component, path, ldm: None }
+        Self { weight: weight.into(), bias: None, part: None, component, path, ldm: None }
     }
 }

@@ -4,6 +4,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -59,7 +60,7 @@ pub fn write<E: From<FileError>>(
     overwrite: bool,
 ) -> Result<(), E> {
     let mut place = Place::new(path, overwrite)?;
-    entries.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
+    entries.sort_by(|a, b| order((a.dtype, &a.name), (b.dtype, &b.name)));
     let header = header(path, &entries, metadata)?;
 
     let failed = |source| FileError::Write { path: path.into(), source };
@@ -76,6 +77,19 @@ pub fn write<E: From<FileError>>(
     out.flush().map_err(failed)?;
     drop(out);
     Ok(place.commit()?)
+}
+
+/// Which of two tensors comes first in a file.
+fn order(a: (Dtype, &str), b: (Dtype, &str)) -> Ordering {
+    b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
+}
+
+/// The tensors in the order in which [`write_tensors`] puts them into a file.
+pub(crate) fn file_order(tensors: &BTreeMap<String, TensorData>) -> Vec<(&String, &TensorData)> {
+    let mut ordered: Vec<_> = tensors.iter().collect();
+    // Names are in order already; the sort is stable.
+    ordered.sort_by_key(|(_, data)| Reverse(file_dtype(data.dtype())));
+    ordered
 }
 
 /// [`write()`] for tensors that are in memory.

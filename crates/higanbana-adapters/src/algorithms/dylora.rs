@@ -1,0 +1,275 @@
+//! DyLoRA: a LoRA whose every rank prefix is an adapter too.
+//!
+//! $$\Delta W^{(p)} = \frac{\alpha}{r}\, B_{:,:p}\, A_{:p,:}, \qquad 1 \le p \le r$$
+//!
+//! ```text
+//! lora_up    B  [out, r]      zeros
+//! lora_down  A  [r, in·K]     uniform ±1/√(in·K)
+//! ```
+//!
+//! The rank falls into blocks of `block_size`. A training step ([`Condition::step`]) draws one block
+//! of each site from its seed, acts with the prefix that ends there and trains that block alone: the
+//! blocks below are held, those above are off. Otherwise [`Condition::rank`] chooses the prefix, by
+//! default the whole; nothing is random then.
+//!
+//! Differences from LyCORIS: every prefix has the scale $\alpha/r$ of the file (LyCORIS trains with
+//! $\alpha$ over the number of blocks and saves $\alpha$, so that its files are too weak by
+//! `block_size`); blocks that are not trained have gradients of zero instead of none; and
+//! `lora_up` of a convolution is saved as `[out, r, 1, ...]`, which its loader can read.
+//!
+//! DyLoRA: arXiv:2210.07558.
+
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
+    Tensors, Variant, init,
+    parts::{scalar_data, to_data},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::scale::Scale;
+
+/// Options of [`DyLora`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DyLoraConfig {
+    /// Full rank $r$.
+    pub rank: usize,
+    /// $\alpha$; 0 stands for the rank.
+    pub alpha: f64,
+    /// Ranks that are trained together; divides the rank.
+    pub block_size: usize,
+}
+
+impl Default for DyLoraConfig {
+    fn default() -> Self {
+        Self { rank: 4, alpha: 1.0, block_size: 4 }
+    }
+}
+
+/// A DyLoRA adapter; see the [module](self).
+#[derive(Module, Debug)]
+pub struct DyLora {
+    /// $B$.
+    pub lora_up: Param<Tensor<2>>,
+    /// $A$.
+    pub lora_down: Param<Tensor<2>>,
+    #[module(skip)]
+    scale: Scale,
+    #[module(skip)]
+    block_size: usize,
+    #[module(skip)]
+    prefix: Option<usize>,
+    #[module(skip)]
+    step: Option<u64>,
+}
+
+impl Adapter for DyLora {
+    type Config = DyLoraConfig;
+
+    const NAME: &'static str = "dylora";
+    const TITLE: &'static str = "DyLoRA";
+    const REFERENCE: &'static str = "arXiv:2210.07558";
+    const FORMULA: &'static str = r"\frac{\alpha}{r} B_{:,:p} A_{:p,:}";
+    const RANK: &'static str = "p";
+    const PARAMETERS: &'static str = r"r(out + in\,K)";
+    const KEYS: &'static [&'static str] = &["lora_up.weight", "lora_down.weight", "alpha"];
+    const VARIANTS: &'static [Variant] = &[Variant { name: "blocks", options: "block_size = 2" }];
+
+    /// Never: its files are LoRA's, key for key, and read as such they give the full rank.
+    fn detect(_kind: SiteKind, _tensors: &Tensors) -> bool {
+        false
+    }
+
+    fn new(site: &Site, config: &DyLoraConfig, init: &mut Init) -> Result<Self, AdapterError> {
+        let DyLoraConfig { rank, alpha, block_size } = *config;
+        let scale = Scale::new(site, rank, alpha, false)?;
+        if !rank.is_multiple_of(block_size) {
+            let reason = format!("rank {rank} is no multiple of block_size {block_size}");
+            return Err(AdapterError::option(site, reason));
+        }
+        let cols = site.cols();
+        Ok(Self {
+            lora_up: Param::from_tensor(init.zeros([site.out(), rank])),
+            lora_down: Param::from_tensor(init.kaiming_uniform([rank, cols], cols)),
+            scale,
+            block_size,
+            prefix: None,
+            step: None,
+        })
+    }
+
+    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        let (up, down) = self.factors(site);
+        up.matmul(down)
+    }
+
+    fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
+        if call.is_grouped() {
+            return None;
+        }
+        let (up, down) = self.factors(call.site);
+        Some(call.apply(down).mix(up.mul_scalar(call.strength)))
+    }
+
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        let p = self.active(site).1;
+        Some(Cost {
+            update: site.out() * p * site.cols(),
+            shortcut: p * (site.out() + site.cols()),
+        })
+    }
+
+    fn degree(&self) -> Degree {
+        Degree::Update(vec![("lora_up", 1), ("lora_down", 1)])
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        self.active(site).1.min(site.full_rank())
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        self.rank() * (site.out() + site.cols())
+    }
+
+    fn write(&self, site: &Site) -> Tensors {
+        let r = self.rank();
+        let up = to_data(&self.lora_up.val(), site.pointwise_shape(site.out(), r));
+        let down = to_data(&self.lora_down.val(), site.kernel_shape(r, site.input()));
+        Tensors::from([
+            ("lora_up.weight".into(), up),
+            ("lora_down.weight".into(), down),
+            ("alpha".into(), scalar_data(self.scale.file_alpha())),
+        ])
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        let r = parts.dim("lora_down.weight", 0)?;
+        Ok(Self {
+            lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
+            lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, site.cols()])?),
+            scale: Scale::read(parts, r)?,
+            // Files do not hold it; blocks of one rank divide every rank.
+            block_size: 1,
+            prefix: None,
+            step: None,
+        })
+    }
+
+    fn condition(&mut self, condition: &Condition) {
+        self.prefix = condition.rank;
+        self.step = condition.step;
+    }
+}
+
+impl DyLora {
+    /// Full rank $r$.
+    pub fn rank(&self) -> usize {
+        self.lora_up.lazy_shape()[1]
+    }
+
+    /// Ranks that are held, and the prefix that acts: those between the two are trained.
+    fn active(&self, site: &Site) -> (usize, usize) {
+        let r = self.rank();
+        match (self.prefix, self.step) {
+            (Some(prefix), _) => (0, prefix.clamp(1, r)),
+            (None, None) => (0, r),
+            (None, Some(step)) => {
+                let start = self.block_size * init::choose(site, step, r / self.block_size);
+                (start, start + self.block_size)
+            }
+        }
+    }
+
+    /// $\frac{\alpha}{r} B_{:,:p}$ and $A_{:p,:}$.
+    fn factors(&self, site: &Site) -> (Tensor<2>, Tensor<2>) {
+        let (held, prefix) = self.active(site);
+        let up = nested(self.lora_up.val(), 1, held, prefix);
+        (self.scale.apply(up), nested(self.lora_down.val(), 0, held, prefix))
+    }
+}
+
+/// The first `prefix` ranks of a factor along `dim`, the first `held` of them without gradient.
+fn nested(factor: Tensor<2>, dim: usize, held: usize, prefix: usize) -> Tensor<2> {
+    let trained = factor.clone().narrow(dim, held, prefix - held);
+    if held == 0 {
+        return trained;
+    }
+    Tensor::cat(vec![factor.narrow(dim, 0, held).detach(), trained], dim)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use higanbana_core::SiteKind;
+
+    use super::*;
+
+    /// Rank 4 in blocks of 2; component i of the product is i + 1, and the scale is 1/2.
+    fn adapter() -> (Site, DyLora) {
+        let device = Device::default().autodiff();
+        let up = Tensor::from_data([[1.0, 2.0, 3.0, 4.0]], &device);
+        let adapter = DyLora {
+            lora_up: Param::from_tensor(up),
+            lora_down: Param::from_tensor(Tensor::ones([4, 1], &device)),
+            scale: Scale::new(&site(), 4, 2.0, false).unwrap(),
+            block_size: 2,
+            prefix: None,
+            step: None,
+        };
+        (site(), adapter)
+    }
+
+    fn site() -> Site {
+        Site::new("l", SiteKind::Linear, [1, 1])
+    }
+
+    fn update(site: &Site, adapter: &DyLora) -> Tensor<2> {
+        adapter.update(site, &Tensor::zeros([1, 1], &Device::default()))
+    }
+
+    #[test]
+    fn every_prefix_has_the_scale_of_the_full_rank() {
+        let (site, mut adapter) = adapter();
+        for (prefix, sum) in [(1, 0.5f32), (2, 1.5), (3, 3.0), (4, 5.0), (9, 5.0), (0, 0.5)] {
+            adapter.condition(&Condition::with_rank(prefix));
+            assert_eq!(update(&site, &adapter).into_scalar::<f32>(), sum, "prefix {prefix}");
+        }
+        adapter.condition(&Condition::default());
+        assert_eq!(update(&site, &adapter).into_scalar::<f32>(), 5.0);
+    }
+
+    #[test]
+    fn a_step_trains_one_block_above_held_ones() {
+        let (site, mut adapter) = adapter();
+        let mut seen = [false; 2];
+        for step in 0..16 {
+            adapter.condition(&Condition { step: Some(step), ..Condition::default() });
+            let update = update(&site, &adapter);
+            let grads = update.clone().backward();
+            let up = adapter.lora_up.val().grad(&grads).unwrap().to_data();
+            let down = adapter.lora_down.val().grad(&grads).unwrap().to_data();
+            let low = update.into_scalar::<f32>() == 1.5;
+            let (expected_up, expected_down) = if low {
+                ([[0.5f32, 0.5, 0.0, 0.0]], [[0.5f32], [1.0], [0.0], [0.0]])
+            } else {
+                ([[0.0, 0.0, 0.5, 0.5]], [[0.0], [0.0], [1.5], [2.0]])
+            };
+            up.assert_eq(&TensorData::from(expected_up), true);
+            down.assert_eq(&TensorData::from(expected_down), true);
+            seen[usize::from(low)] = true;
+        }
+        assert_eq!(seen, [true, true], "16 steps drew one block only");
+    }
+
+    #[test]
+    fn blocks_divide_the_rank() {
+        let mut init = Init::new(&site(), Tensor::zeros([1, 1], &Device::default()), 0);
+        let config = DyLoraConfig { rank: 6, block_size: 4, ..DyLoraConfig::default() };
+        let error = DyLora::new(&site(), &config, &mut init).unwrap_err().to_string();
+        assert_eq!(error, "l: rank 6 is no multiple of block_size 4");
+    }
+}

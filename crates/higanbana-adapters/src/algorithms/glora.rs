@@ -1,0 +1,294 @@
+//! GLoRA: a product of two thin matrices transforms the frozen weight's input, another one is added.
+//!
+//! $$\Delta W = \frac{\alpha}{r}\,\sigma\,(W_0 A_1 A_2 + B_1 B_2)$$
+//!
+//! On convolutions $A = A_1 A_2$ mixes input channels at every tap:
+//! $\Delta W_{o,j,k} = \frac{\alpha}{r}\,\sigma\,(\sum_i W_{o,i,k} A_{i,j} + (B_1 B_2)_{o,j,k})$.
+//!
+//! ```text
+//! a1  A₁  [in, r]     uniform ±1/√r
+//! a2  A₂  [r, in]     zeros (with use_scalar: uniform ±1/√in)
+//! b1  B₁  [out, r]    uniform ±1/√r
+//! b2  B₂  [r, in·K]   zeros (with use_scalar: uniform ±1/√(in·K))
+//! ```
+//!
+//! $\sigma$ is a trained number that starts at 0 and is folded into `a2` and `b2` on saving.
+//!
+//! Files from before LyCORIS 3 call the factors by each other's names: `a1 [r, in]`, `a2 [in, r]`,
+//! `b1 [r, in]`, `b2 [out, r]`. Shapes tell the two apart unless r = in = out; then the file is
+//! taken for a new one. Difference from LyCORIS: with `rs_lora` the file holds $\alpha\sqrt r$, so
+//! that $\alpha/r$ is right for every reader (LyCORIS writes $\alpha$ and rereads another update).
+//!
+//! GLoRA: arXiv:2306.07967.
+
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, Tensors, Variant,
+    parts::{scalar_data, to_data},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::scale::{Scale, scalar};
+
+/// Options of [`Glora`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GloraConfig {
+    /// Rank $r$ of both products.
+    pub rank: usize,
+    /// $\alpha$; 0 stands for the rank.
+    pub alpha: f64,
+    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$ (arXiv:2312.03732).
+    pub rs_lora: bool,
+    /// Trained scalar factor.
+    pub use_scalar: bool,
+}
+
+impl Default for GloraConfig {
+    fn default() -> Self {
+        Self { rank: 4, alpha: 1.0, rs_lora: false, use_scalar: false }
+    }
+}
+
+/// A GLoRA adapter; see the [module](self).
+#[derive(Module, Debug)]
+pub struct Glora {
+    /// $A_1$.
+    pub a1: Param<Tensor<2>>,
+    /// $A_2$.
+    pub a2: Param<Tensor<2>>,
+    /// $B_1$.
+    pub b1: Param<Tensor<2>>,
+    /// $B_2$.
+    pub b2: Param<Tensor<2>>,
+    /// $\sigma$.
+    pub scalar: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    scale: Scale,
+}
+
+impl Adapter for Glora {
+    type Config = GloraConfig;
+
+    const NAME: &'static str = "glora";
+    const TITLE: &'static str = "GLoRA";
+    const REFERENCE: &'static str = "arXiv:2306.07967";
+    const FORMULA: &'static str = r"\frac{\alpha}{r} (W_0 A_1 A_2 + B_1 B_2)";
+    const RANK: &'static str = "r(K + 1)";
+    const PARAMETERS: &'static str = r"r(2\,in + out + in\,K)";
+    const KEYS: &'static [&'static str] =
+        &["a1.weight", "a2.weight", "b1.weight", "b2.weight", "alpha"];
+    const NEEDS_BASE: bool = true;
+    const VARIANTS: &'static [Variant] = &[
+        Variant { name: "use_scalar", options: "use_scalar = true" },
+        Variant { name: "rs_lora", options: "rs_lora = true" },
+    ];
+
+    fn new(site: &Site, config: &GloraConfig, init: &mut Init) -> Result<Self, AdapterError> {
+        let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
+        let r = config.rank;
+        let mut second = |cols| {
+            if config.use_scalar {
+                init.kaiming_uniform([r, cols], cols)
+            } else {
+                init.zeros([r, cols])
+            }
+        };
+        let (a2, b2) = (second(site.input()), second(site.cols()));
+        Ok(Self {
+            a1: Param::from_tensor(init.kaiming_uniform([site.input(), r], r)),
+            a2: Param::from_tensor(a2),
+            b1: Param::from_tensor(init.kaiming_uniform([site.out(), r], r)),
+            b2: Param::from_tensor(b2),
+            scalar: scalar(config.use_scalar, init),
+            scale,
+        })
+    }
+
+    fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        let [out, input, taps] = [site.out(), site.input(), site.taps()];
+        let channels_last = w0.clone().reshape([out, input, taps]).swap_dims(1, 2);
+        let mixed = channels_last
+            .reshape([out * taps, input])
+            .matmul(self.scaled(&self.a1))
+            .matmul(self.a2.val())
+            .reshape([out, taps, input])
+            .swap_dims(1, 2)
+            .reshape([out, site.cols()]);
+        mixed + self.scaled(&self.b1).matmul(self.b2.val())
+    }
+
+    fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
+        if call.is_grouped() {
+            return None;
+        }
+        let ax = call.x.mix(self.a2.val()).mix(self.scaled(&self.a1).mul_scalar(call.strength));
+        let bx = call.apply(self.b2.val()).mix(self.scaled(&self.b1).mul_scalar(call.strength));
+        Some(call.apply_to(&ax, call.w0.clone()).add(bx))
+    }
+
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        let weight = site.out() * site.cols();
+        Some(Cost {
+            update: 3 * self.rank() * weight,
+            shortcut: weight + self.parameter_count(site),
+        })
+    }
+
+    fn degree(&self) -> Degree {
+        let mut exponents = vec![("a1+b1", 1), ("a2+b2", 1)];
+        exponents.extend(self.scalar.as_ref().map(|_| ("scalar", 1)));
+        Degree::Update(exponents)
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        // W0 A1 spans another r columns at every tap.
+        (self.rank() * (site.taps() + 1)).min(site.full_rank())
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        self.rank() * (2 * site.input() + site.out() + site.cols())
+            + usize::from(self.scalar.is_some())
+    }
+
+    fn write(&self, site: &Site) -> Tensors {
+        let r = self.rank();
+        let folded = |second: &Param<Tensor<2>>| match &self.scalar {
+            None => second.val(),
+            Some(scalar) => second.val() * scalar.val().unsqueeze(),
+        };
+        let [a, b] = [site.pointwise_shape(site.input(), r), site.pointwise_shape(site.out(), r)];
+        Tensors::from([
+            ("a1.weight".into(), to_data(&self.a1.val(), a)),
+            ("a2.weight".into(), to_data(&folded(&self.a2), site.pointwise_shape(r, site.input()))),
+            ("b1.weight".into(), to_data(&self.b1.val(), b)),
+            ("b2.weight".into(), to_data(&folded(&self.b2), site.kernel_shape(r, site.input()))),
+            ("alpha".into(), scalar_data(self.scale.file_alpha())),
+        ])
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        let [a1, a2, b1, b2] = if is_old(site, parts)? {
+            ["a2.weight", "a1.weight", "b2.weight", "b1.weight"]
+        } else {
+            ["a1.weight", "a2.weight", "b1.weight", "b2.weight"]
+        };
+        let r = parts.dim(a2, 0)?;
+        Ok(Self {
+            a1: Param::from_tensor(parts.tensor(a1, [site.input(), r])?),
+            a2: Param::from_tensor(parts.tensor(a2, [r, site.input()])?),
+            b1: Param::from_tensor(parts.tensor(b1, [site.out(), r])?),
+            b2: Param::from_tensor(parts.tensor(b2, [r, site.cols()])?),
+            scalar: None,
+            scale: Scale::read(parts, r)?,
+        })
+    }
+}
+
+impl Glora {
+    /// Rank $r$ of both products.
+    pub fn rank(&self) -> usize {
+        self.a1.lazy_shape()[1]
+    }
+
+    /// $\frac{\alpha}{r}\sigma$ times a first factor.
+    fn scaled(&self, first: &Param<Tensor<2>>) -> Tensor<2> {
+        let first = self.scale.apply(first.val());
+        match &self.scalar {
+            None => first,
+            Some(scalar) => first * scalar.val().unsqueeze(),
+        }
+    }
+}
+
+/// Whether the shapes are those of the old layout and of no other.
+fn is_old(site: &Site, parts: &Parts) -> Result<bool, AdapterError> {
+    let new =
+        parts.dim("a1.weight", 0)? == site.input() && parts.dim("b1.weight", 0)? == site.out();
+    let old =
+        parts.dim("a2.weight", 0)? == site.input() && parts.dim("b2.weight", 0)? == site.out();
+    Ok(old && !new)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device, TensorData};
+    use higanbana_core::SiteKind;
+
+    use super::*;
+
+    fn tensors(entries: [(&str, TensorData); 4]) -> Tensors {
+        entries.into_iter().map(|(key, data)| (format!("{key}.weight"), data)).collect()
+    }
+
+    fn read(site: &Site, tensors: &Tensors) -> Glora {
+        Glora::read(site, &Parts::new("m", tensors, &Device::default(), DType::F32)).unwrap()
+    }
+
+    /// A = a1 a2 = [[1, 0], [2, 0]], B = b1 b2 = [[0, 1], [0, 2], [0, 3]].
+    fn new_layout() -> Tensors {
+        tensors([
+            ("a1", TensorData::from([[1.0f32], [2.0]])),
+            ("a2", TensorData::from([[1.0f32, 0.0]])),
+            ("b1", TensorData::from([[1.0f32], [2.0], [3.0]])),
+            ("b2", TensorData::from([[0.0f32, 1.0]])),
+        ])
+    }
+
+    #[test]
+    fn input_is_mixed_and_a_product_added() {
+        let site = Site::new("l", SiteKind::Linear, [3, 2]);
+        let w0 = Tensor::from_data([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]], &Device::default());
+        // W0 A = [[3, 0], [2, 0], [1, 0]]
+        let expected = TensorData::from([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]);
+        read(&site, &new_layout()).update(&site, &w0).to_data().assert_eq(&expected, false);
+    }
+
+    #[test]
+    fn every_tap_is_mixed_alike() {
+        let site = Site::new("c", SiteKind::Conv1d, [1, 2, 2]);
+        let w0 = Tensor::from_data([[1.0, 2.0, 3.0, 4.0]], &Device::default());
+        let mut file = new_layout();
+        file.insert("b1.weight".into(), TensorData::from([[[1.0f32]]]));
+        file.insert("b2.weight".into(), TensorData::from([[[0.0f32, 1.0], [0.0, 10.0]]]));
+        // Tap 0: 1·1 + 3·2 = 7, tap 1: 2·1 + 4·2 = 10, both into channel 0.
+        let expected = TensorData::from([[7.0, 11.0, 0.0, 10.0]]);
+        read(&site, &file).update(&site, &w0).to_data().assert_eq(&expected, false);
+    }
+
+    #[test]
+    fn the_old_layout_reads_as_the_new_one() {
+        let site = Site::new("l", SiteKind::Linear, [3, 2]);
+        let new = new_layout();
+        let [a1, a2, b1, b2] =
+            ["a2", "a1", "b2", "b1"].map(|key| new[&format!("{key}.weight")].clone());
+        let old = tensors([("a1", a1), ("a2", a2), ("b1", b1), ("b2", b2)]);
+        assert_eq!(read(&site, &old).write(&site), read(&site, &new).write(&site));
+    }
+
+    #[test]
+    fn square_factors_read_as_the_new_layout() {
+        let site = Site::new("l", SiteKind::Linear, [2, 2]);
+        let square = |x: f32| TensorData::from([[x, 1.0], [0.0, 1.0]]);
+        let file = tensors([
+            ("a1", square(1.0)),
+            ("a2", square(2.0)),
+            ("b1", square(3.0)),
+            ("b2", square(4.0)),
+        ]);
+        read(&site, &file).write(&site)["a1.weight"].assert_eq(&square(1.0), true);
+    }
+
+    #[test]
+    fn rs_lora_files_are_right_for_every_reader() {
+        let site = Site::new("l", SiteKind::Linear, [8, 8]);
+        let config = GloraConfig { rank: 4, alpha: 2.0, rs_lora: true, use_scalar: false };
+        let mut init = Init::new(&site, Tensor::zeros([8, 8], &Device::default()), 0);
+        let adapter = Glora::new(&site, &config, &mut init).unwrap();
+        assert_eq!(adapter.scale.value(), 1.0);
+        adapter.write(&site)["alpha"].assert_eq(&scalar_data(4.0), true);
+    }
+}

@@ -1,0 +1,116 @@
+//! Norm: scale and shift of a normalisation layer are trained themselves.
+//!
+//! $$\Delta g = w, \qquad \Delta b = c$$
+//!
+//! ```text
+//! w_norm  w  [channels]   zeros
+//! b_norm  c  [channels]   zeros
+//! ```
+//!
+//! Scale and shift are two sites with an adapter each; their files share a module. Difference from
+//! LyCORIS: a layer without a shift is no obstacle.
+//!
+//! The name is LyCORIS's: arXiv:2309.14859.
+
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Adapter, AdapterError, Budget, Degree, Init, Parts, Site, SiteKind, Tensors, parts::to_data,
+};
+use serde::{Deserialize, Serialize};
+
+/// Options of [`Norm`]: there are none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NormConfig {}
+
+/// A difference of a scale or a shift; see the [module](self).
+#[derive(Module, Debug)]
+pub struct Norm {
+    /// $w$ or $c$: `w_norm` in the file of a scale, `b_norm` in that of a shift.
+    pub norm: Param<Tensor<1>>,
+}
+
+impl Adapter for Norm {
+    type Config = NormConfig;
+
+    const NAME: &'static str = "norm";
+    const TITLE: &'static str = "Norm";
+    const REFERENCE: &'static str = "arXiv:2309.14859";
+    const FORMULA: &'static str = "w";
+    const RANK: &'static str = "1";
+    const PARAMETERS: &'static str = "out";
+    const KEYS: &'static [&'static str] = &["w_norm", "b_norm"];
+    const SITES: &'static [SiteKind] = &[SiteKind::Norm, SiteKind::NormBias];
+
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
+    }
+
+    fn new(site: &Site, _config: &NormConfig, init: &mut Init) -> Result<Self, AdapterError> {
+        Ok(Self { norm: Param::from_tensor(init.zeros([site.out()])) })
+    }
+
+    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        self.norm.val().reshape([site.out(), 1])
+    }
+
+    fn degree(&self) -> Degree {
+        Degree::Update(vec![("norm", 1)])
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        site.full_rank()
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        site.out()
+    }
+
+    fn write(&self, site: &Site) -> Tensors {
+        Tensors::from([(key(site.kind).into(), to_data(&self.norm.val(), [site.out()]))])
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        Ok(Self { norm: Param::from_tensor(parts.tensor(key(site.kind), [site.out()])?) })
+    }
+
+    /// Exact, whatever the budget.
+    fn fit(site: &Site, update: &Tensor<2>, _budget: Budget) -> Option<Result<Self, AdapterError>> {
+        Some(Ok(Self { norm: Param::from_tensor(update.clone().reshape([site.out()])) }))
+    }
+}
+
+fn key(kind: SiteKind) -> &'static str {
+    if kind == SiteKind::NormBias { "b_norm" } else { "w_norm" }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn scale_and_shift_take_their_own_key_of_one_module() {
+        let tensors = Tensors::from([
+            ("w_norm".to_string(), TensorData::from([1.0f32, 2.0])),
+            ("b_norm".to_string(), TensorData::from([3.0f32, 4.0])),
+        ]);
+        assert!(Norm::detect(&tensors));
+        let parts = Parts::new("n", &tensors, &Device::default(), DType::F32);
+        for (kind, key, column) in [
+            (SiteKind::Norm, "w_norm", [[1.0f32], [2.0]]),
+            (SiteKind::NormBias, "b_norm", [[3.0], [4.0]]),
+        ] {
+            let site = Site::new("n", kind, [2]);
+            let norm = Norm::read(&site, &parts).unwrap();
+            let update = norm.update(&site, &Tensor::zeros([2, 1], &Device::default()));
+            update.to_data().assert_eq(&TensorData::from(column), true);
+            norm.write(&site)[key].assert_eq(&tensors[key], true);
+        }
+        assert!(parts.unused().is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! `higanbana reproduce`: what the toolkit claims, measured here and now.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use higanbana_lab::{
+    adapters::{Reload, Row, run as compare},
+    report,
+};
+
+use crate::{compute::Compute, output};
+
+/// Measure what the toolkit claims and write a page about it
+///
+/// Example: higanbana reproduce adapters --out reproduce
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// Chapter
+    #[arg(value_enum, default_value = "all")]
+    chapter: Chapter,
+    #[command(flatten)]
+    compute: Compute,
+    /// Folder for the pages
+    #[arg(long, default_value = "reproduce", value_name = "DIR")]
+    out: PathBuf,
+    /// Print JSON in place of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Chapter {
+    /// Every chapter there is
+    All,
+    /// Every adapter against LyCORIS's own files
+    Adapters,
+}
+
+/// Runs the chapter.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match arguments.chapter {
+        Chapter::All | Chapter::Adapters => adapters(arguments),
+    }
+}
+
+fn adapters(arguments: &Arguments) -> Result<()> {
+    let device = arguments.compute.device()?;
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
+    let registry = higanbana_adapters::registry();
+    let bar = output::progress(higanbana_lab::adapters::Fixtures::committed().cases.len());
+    let rows = compare(&registry, &device, |case| {
+        bar.set_message(case.to_string());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    let page = arguments.out.join("adapters.html");
+    higanbana_io::writer::write_text(&page, &report::adapters(&rows, &registry)?, true)?;
+    if arguments.json {
+        return output::json(&rows);
+    }
+    show(&rows)?;
+    output::line(format!("\nThe page is {}", page.display()))
+}
+
+fn show(rows: &[Row]) -> Result<()> {
+    let headings =
+        ["case", "algorithm", "deviation>", "parameters>", "rank>", "bound>", "degree>", "LyCORIS"];
+    let mut table = output::table(&headings);
+    for row in rows {
+        let reload = match &row.reload {
+            Reload::Exact => "reloads it".to_string(),
+            Reload::Deviates(by) => format!("reloads it {by:.2} off"),
+            Reload::Error(_) => "cannot reload it".to_string(),
+        };
+        table.add_row([
+            row.case.clone(),
+            row.algorithm.clone(),
+            format!("{:.1e}", row.deviation),
+            row.parameters.to_string(),
+            row.rank.to_string(),
+            row.rank_bound.to_string(),
+            row.degree.clone(),
+            reload,
+        ]);
+    }
+    output::show(&table)?;
+    let worst = rows.iter().map(|row| row.deviation).fold(0.0, f64::max);
+    let weights: usize = rows.iter().map(|row| row.weights).sum();
+    output::line(format!(
+        "\n{weights} weights of {} files; the largest relative deviation from LyCORIS is {worst:.1e}",
+        rows.len()
+    ))
+}

@@ -1,0 +1,123 @@
+//! Writing an adapter in any dialect.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::TensorData;
+
+use super::key::DOWN;
+use super::low_rank::LowRank;
+use super::rename::Translator;
+use super::{AdapterFile, Dialect, Network, Tensors, low_rank};
+use crate::names::{Architecture, Component, Names};
+use crate::{FileError, sshs_model_hash, writer};
+
+/// An adapter file ready to be written.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The tensors by their keys in the file.
+    pub tensors: BTreeMap<String, TensorData>,
+    /// The header's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The content of `adapter_config.json`, which PEFT wants beside the file
+    /// (`adapter_model.safetensors`).
+    pub adapter_config: Option<String>,
+}
+
+impl Encoded {
+    /// Writes the file; the configuration is the caller's to place ([`writer::write_text`]).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`writer::write_tensors`].
+    pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), FileError> {
+        writer::write_tensors(path, &self.tensors, &self.metadata, overwrite)
+    }
+}
+
+impl AdapterFile {
+    /// The same adapter in the dialect `to`.
+    ///
+    /// Modules are renamed by `names`, those of the base. Without a base, the published UNets and
+    /// their text encoders are tried; failing that, dotted names are their own path, and flattened
+    /// names can only change their prefix.
+    ///
+    /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold low-rank adapters, weight
+    /// decomposed or not; for diffusers, whose files have no alpha, `alpha / rank` is multiplied
+    /// into `lora_B`, so that every reader agrees.
+    ///
+    /// # Errors
+    ///
+    /// When the base has no module of a name, a module has no name in `to`, or `to` cannot hold a
+    /// tensor; the message names the module and the remedy.
+    pub fn encode(
+        &self,
+        to: Dialect,
+        names: Option<&Names>,
+        network: &Network,
+    ) -> Result<Encoded, FileError> {
+        let published = if names.is_none() { self.published_names() } else { None };
+        let translator = Translator::new(names.or(published.as_ref()), to);
+        let mut renamed = BTreeMap::<String, (&str, Component, &Tensors)>::new();
+        for (module, tensors) in &self.modules {
+            let spot = translator.locate(module)?;
+            let name = translator.name(module, spot.as_ref())?;
+            let component = spot.map_or(Component::Model, |spot| spot.component);
+            if let Some((first, ..)) = renamed.insert(name.clone(), (module, component, tensors)) {
+                return Err(FileError::DuplicateKey {
+                    path: self.path.clone(),
+                    key: name,
+                    first: first.into(),
+                    second: module.clone(),
+                });
+            }
+        }
+        match to {
+            Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(&renamed, network)),
+            Dialect::Diffusers | Dialect::Peft => {
+                let modules = renamed.iter().map(|(name, (module, component, tensors))| {
+                    let low_rank = LowRank::of(module, tensors, to)?;
+                    Ok((name.as_str(), *component, low_rank))
+                });
+                let modules = modules.collect::<Result<Vec<_>, FileError>>()?;
+                match to {
+                    Dialect::Peft => low_rank::encode_peft(&self.path, &modules),
+                    _ => low_rank::encode_diffusers(&self.path, &modules),
+                }
+            }
+        }
+    }
+
+    /// The names of the published architecture that has all of the file's modules.
+    fn published_names(&self) -> Option<Names> {
+        let mut published = Architecture::ALL.map(Names::of).into_iter();
+        published.find(|names| {
+            self.modules.keys().all(|module| matches!(names.find(module), Ok(Some(_))))
+        })
+    }
+
+    fn encode_flat(
+        &self,
+        modules: &BTreeMap<String, (&str, Component, &Tensors)>,
+        network: &Network,
+    ) -> Encoded {
+        let mut out = BTreeMap::new();
+        for (name, (_, _, tensors)) in modules {
+            for (suffix, data) in *tensors {
+                out.insert(format!("{name}.{suffix}"), data.clone());
+            }
+            // LyCORIS cannot load a module without alpha.
+            if let (false, Some(down)) = (tensors.contains_key("alpha"), tensors.get(DOWN)) {
+                let rank = down.shape().first().copied().unwrap_or(1);
+                let alpha = TensorData::new(vec![rank as f32], [0usize; 0]);
+                out.insert(format!("{name}.alpha"), alpha);
+            }
+        }
+        let mut metadata = self.metadata.clone();
+        metadata.retain(|key, _| key.starts_with("ss_") || key.starts_with("modelspec."));
+        network.describe(&mut metadata);
+        let in_file_order = writer::file_order(&out).into_iter().map(|(_, data)| data);
+        metadata.insert("sshs_model_hash".into(), sshs_model_hash(in_file_order));
+        Encoded { tensors: out, metadata, adapter_config: None }
+    }
+}

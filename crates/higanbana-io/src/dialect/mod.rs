@@ -1,0 +1,110 @@
+//! Adapter files: the same tensors under the names of four dialects.
+//!
+//! | dialect | a module's tensors |
+//! |---|---|
+//! | LyCORIS | `lycoris_a_b.lora_up.weight`, `lycoris_a_b.alpha` |
+//! | kohya | `lora_unet_a_b.lora_up.weight`, `lora_te1_...`, `lora_te2_...` |
+//! | diffusers | `unet.a.b.lora_B.weight`, also older spellings; alpha in the metadata |
+//! | PEFT | `base_model.model.a.b.lora_B.weight`; alpha in `adapter_config.json` |
+//!
+//! Reading gives every module LyCORIS's own tensor names (suffixes), whatever the file calls them.
+
+mod config;
+mod encode;
+mod key;
+mod low_rank;
+mod network;
+mod reader;
+mod rename;
+mod stems;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use burn::tensor::TensorData;
+
+pub use encode::Encoded;
+pub use network::Network;
+pub use reader::AdapterReader;
+pub use stems::Stems;
+
+/// How an adapter file spells its tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// The general wrapper of LyCORIS: `lycoris_` and the flattened path.
+    Lycoris,
+    /// kohya's sd-scripts and what follows them: `lora_unet_`, `lora_te_` and the flattened path.
+    Kohya,
+    /// diffusers: dotted paths, below the pipeline's component.
+    Diffusers,
+    /// PEFT: dotted paths below `base_model.model.`, with an `adapter_config.json` beside.
+    Peft,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Lycoris, Self::Kohya, Self::Diffusers, Self::Peft];
+
+    /// As options and messages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lycoris => "lycoris",
+            Self::Kohya => "kohya",
+            Self::Diffusers => "diffusers",
+            Self::Peft => "peft",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| {
+            format!("no dialect {name:?}; choose {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+/// The tensors of one module by LyCORIS's suffixes (`lora_up.weight`, `alpha`).
+pub type Tensors = BTreeMap<String, TensorData>;
+
+/// A whole adapter file in memory.
+#[derive(Debug, Clone)]
+pub struct AdapterFile {
+    /// Where it was read, or where it is to be written.
+    pub path: PathBuf,
+    /// How the module names are spelled.
+    pub dialect: Dialect,
+    /// Each module's tensors, by the module's name in the file.
+    pub modules: BTreeMap<String, Tensors>,
+    /// The header's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Tensors of the file that belong to no module.
+    pub unused: Vec<Unused>,
+}
+
+/// A tensor that is no part of the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// Its key.
+    pub key: String,
+    /// Why it is not used.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.key, self.reason)
+    }
+}

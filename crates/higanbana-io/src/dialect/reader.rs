@@ -1,0 +1,289 @@
+//! Reading an adapter file of any dialect, module by module.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, TensorData};
+
+use super::config::Configs;
+use super::key::{DORA, DOWN, Place, place};
+use super::{AdapterFile, Dialect, Stems, Tensors, Unused};
+use crate::names::PEFT;
+use crate::{Checkpoint, FileError, Info, cast};
+
+/// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
+#[derive(Debug)]
+pub struct AdapterReader {
+    checkpoint: Checkpoint,
+    dialect: Dialect,
+    modules: BTreeMap<String, BTreeMap<String, Slot>>,
+    unused: Vec<Unused>,
+    notes: Vec<String>,
+}
+
+/// Where a tensor of a module comes from.
+#[derive(Debug)]
+enum Slot {
+    /// A tensor as it is.
+    Tensor(String),
+    /// PEFT's norms, which have another shape.
+    Magnitude(String),
+    /// A tensor times a factor.
+    Scaled(String, f64),
+    /// A number from the configuration.
+    Number(f64),
+}
+
+impl AdapterReader {
+    /// Opens a file and sorts its tensors into modules; `stems` are the names that the known
+    /// algorithms give their tensors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checkpoint::open`]; a configuration that cannot be read; a tensor that is there
+    /// in two spellings; no adapter at all.
+    pub fn open(path: impl Into<PathBuf>, stems: &Stems) -> Result<Self, FileError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let mut reader = Self {
+            checkpoint,
+            dialect: Dialect::Lycoris,
+            modules: BTreeMap::new(),
+            unused: Vec::new(),
+            notes: Vec::new(),
+        };
+        let foreign = reader.sort(stems)?;
+        reader.drop_bare_tensors();
+        reader.dialect = reader.recognise(foreign);
+        let configs = reader.configs()?;
+        configs.check(reader.path())?;
+        reader.apply(&configs);
+        match reader.modules.is_empty() {
+            false => Ok(reader),
+            true => {
+                Err(FileError::NoAdapter { path: reader.path().into(), reason: reader.excuse() })
+            }
+        }
+    }
+
+    /// Gives every tensor its place; whether one was in a foreign spelling.
+    fn sort(&mut self, stems: &Stems) -> Result<bool, FileError> {
+        let mut any_foreign = false;
+        for key in self.checkpoint.names() {
+            let Place { module, suffix, foreign } = match place(key, stems) {
+                Ok(place) => place,
+                Err(reason) => {
+                    self.unused.push(Unused { key: key.clone(), reason });
+                    continue;
+                }
+            };
+            any_foreign |= foreign;
+            let slot = match foreign && suffix == DORA {
+                true => Slot::Magnitude(key.clone()),
+                false => Slot::Tensor(key.clone()),
+            };
+            let tensors = self.modules.entry(module.clone()).or_default();
+            if let Some(first) = tensors.insert(suffix.clone(), slot) {
+                return Err(FileError::DuplicateKey {
+                    path: self.checkpoint.path().into(),
+                    key: format!("{module}.{suffix}"),
+                    first: first.key().unwrap_or_default().into(),
+                    second: key.clone(),
+                });
+            }
+        }
+        Ok(any_foreign)
+    }
+
+    /// A lone `weight` is a tensor of the model, saved along; a lone `alpha` means nothing.
+    fn drop_bare_tensors(&mut self) {
+        let bare = |tensors: &BTreeMap<String, Slot>| {
+            tensors.keys().all(|suffix| suffix == "weight" || suffix == "alpha")
+        };
+        let modules = std::mem::take(&mut self.modules);
+        let (dropped, kept): (BTreeMap<_, _>, _) =
+            modules.into_iter().partition(|(_, tensors)| bare(tensors));
+        self.modules = kept;
+        for (suffix, slot) in dropped.into_values().flatten() {
+            let reason = match suffix.as_str() {
+                "alpha" => "an alpha without the tensors it scales",
+                _ => "a tensor of the model itself, not of an adapter",
+            };
+            self.unused.extend(slot.key().map(|key| Unused { key: key.into(), reason }));
+        }
+    }
+
+    fn recognise(&self, foreign: bool) -> Dialect {
+        let any = |test: &dyn Fn(&str) -> bool| self.modules.keys().any(|module| test(module));
+        if any(&|module| module.starts_with(PEFT)) {
+            Dialect::Peft
+        } else if foreign || any(&|module| module.contains('.')) {
+            Dialect::Diffusers
+        } else if any(&|module| module.starts_with("lora_")) {
+            Dialect::Kohya
+        } else {
+            Dialect::Lycoris
+        }
+    }
+
+    fn configs(&mut self) -> Result<Configs, FileError> {
+        if self.dialect != Dialect::Peft {
+            return Configs::within(&self.checkpoint);
+        }
+        let configs = Configs::beside(self.path())?;
+        if configs.is_none() {
+            self.notes.push(format!(
+                "{}: no adapter_config.json beside it, so alpha is taken to be the rank",
+                self.path().display()
+            ));
+        }
+        Ok(configs.unwrap_or_default())
+    }
+
+    /// Puts the configured alpha in its place, where the file has none of its own.
+    fn apply(&mut self, configs: &Configs) {
+        for (name, tensors) in &mut self.modules {
+            let Some((config, path)) = configs.find(name) else { continue };
+            if tensors.contains_key("alpha") {
+                continue;
+            }
+            // PEFT scales the product of two whole Kronecker factors, LyCORIS does not.
+            if tensors.contains_key("lokr_w1") && tensors.contains_key("lokr_w2") {
+                if let (Some(scale), Some(key)) = (config.scale(path), tensors["lokr_w1"].key()) {
+                    tensors.insert("lokr_w1".into(), Slot::Scaled(key.into(), scale));
+                }
+                continue;
+            }
+            let down = tensors.get(DOWN).and_then(Slot::key);
+            let rank = down.and_then(|key| self.checkpoint.info(key)?.shape.first().copied());
+            if let Some(alpha) = config.alpha(path, rank) {
+                tensors.insert("alpha".into(), Slot::Number(alpha));
+            }
+        }
+    }
+
+    fn excuse(&self) -> String {
+        match self.unused.first() {
+            None => "it has no tensors".into(),
+            Some(first) => {
+                format!("none of its {} tensors belongs to one ({first})", self.unused.len())
+            }
+        }
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.checkpoint.path()
+    }
+
+    /// How it spells its names.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The header's metadata.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        self.checkpoint.metadata()
+    }
+
+    /// Tensors that belong to no module, and why.
+    pub fn unused(&self) -> &[Unused] {
+        &self.unused
+    }
+
+    /// What a user should know: one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The modules' names as the file has them.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+
+    /// A module's tensors: the suffix, and dtype and shape in the file if it is stored there.
+    pub fn tensors(&self, module: &str) -> impl Iterator<Item = (&str, Option<&Info>)> {
+        let slots = self.modules.get(module).into_iter().flatten();
+        slots.map(|(suffix, slot)| {
+            (suffix.as_str(), slot.key().and_then(|key| self.checkpoint.info(key)))
+        })
+    }
+
+    /// Reads a module's tensors, in LyCORIS's names and shapes, and checks that they are finite.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such module, a tensor cannot be read, or one holds NaN or an infinity.
+    pub fn read(&self, module: &str) -> Result<Tensors, FileError> {
+        let slots = self
+            .modules
+            .get(module)
+            .ok_or_else(|| FileError::NoSuchKey { path: self.path().into(), key: module.into() })?;
+        slots.iter().map(|(suffix, slot)| Ok((suffix.clone(), self.tensor(slot)?))).collect()
+    }
+
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub fn read_all(&self) -> Result<AdapterFile, FileError> {
+        let module = |name: &String| Ok((name.clone(), self.read(name)?));
+        Ok(AdapterFile {
+            path: self.path().into(),
+            dialect: self.dialect,
+            modules: self.modules.keys().map(module).collect::<Result<_, FileError>>()?,
+            metadata: self.metadata().clone(),
+            unused: self.unused.clone(),
+        })
+    }
+
+    fn tensor(&self, slot: &Slot) -> Result<TensorData, FileError> {
+        let key = match slot {
+            Slot::Number(value) => return Ok(TensorData::new(vec![*value as f32], [0usize; 0])),
+            Slot::Tensor(key) | Slot::Magnitude(key) | Slot::Scaled(key, _) => key,
+        };
+        let data = self.checkpoint.read(key)?;
+        cast::check_finite(self.path(), key, &data)?;
+        match slot {
+            Slot::Magnitude(_) => Ok(column(data)),
+            Slot::Scaled(_, factor) => scaled(self.path(), key, &data, *factor),
+            _ => Ok(data),
+        }
+    }
+}
+
+impl Slot {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Tensor(key) | Self::Magnitude(key) | Self::Scaled(key, _) => Some(key),
+            Self::Number(_) => None,
+        }
+    }
+}
+
+/// PEFT's `[out]` (linear) or `[1, out, 1, ..]` (convolution) as LyCORIS's `[out, 1, ..]`.
+fn column(data: TensorData) -> TensorData {
+    let mut shape = data.shape().to_vec();
+    match shape.len() {
+        1 => shape.push(1),
+        3.. if shape[0] == 1 => shape.swap(0, 1),
+        _ => return data,
+    }
+    let (bytes, _, dtype) = data.into_parts();
+    TensorData::from_bytes(bytes, shape, dtype)
+}
+
+/// The tensor times a factor; in f32 at least, so that the product is as exact as the reader.
+pub(super) fn scaled(
+    path: &Path,
+    key: &str,
+    data: &TensorData,
+    factor: f64,
+) -> Result<TensorData, FileError> {
+    let values = cast::to_f64(path, key, data)?.into_iter().map(|x| x * factor).collect();
+    let product = TensorData::new::<f64, _>(values, data.shape().clone());
+    match data.dtype() {
+        DType::F64 => Ok(product),
+        _ => Ok(product.convert::<f32>()),
+    }
+}

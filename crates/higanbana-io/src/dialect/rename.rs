@@ -1,0 +1,118 @@
+//! A module's name in another dialect.
+
+use super::Dialect;
+use crate::FileError;
+use crate::names::{Architecture, Component, Names, PEFT, flat};
+
+/// Prefixes of dotted names and what follows them.
+const DOTTED: [(&str, Component); 7] = [
+    (PEFT, Component::Model),
+    ("unet.", Component::Unet),
+    ("text_encoder_2.", Component::TextEncoder2),
+    ("text_encoder.", Component::TextEncoder),
+    ("diffusion_model.", Component::Unet),
+    ("transformer.", Component::Model),
+    ("", Component::Model),
+];
+
+/// A module as all dialects can spell it.
+pub(super) struct Spot {
+    pub component: Component,
+    path: Option<String>,
+    ldm: Option<String>,
+}
+
+/// Translates the module names of one file.
+pub(super) struct Translator<'a> {
+    names: Option<&'a Names>,
+    to: Dialect,
+}
+
+impl<'a> Translator<'a> {
+    pub fn new(names: Option<&'a Names>, to: Dialect) -> Self {
+        Self { names, to }
+    }
+
+    /// What a module of the file is: by the base's names, or by its own if it is dotted.
+    pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
+        if let Some(names) = self.names {
+            let target = names.expect(module)?;
+            let (path, ldm) = (target.path.clone(), target.ldm.clone());
+            return Ok(Some(Spot { component: target.component, path, ldm }));
+        }
+        if !module.contains('.') {
+            return Ok(None);
+        }
+        let found = DOTTED.iter().find_map(|(p, c)| Some((*c, module.strip_prefix(p)?)));
+        Ok(found.map(|(component, path)| Spot { component, path: Some(path.into()), ldm: None }))
+    }
+
+    /// The module's name in the dialect.
+    pub fn name(&self, module: &str, spot: Option<&Spot>) -> Result<String, FileError> {
+        let unknown = |remedy| FileError::NoSpelling {
+            module: module.into(),
+            dialect: self.to.name(),
+            remedy,
+        };
+        let Some(spot) = spot else {
+            return self
+                .swap_prefix(module)
+                .ok_or_else(|| unknown("name the model with --base FILE"));
+        };
+        let path = || {
+            spot.path.as_deref().ok_or_else(|| {
+                unknown("diffusers has no such module, choose --to lycoris or --to kohya")
+            })
+        };
+        let either = spot.path.as_deref().or(spot.ldm.as_deref());
+        Ok(match self.to {
+            Dialect::Lycoris => format!("lycoris_{}", flat(either.unwrap_or(module))),
+            Dialect::Kohya => {
+                let path = self.original(spot).or(either).unwrap_or(module);
+                format!("{}{}", self.kohya_prefix(spot.component), flat(path))
+            }
+            Dialect::Diffusers => format!("{}{}", diffusers_prefix(spot.component), path()?),
+            Dialect::Peft => format!("{PEFT}{}", path()?),
+        })
+    }
+
+    /// kohya's trainer for SDXL keeps the original UNet, that for SD 1 and 2 has diffusers'.
+    fn original<'s>(&self, spot: &'s Spot) -> Option<&'s str> {
+        let sdxl = self.names?.architecture() == Some(Architecture::Sdxl);
+        spot.ldm.as_deref().filter(|_| sdxl)
+    }
+
+    fn kohya_prefix(&self, component: Component) -> &'static str {
+        let two = self.names.is_some_and(|names| names.has(Component::TextEncoder2));
+        match component {
+            Component::Unet | Component::Model => "lora_unet_",
+            Component::TextEncoder if two => "lora_te1_",
+            Component::TextEncoder => "lora_te_",
+            Component::TextEncoder2 => "lora_te2_",
+        }
+    }
+
+    /// Between the two flattened dialects the path stays as it is.
+    fn swap_prefix(&self, module: &str) -> Option<String> {
+        const KOHYA: [&str; 4] = ["lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"];
+        let kohya = KOHYA.iter().find_map(|prefix| module.strip_prefix(prefix));
+        match (self.to, kohya, module.strip_prefix("lycoris_")) {
+            (Dialect::Kohya, Some(_), _) | (Dialect::Lycoris, _, Some(_)) => Some(module.into()),
+            (Dialect::Lycoris, Some(path), _) => Some(format!("lycoris_{path}")),
+            (Dialect::Kohya, _, Some(path)) if path.starts_with("text_model_") => {
+                Some(format!("lora_te_{path}"))
+            }
+            (Dialect::Kohya, _, Some(path)) => Some(format!("lora_unet_{path}")),
+            _ => None,
+        }
+    }
+}
+
+fn diffusers_prefix(component: Component) -> &'static str {
+    match component {
+        Component::Unet => "unet.",
+        Component::TextEncoder => "text_encoder.",
+        Component::TextEncoder2 => "text_encoder_2.",
+        Component::Model => "transformer.",
+    }
+}

@@ -1,0 +1,214 @@
+//! Chapter one: does every adapter act as LyCORIS's own does?
+//!
+//! LyCORIS 4.1.3 saved one file for each algorithm and set of options, and the weights that its
+//! forward pass acts with (`tests/reference` has the script). Here each file is read, applied to the
+//! same base, and compared.
+
+mod fixtures;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Device, Tensor};
+use higanbana_core::{
+    AdapterError, Condition, Degree, DynAdapter, Parts, Registry, Site, spectrum,
+};
+use serde::Serialize;
+
+pub use fixtures::{Case, Fixtures, Reload};
+
+/// One case compared with LyCORIS.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Name of the case.
+    pub case: String,
+    /// Algorithm that wrote the file.
+    pub algorithm: String,
+    /// Algorithm that the file is taken for.
+    pub detected: String,
+    /// Options, as LyCORIS names them.
+    pub options: String,
+    /// Number of weights compared.
+    pub weights: usize,
+    /// Largest $\lVert W - W_{ref} \rVert_F / \lVert W_{ref} \rVert_F$.
+    pub deviation: f64,
+    /// The weight and strength where it is.
+    pub worst: String,
+    /// Trained values, over all layers.
+    pub parameters: usize,
+    /// Rank bound of the update of the layer with the largest one.
+    pub rank_bound: usize,
+    /// Measured rank of the same update.
+    pub rank: usize,
+    /// Homogeneity degree of the update.
+    pub degree: String,
+    /// Whether LyCORIS itself can reload the file.
+    pub reload: Reload,
+}
+
+/// What went wrong with a case.
+#[derive(Debug, thiserror::Error)]
+pub enum ChapterError {
+    /// An adapter could not be read.
+    #[error("{case}: {source}")]
+    Adapter {
+        /// Name of the case.
+        case: String,
+        /// The reason.
+        source: AdapterError,
+    },
+    /// The files contradict their manifest.
+    #[error("{case}: {reason}")]
+    Fixture {
+        /// Name of the case.
+        case: String,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+/// Compares every case on `device`, in f32.
+///
+/// # Errors
+/// When a file cannot be read as the manifest says.
+pub fn run(
+    registry: &Registry,
+    device: &Device,
+    mut progress: impl FnMut(&str),
+) -> Result<Vec<Row>, ChapterError> {
+    let fixtures = Fixtures::committed();
+    fixtures
+        .cases
+        .iter()
+        .map(|case| {
+            progress(&case.name);
+            compare(&fixtures, case, registry, device)
+        })
+        .collect()
+}
+
+fn compare(
+    fixtures: &Fixtures,
+    case: &Case,
+    registry: &Registry,
+    device: &Device,
+) -> Result<Row, ChapterError> {
+    let fixture = |reason: String| ChapterError::Fixture { case: case.name.clone(), reason };
+    let tensors = fixtures.tensors(case);
+    let expected = fixtures.expected(case);
+    let mut row = Row {
+        case: case.name.clone(),
+        algorithm: case.algorithm.clone(),
+        detected: String::new(),
+        options: case.options.clone(),
+        weights: 0,
+        deviation: 0.0,
+        worst: String::new(),
+        parameters: 0,
+        rank_bound: 0,
+        rank: 0,
+        degree: String::new(),
+        reload: case.reload.clone(),
+    };
+    for layer in &case.layers {
+        let module = format!("lycoris_{}", layer.replace('.', "_"));
+        let tensors = tensors.get(&module).ok_or_else(|| fixture(format!("no {module}")))?;
+        for (key, site) in fixtures.sites(layer) {
+            let Some(detected) = registry.detect(site.kind, tensors) else { continue };
+            // A file of nested ranks has the keys of the plain algorithm, and is detected as one.
+            let kind = registry.get(&case.algorithm).unwrap_or(detected);
+            let w0 = fixtures.base(&key, &site, device);
+            let parts = Parts::new(&module, tensors, device, DType::F32).with_base(&w0);
+            let adapter = kind
+                .read(&site, &parts)
+                .map_err(|source| ChapterError::Adapter { case: case.name.clone(), source })?;
+            row.detected = detected.name().into();
+            row.parameters += adapter.parameter_count(&site);
+            row.degree = degree(&adapter.degree());
+            measure_rank(&mut row, &adapter, &site, &w0)
+                .map_err(|error| fixture(error.to_string()))?;
+            compare_weights(&mut row, &adapter, &site, &key, &w0, &expected);
+        }
+    }
+    if row.weights != expected.len() {
+        let reason = format!("{} of {} weights compared", row.weights, expected.len());
+        return Err(fixture(reason));
+    }
+    Ok(row)
+}
+
+/// Compares `W(μ)`, and `W(1)` under a condition, with what LyCORIS's forward pass acts with.
+fn compare_weights(
+    row: &mut Row,
+    adapter: &DynAdapter,
+    site: &Site,
+    key: &str,
+    w0: &Tensor<2>,
+    expected: &BTreeMap<String, burn::tensor::TensorData>,
+) {
+    for (name, data) in expected
+        .iter()
+        .filter(|(name, _)| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('@')))
+    {
+        let (strength, condition) = setting(&name[key.len() + 1..]);
+        let mut adapter = adapter.clone();
+        adapter.condition(&condition);
+        let weight = w0.clone() + adapter.update_at(site, w0, strength);
+        let reference = fixtures::matrix(data, site, &w0.device());
+        let deviation = relative(&weight, &reference);
+        row.weights += 1;
+        if deviation >= row.deviation {
+            row.deviation = deviation;
+            row.worst = name.clone();
+        }
+    }
+}
+
+/// What stands behind the `@` of an expected weight: a strength, a prefix of the rank, or the
+/// number of ranks that a timestep mask leaves.
+fn setting(text: &str) -> (f64, Condition) {
+    match text.split_once('=') {
+        None => (text.parse().expect("a strength"), Condition::default()),
+        Some(("rank", rank)) => (1.0, Condition::with_rank(rank.parse().expect("a rank"))),
+        Some((_, active)) => {
+            // A mask that keeps `active` of r ranks, the first one always: at the timestep where
+            // (T − t)/T = (active − 1 + ½)/(r − 1). The fixtures have r = 4.
+            let active: f64 = active.parse().expect("a number of ranks");
+            (1.0, Condition::at([1000.0 * (1.0 - (active - 0.5) / 3.0)], 1000.0))
+        }
+    }
+}
+
+fn measure_rank(
+    row: &mut Row,
+    adapter: &DynAdapter,
+    site: &Site,
+    w0: &Tensor<2>,
+) -> Result<(), spectrum::SpectrumError> {
+    let bound = adapter.rank_bound(site);
+    let values = spectrum::singular_values(&adapter.update_at(site, w0, 1.0))?;
+    // Rounding of the f32 update leaves singular values of the order of ε ‖ΔW‖.
+    let eps = 8.0 * f64::from(f32::EPSILON);
+    let rank = spectrum::numerical_rank(&values, site.out(), site.cols(), eps);
+    if (bound, rank) > (row.rank_bound, row.rank) {
+        (row.rank_bound, row.rank) = (bound, rank);
+    }
+    Ok(())
+}
+
+fn relative(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
+    let [a, b] = [a, b].map(|t| t.to_data().iter::<f64>().collect::<Vec<_>>());
+    let difference: f64 = a.iter().zip(&b).map(|(x, y)| (x - y).powi(2)).sum();
+    let norm: f64 = b.iter().map(|y| y * y).sum();
+    (difference / norm).sqrt()
+}
+
+fn degree(degree: &Degree) -> String {
+    match degree {
+        Degree::Update(_) => degree.total().map(|m| m.to_string()).unwrap_or_default(),
+        Degree::Inside { exponents, .. } => {
+            let inner: u32 = exponents.iter().map(|(_, d)| d).sum();
+            format!("({inner})")
+        }
+        Degree::None { .. } => "–".into(),
+    }
+}

@@ -1,0 +1,73 @@
+//! Pages: self-contained HTML, a pure function of the results.
+
+use higanbana_core::Registry;
+use minijinja::{Environment, context, value::Serde};
+use serde::Serialize;
+
+use crate::adapters::Row;
+
+/// An algorithm's line in the page's table of formulas.
+#[derive(Debug, Clone, Serialize)]
+struct Algorithm {
+    name: &'static str,
+    title: &'static str,
+    reference: &'static str,
+    formula: String,
+    rank: String,
+    parameters: String,
+}
+
+/// What went wrong while a page was built.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The template is at fault.
+    #[error("report template: {0}")]
+    Template(#[from] minijinja::Error),
+    /// A formula is.
+    #[error("formula `{0}`: {1}")]
+    Formula(String, String),
+}
+
+/// The page of the chapter [`crate::adapters`].
+///
+/// # Errors
+/// When a formula of the registry is not LaTeX.
+pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError> {
+    let algorithms = registry
+        .iter()
+        .map(|kind| {
+            Ok(Algorithm {
+                name: kind.name(),
+                title: kind.title(),
+                reference: kind.reference(),
+                formula: mathml(kind.formula())?,
+                rank: mathml(kind.rank())?,
+                parameters: mathml(kind.parameters())?,
+            })
+        })
+        .collect::<Result<Vec<_>, ReportError>>()?;
+    let worst = rows.iter().max_by(|a, b| a.deviation.total_cmp(&b.deviation));
+    let mut environment = Environment::new();
+    environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
+    environment.add_template("page.html", include_str!("templates/page.html"))?;
+    environment.add_template("adapters.html", include_str!("templates/adapters.html"))?;
+    let page = environment.get_template("adapters.html")?.render(context! {
+        rows => Serde(rows),
+        algorithms => Serde(&algorithms),
+        worst => Serde(worst),
+        weights => rows.iter().map(|row| row.weights).sum::<usize>(),
+        exact => rows.iter().filter(|row| row.reload == crate::adapters::Reload::Exact).count(),
+        version => env!("CARGO_PKG_VERSION"),
+    })?;
+    Ok(page)
+}
+
+/// LaTeX as MathML, which browsers draw without script or network.
+fn mathml(latex: &str) -> Result<String, ReportError> {
+    use pulldown_latex::{Parser, RenderConfig, Storage, mathml::push_mathml};
+    let storage = Storage::new();
+    let mut html = String::new();
+    push_mathml(&mut html, Parser::new(latex, &storage), RenderConfig::default())
+        .map_err(|error| ReportError::Formula(latex.into(), error.to_string()))?;
+    Ok(html)
+}

@@ -1,0 +1,48 @@
+use higanbana_core::{Layer, Slot};
+
+use super::{
+    Law, Subject,
+    measure::{difference, same_bits, values},
+};
+
+/// $\theta = \theta_0 \Rightarrow W(\mu) = W_0$ for every $\mu$, bit for bit; on the shortcut
+/// $y = y_0$ to rounding.
+pub(super) const LAW: Law =
+    Law { name: "identity", statement: "a new adapter changes no bit of the weight", check };
+
+fn check(subject: &Subject) -> Result<(), String> {
+    for strength in [1.0, subject.trial.strength] {
+        let adapter = subject.fresh.clone();
+        let slot = Slot {
+            site: subject.site().clone(),
+            layers: vec![Layer { set: "new".into(), strength, adapter }],
+        };
+        if !same_bits(&slot.weight(subject.w0.clone()), &subject.w0) {
+            let update = values(&subject.fresh.update_at(subject.site(), &subject.w0, strength));
+            let most = update.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            return Err(format!("the update of a new adapter has an entry of {most:e}"));
+        }
+    }
+    features(subject)
+}
+
+fn features(subject: &Subject) -> Result<(), String> {
+    let Some(op) = subject.trial.op() else { return Ok(()) };
+    let x = subject.features(&op);
+    let call = subject.call(&subject.w0, &x, &op);
+    let y0 = call.apply(subject.w0.clone());
+    let added = subject.fresh.added(&call, &y0).map(|added| y0.clone().add(added));
+    let y0 = super::paths::flat(&y0);
+    for (path, y) in [("added", added), ("forward", subject.fresh.forward(&call))] {
+        let Some(y) = y else { continue };
+        let moved = difference(&values(&super::paths::flat(&y)), &values(&y0));
+        let size = super::measure::norm(&values(&y0));
+        if moved > subject.tolerance() * size {
+            return Err(format!(
+                "`{path}` of a new adapter moves the output by {:e}",
+                moved / size
+            ));
+        }
+    }
+    Ok(())
+}

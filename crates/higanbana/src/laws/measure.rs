@@ -1,0 +1,37 @@
+//! Comparison on the host, in `f64`.
+
+use burn::tensor::Tensor;
+
+/// The entries, row-major.
+pub(super) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// Euclidean norm.
+pub(super) fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// $\sum_i x_i y_i$.
+pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}
+
+/// $\lVert x - y \rVert$; infinite where a number is none or the lengths differ.
+pub(super) fn difference(x: &[f64], y: &[f64]) -> f64 {
+    let apart: Vec<f64> = x.iter().zip(y).map(|(x, y)| x - y).collect();
+    let distance = norm(&apart);
+    if x.len() == y.len() && distance.is_finite() { distance } else { f64::INFINITY }
+}
+
+/// $\lVert x - y \rVert$ relative to the larger of the two; 0 where both are zero.
+pub(super) fn deviation(x: &[f64], y: &[f64]) -> f64 {
+    let distance = difference(x, y);
+    if distance == 0.0 { 0.0 } else { distance / norm(x).max(norm(y)) }
+}
+
+/// Whether two tensors have the same bits.
+pub(super) fn same_bits<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> bool {
+    let (a, b) = (a.to_data(), b.to_data());
+    a.shape() == b.shape() && a.dtype() == b.dtype() && a.as_bytes() == b.as_bytes()
+}

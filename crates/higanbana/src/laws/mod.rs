@@ -1,0 +1,170 @@
+//! The laws that every adapter keeps, for the algorithms of this toolkit and for your own.
+//!
+//! A [`Law`] is checked on a [`Subject`]: one adapter, fresh and with random trained values, on one
+//! layer. [`battery`] goes through every algorithm of a registry, every kind of parameter that it
+//! adapts and every set of options that it names, and says which law is broken where, and by how
+//! much.
+//!
+//! ```
+//! use burn::tensor::{DType, Device};
+//! use higanbana::{laws, prelude::*};
+//!
+//! let registry = Registry::empty(); // .with::<YourAdapter>()
+//! let violations = laws::battery(&registry, &Device::default(), DType::F64);
+//! assert!(violations.is_empty(), "{}", laws::list(&violations));
+//! ```
+//!
+//! Every tolerance is a small multiple of the rounding error of the element type, so that a law
+//! means the same in `f32` and in `f64`. Prefer `f64` where the device has it.
+
+mod files;
+mod gradient;
+mod homogeneity;
+mod identity;
+mod layer;
+mod measure;
+mod merge;
+mod parameters;
+mod paths;
+mod pointwise;
+mod rank;
+mod samples;
+mod stack;
+mod strength;
+mod subject;
+mod trained;
+mod trial;
+
+use std::{
+    fmt::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{Kind, Registry};
+
+pub use subject::Subject;
+pub use trial::{Geometry, Trial};
+
+/// A property that every adapter has.
+#[derive(Debug, Clone, Copy)]
+pub struct Law {
+    /// Name.
+    pub name: &'static str,
+    /// What holds.
+    pub statement: &'static str,
+    check: fn(&Subject) -> Result<(), String>,
+}
+
+impl Law {
+    /// Checks the law on one adapter. A panic of the adapter counts as a violation.
+    ///
+    /// # Errors
+    /// When it is broken.
+    pub fn check(&self, subject: &Subject) -> Result<(), Violation> {
+        let verdict = catch_unwind(AssertUnwindSafe(|| (self.check)(subject)))
+            .unwrap_or_else(|panic| Err(format!("panicked: {}", message(panic.as_ref()))));
+        verdict.map_err(|reason| self.violation(subject.to_string(), reason))
+    }
+
+    fn violation(&self, subject: String, reason: String) -> Violation {
+        Violation { law: self.name, subject, reason }
+    }
+}
+
+/// Every law.
+pub const LAWS: &[Law] = &[
+    identity::LAW,
+    strength::LAW,
+    stack::LAW,
+    paths::LAW,
+    samples::LAW,
+    gradient::LAW,
+    merge::LAW,
+    files::LAW,
+    parameters::LAW,
+    rank::LAW,
+    homogeneity::LAW,
+    pointwise::LAW,
+];
+
+/// An algorithm has an adapter for every kind of parameter that it names, with every set of options.
+const COVERAGE: Law = Law {
+    name: "coverage",
+    statement: "every kind of parameter and every set of options that is named is accepted",
+    check: |_| Ok(()),
+};
+
+/// A law that is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{law}: {subject}: {reason}")]
+pub struct Violation {
+    /// Name of the law.
+    pub law: &'static str,
+    /// The adapter, its options and its layer.
+    pub subject: String,
+    /// What is wrong, in numbers.
+    pub reason: String,
+}
+
+/// Checks every law on every algorithm of `registry` at fixed small shapes.
+pub fn battery(registry: &Registry, device: &Device, dtype: DType) -> Vec<Violation> {
+    let mut violations = coverage(registry, device, dtype);
+    for trial in Trial::standard() {
+        violations.extend(check(LAWS, registry, &trial, device, dtype));
+    }
+    violations
+}
+
+/// Checks `laws` on every algorithm and set of options of `registry` that fits one trial. A set
+/// that the constructor refuses with a reason is passed over: [`coverage`] sees to the rest.
+pub fn check(
+    laws: &[Law],
+    registry: &Registry,
+    trial: &Trial,
+    device: &Device,
+    dtype: DType,
+) -> Vec<Violation> {
+    Subject::all(registry, trial, device, dtype)
+        .flat_map(|subject| match subject {
+            Ok(subject) => laws.iter().filter_map(|law| law.check(&subject).err()).collect(),
+            Err(violation) => vec![violation],
+        })
+        .collect()
+}
+
+/// Whether every algorithm takes at least one of the standard layers for each kind of parameter
+/// that it names, and with each set of options.
+pub fn coverage(registry: &Registry, device: &Device, dtype: DType) -> Vec<Violation> {
+    let trials = Trial::standard();
+    let subjects: Vec<Subject> = trials
+        .iter()
+        .flat_map(|trial| Subject::all(registry, trial, device, dtype).filter_map(Result::ok))
+        .collect();
+    registry.iter().flat_map(|kind| uncovered(kind, &subjects)).collect()
+}
+
+fn uncovered(kind: &dyn Kind, subjects: &[Subject]) -> Vec<Violation> {
+    let mine = || subjects.iter().filter(|subject| subject.kind.name() == kind.name());
+    let sites = kind.sites().iter().filter(|site| !mine().any(|s| s.trial.site.kind == **site));
+    let variants = kind.variants().iter().map(|variant| variant.name);
+    let variants = variants.filter(|name| !mine().any(|s| s.variant == Some(name)));
+    sites
+        .map(|site| format!("it is said to adapt a {}, but refuses every one", site.name()))
+        .chain(variants.map(|name| format!("no layer takes the options `{name}`")))
+        .map(|reason| COVERAGE.violation(kind.name().into(), reason))
+        .collect()
+}
+
+/// Violations, one a line.
+pub fn list(violations: &[Violation]) -> String {
+    violations.iter().fold(String::new(), |mut text, violation| {
+        let _ = writeln!(text, "{violation}");
+        text
+    })
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for no stated reason")
+}

@@ -1,0 +1,40 @@
+use burn::tensor::Tensor;
+use higanbana_core::{DynAdapter, Layer, Slot};
+
+use super::{
+    Law, Subject,
+    measure::{deviation, values},
+    trained,
+};
+
+/// $W = W_0 + \sum_i (W_i(\mu_i) - W_0)$, each from the untouched base, in any order.
+pub(super) const LAW: Law = Law {
+    name: "stack",
+    statement: "adapters on one weight add, and their order does not matter",
+    check,
+};
+
+fn check(subject: &Subject) -> Result<(), String> {
+    let other = trained::map(subject.trained.clone(), |_, x| x.iter_mut().for_each(|x| *x *= 0.8));
+    let first = layer(&subject.trained, subject.trial.strength);
+    let second = layer(&other, -0.4);
+    let update =
+        |layer: &Layer| layer.adapter.update_at(subject.site(), &subject.w0, layer.strength);
+    let expected = values(&(subject.w0.clone() + update(&first) + update(&second)));
+    for layers in [[first.clone(), second.clone()], [second, first]] {
+        let error = deviation(&values(&stacked(subject, layers)), &expected);
+        if error > subject.tolerance() {
+            return Err(format!("two adapters depart from the sum of their updates by {error:e}"));
+        }
+    }
+    Ok(())
+}
+
+fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
+    Layer { set: "stack".into(), strength, adapter: adapter.clone() }
+}
+
+fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {
+    let slot = Slot { site: subject.site().clone(), layers: layers.into() };
+    slot.weight(subject.w0.clone())
+}

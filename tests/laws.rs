@@ -1,0 +1,13 @@
+//! The laws: every algorithm keeps them on every kind of parameter with every set of options, each
+//! of them can be broken, and the tensor algebra beneath has its own.
+
+mod laws {
+    mod adapters;
+    mod golden;
+    mod kronecker;
+    mod matrices;
+    mod mutants;
+    mod rotations;
+    mod trials;
+    mod tucker;
+}

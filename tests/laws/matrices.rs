@@ -1,0 +1,48 @@
+//! Seeded `f64` tensors and their comparison.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use higanbana::{
+    core::{Init, Site, SiteKind},
+    prelude::spectrum,
+};
+
+/// Standard normal entries.
+pub fn normal<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let like = Tensor::zeros([1, 1], (&Device::flex(), DType::F64));
+    Init::new(&Site::new("matrices", SiteKind::Linear, [1, 1]), like, seed).normal(shape, 1.0)
+}
+
+/// These entries.
+pub fn tensor<const D: usize>(shape: [usize; D], entries: Vec<f64>) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(entries, shape), (&Device::flex(), DType::F64))
+}
+
+/// A matrix of this rank.
+pub fn of_rank(rank: usize, [rows, cols]: [usize; 2], seed: u64) -> Tensor<2> {
+    normal([rows, rank], seed).matmul(normal([rank, cols], seed + 1))
+}
+
+/// Entries, row-major.
+pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// Singular values, descending.
+pub fn singular_values(matrix: &Tensor<2>) -> Vec<f64> {
+    spectrum::singular_values(matrix).expect("finite")
+}
+
+/// Numerical rank.
+pub fn rank(matrix: &Tensor<2>) -> usize {
+    let [rows, cols] = matrix.dims();
+    spectrum::numerical_rank(&singular_values(matrix), rows, cols, 8.0 * f64::EPSILON)
+}
+
+/// Largest difference of two lists, relative to the largest entry of the second.
+pub fn deviation(actual: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let largest = |x: &mut dyn Iterator<Item = f64>| x.fold(0.0, |most: f64, x| most.max(x.abs()));
+    let apart = largest(&mut actual.iter().zip(expected).map(|(a, e)| a - e));
+    let size = largest(&mut expected.iter().copied());
+    if apart == 0.0 { 0.0 } else { apart / size }
+}

@@ -1,0 +1,229 @@
+//! The faults.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use burn::tensor::{Tensor, TensorData};
+use higanbana::prelude::*;
+
+use super::{Fault, Mutant};
+
+macro_rules! fault {
+    ($(#[$doc:meta])* $name:ident breaks $laws:expr, $($body:tt)*) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name;
+
+        impl Fault for $name {
+            const BREAKS: &'static [&'static str] = &$laws;
+            $($body)*
+        }
+    };
+}
+
+fault! { Nothing breaks [], }
+
+fault! {
+    StartsMoved breaks ["identity", "paths", "rank", "homogeneity"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        let ones = w0.ones_like();
+        mutant.inner.update(site, w0) + ones.triu(0).mul_scalar(1e-9)
+    }
+}
+
+fault! {
+    SquaresStrength breaks ["strength", "paths"],
+    fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
+        Self::update(mutant, site, w0).mul_scalar(strength * strength)
+    }
+}
+
+fault! {
+    NeverOff breaks ["strength", "paths"],
+    fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
+        Self::update(mutant, site, w0).mul_scalar(0.1 + 0.9 * strength)
+    }
+}
+
+fault! {
+    OverstatesStrength breaks ["strength"],
+    fn strength_degree() -> usize {
+        2
+    }
+}
+
+fault! {
+    DrawsAnew breaks
+        ["strength", "stack", "paths", "gradient", "merge", "files", "homogeneity", "pointwise"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed) % 7;
+        mutant.inner.update(site, w0).mul_scalar(1.0 + f64::from(call))
+    }
+}
+
+fault! {
+    ScalesShortcut breaks ["paths"],
+    fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
+        mutant.inner.added(call, y0).map(|added| added.mul_scalar(1.0 + 1e-9))
+    }
+}
+
+fault! {
+    DetachesShortcut breaks ["paths"],
+    fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
+        match mutant.inner.added(call, y0)? {
+            Features::Rows { x, batch } => Some(Features::Rows { x: x.detach(), batch }),
+            Features::Maps(x) => Some(Features::Maps(x.detach())),
+        }
+    }
+}
+
+fault! {
+    ForgetsStrength breaks ["paths"],
+    fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
+        Some(call.apply(call.w0.clone() + mutant.inner.update(call.site, call.w0)))
+    }
+}
+
+fault! {
+    HidesCost breaks ["paths"],
+    fn cost(_mutant: &Mutant<Self>, _site: &Site) -> Option<Cost> {
+        None
+    }
+}
+
+fault! {
+    OneTimestepForAll breaks ["samples"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        mutant.inner.update(site, w0).mul_scalar(first_timestep(&mutant.condition))
+    }
+    fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
+        let added = mutant.inner.added(call, y0)?;
+        Some(added.mul_scalar(first_timestep(&mutant.condition)))
+    }
+}
+
+fn first_timestep(condition: &Condition) -> f64 {
+    condition.timesteps.first().map_or(1.0, |t| t / condition.horizon)
+}
+
+fault! {
+    DoublesGradient breaks ["gradient", "paths"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        let update = mutant.inner.update(site, w0);
+        update.clone().mul_scalar(2.0) - update.detach()
+    }
+}
+
+fault! {
+    LosesTensor breaks ["files", "pointwise"],
+    fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
+        let mut tensors = mutant.inner.write(site);
+        tensors.remove("lora_up.weight");
+        tensors
+    }
+}
+
+fault! {
+    LosesAlpha breaks ["files", "pointwise"],
+    fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
+        let mut tensors = mutant.inner.write(site);
+        tensors.remove("alpha");
+        tensors
+    }
+}
+
+fault! {
+    ScalesFile breaks ["files", "pointwise"],
+    fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
+        let mut tensors = mutant.inner.write(site);
+        let up = &tensors["lora_up.weight"];
+        let twice: Vec<f64> = up.iter::<f64>().map(|x| 2.0 * x).collect();
+        let twice = TensorData::new(twice, up.shape().clone());
+        tensors.insert("lora_up.weight".into(), twice);
+        tensors
+    }
+}
+
+fault! {
+    WritesUnread breaks ["files"],
+    fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
+        let mut tensors = mutant.inner.write(site);
+        tensors.insert("stray".into(), TensorData::from([1.0f32]));
+        tensors
+    }
+}
+
+fault! {
+    Unrecognised breaks ["files"],
+    fn detects() -> bool {
+        false
+    }
+}
+
+fault! {
+    CountsOneMore breaks ["parameters"],
+    fn parameter_count(mutant: &Mutant<Self>, site: &Site) -> usize {
+        mutant.inner.parameter_count(site) + 1
+    }
+}
+
+fault! {
+    BoundsTooLow breaks ["rank"],
+    fn rank_bound(mutant: &Mutant<Self>, site: &Site) -> usize {
+        mutant.inner.rank_bound(site) - 1
+    }
+}
+
+fault! {
+    BoundsTooHigh breaks ["rank"],
+    fn rank_bound(_mutant: &Mutant<Self>, site: &Site) -> usize {
+        site.full_rank() + 1
+    }
+}
+
+fault! {
+    WrongExponent breaks ["homogeneity"],
+    fn degree(_mutant: &Mutant<Self>) -> Degree {
+        Degree::Update(vec![("lora_up", 1), ("lora_down", 2)])
+    }
+}
+
+fault! {
+    ForgetsExponent breaks ["homogeneity"],
+    fn degree(_mutant: &Mutant<Self>) -> Degree {
+        Degree::Update(vec![("lora_up", 1)])
+    }
+}
+
+fault! {
+    DeniesDegree breaks ["homogeneity"],
+    fn degree(_mutant: &Mutant<Self>) -> Degree {
+        Degree::None { why: "it has one" }
+    }
+}
+
+fault! {
+    ScalesConvolutions breaks ["pointwise", "paths"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        let factor = if site.kind == SiteKind::Linear { 1.0 } else { 1.1 };
+        mutant.inner.update(site, w0).mul_scalar(factor)
+    }
+}
+
+fault! {
+    RefusesSite breaks ["coverage"],
+    fn accepts(site: &Site) -> bool {
+        site.kind != SiteKind::Conv3d
+    }
+}
+
+fault! {
+    Panics breaks [
+        "identity", "strength", "stack", "paths", "gradient", "merge", "files", "rank",
+        "homogeneity", "pointwise",
+    ],
+    fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        panic!("no update")
+    }
+}
