@@ -1,5 +1,7 @@
 //! The algorithms, one file each.
 
+pub mod boft;
+pub mod diag_oft;
 pub mod dora;
 pub mod dylora;
 pub mod full;
@@ -9,3 +11,4 @@ pub mod loha;
 pub mod lokr;
 pub mod lora;
 pub mod norm;
+pub mod tlora;
