@@ -37,4 +37,4 @@ pub use init::Init;
 pub use kind::{Kind, Registry};
 pub use parts::{Parts, Tensors};
 pub use site::{Site, SiteKind};
-pub use slot::{Layer, Slot};
+pub use slot::{Layer, PathChoice, Slot};

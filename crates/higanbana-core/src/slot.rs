@@ -25,6 +25,18 @@ pub struct Layer {
     pub adapter: DynAdapter,
 }
 
+/// Which of its two forward paths a layer that has both takes; every other layer has the first only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathChoice {
+    /// The cheaper one for the input at hand.
+    #[default]
+    Auto,
+    /// Builds the effective weight.
+    Definition,
+    /// Acts on features, where the adapters can.
+    Shortcut,
+}
+
 /// The stack of adapters on one parameter.
 #[derive(Debug, Clone)]
 pub struct Slot {
@@ -32,9 +44,16 @@ pub struct Slot {
     pub site: Site,
     /// Its adapters.
     pub layers: Vec<Layer>,
+    /// How the layer computes its output.
+    pub path: PathChoice,
 }
 
 impl Slot {
+    /// A slot without adapters.
+    pub fn new(site: Site) -> Self {
+        Self { site, layers: Vec::new(), path: PathChoice::Auto }
+    }
+
     /// Adapters that are not switched off.
     pub fn active(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| layer.strength != 0.0)

@@ -1,0 +1,88 @@
+//! The sets of adapters in a model: to list, switch, save, remove and merge.
+
+use burn::module::Module;
+use higanbana_core::{DynAdapter, Layer, Site, slot};
+
+use super::InjectError;
+
+/// Names of the sets in a model, in the order in which they were placed.
+pub fn sets<M: Module>(model: &M) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for layer in slot::collect(model).into_iter().flat_map(|slot| slot.layers) {
+        if !names.contains(&layer.set) {
+            names.push(layer.set);
+        }
+    }
+    names
+}
+
+/// The adapters of a set with their parameters, to be saved or [attached](super::attach) elsewhere.
+///
+/// # Errors
+/// When the model has no such set.
+pub fn adapters<M: Module>(model: &M, set: &str) -> Result<Vec<(Site, DynAdapter)>, InjectError> {
+    known(model, set)?;
+    let slots = slot::collect(model).into_iter();
+    let adapters = slots.flat_map(|slot| {
+        let layers = slot.layers.into_iter().filter(|layer| layer.set == set);
+        layers.map(move |layer| (slot.site.clone(), layer.adapter))
+    });
+    Ok(adapters.collect())
+}
+
+/// Sets the strength $\mu$ of a set: 0 is off, 1 as trained; it may be negative.
+///
+/// # Errors
+/// When the model has no such set or the strength is not finite.
+pub fn set_strength<M: Module>(model: &M, set: &str, strength: f64) -> Result<M, InjectError> {
+    if !strength.is_finite() {
+        return Err(InjectError::Strength { set: set.into(), strength });
+    }
+    each(model, set, |layer| layer.strength = strength)
+}
+
+/// Freezes the adapters of a set: it goes on acting, and another one trains on top of it.
+///
+/// # Errors
+/// When the model has no such set.
+pub fn freeze<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
+    each(model, set, |layer| layer.adapter = layer.adapter.clone().set_require_grad(false))
+}
+
+/// Removes a set. Where it was alone the parameter is the base again, bit for bit. The base stays
+/// frozen.
+///
+/// # Errors
+/// When the model has no such set.
+pub fn detach<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
+    known(model, set)?;
+    Ok(slot::edit(model.clone(), |slot| slot.layers.retain(|layer| layer.set != set)))
+}
+
+/// The model with all adapters folded into its weights at their strengths, for inference.
+///
+/// There is nothing to undo it with and no need to: the adapted model still has the untouched base,
+/// so *unmerging* is to go on with that one, [switched off](set_strength) or [detached](detach),
+/// exact to the bit. (Subtracting an update from merged weights would leave its rounding behind.)
+pub fn merge<M: Module>(model: &M) -> M {
+    model.valid().materialize()
+}
+
+fn each<M: Module>(
+    model: &M,
+    set: &str,
+    mut change: impl FnMut(&mut Layer),
+) -> Result<M, InjectError> {
+    known(model, set)?;
+    Ok(slot::edit(model.clone(), |slot| {
+        slot.layers.iter_mut().filter(|layer| layer.set == set).for_each(&mut change);
+    }))
+}
+
+fn known<M: Module>(model: &M, set: &str) -> Result<(), InjectError> {
+    let known = sets(model);
+    if known.iter().any(|name| name == set) {
+        return Ok(());
+    }
+    Err(InjectError::Set { set: set.into(), known })
+}

@@ -1,0 +1,67 @@
+//! A linear layer with a shortcut for its adapters.
+
+use burn::{
+    module::{Module, Param},
+    nn,
+    tensor::{Device, Tensor, module},
+};
+use higanbana_core::{Features, Op, Slot};
+
+use super::shortcut::shortcut;
+
+/// `y = x W + b`: Burn's [`Linear`](nn::Linear), with the same parameters and records.
+///
+/// ```text
+/// weight  [in, out]     (adapters see its transpose)
+/// bias    [out]
+/// ```
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// $W$, `[in, out]`.
+    pub weight: Param<Tensor<2>>,
+    /// $b$, `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer of Burn's configuration.
+    pub fn new(config: &nn::LinearConfig, device: &Device) -> Self {
+        config.init(device).into()
+    }
+
+    /// `[..., in]` to `[..., out]`. The leading dimension counts the samples of the batch.
+    ///
+    /// # Panics
+    /// When the last dimension is not `in`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        match self.shortcut(&x) {
+            None => module::linear(x, self.weight.val(), bias),
+            Some(y) => match bias {
+                None => y,
+                Some(bias) => y + bias.unsqueeze(),
+            },
+        }
+    }
+
+    fn shortcut<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
+        let slot = self.weight.reparameterization::<Slot>()?;
+        let mut dims = x.dims();
+        let rows = dims[..D - 1].iter().product();
+        let features = Features::Rows {
+            x: x.clone().reshape([rows, dims[D - 1]]),
+            batch: if D == 1 { 1 } else { dims[0] },
+        };
+        let w0 = slot.site.to_matrix(self.weight.base());
+        let y = shortcut(slot, &w0, &features, &Op::Linear)?;
+        let Features::Rows { x: y, .. } = y else { unreachable!("rows in, rows out") };
+        dims[D - 1] = y.dims()[1];
+        Some(y.reshape(dims))
+    }
+}
+
+impl From<nn::Linear> for Linear {
+    fn from(layer: nn::Linear) -> Self {
+        Self { weight: layer.weight, bias: layer.bias }
+    }
+}

@@ -1,0 +1,182 @@
+//! An adapter of your own: the column-wise Khatri-Rao product of two small matrices, as in
+//! KRAdapter (arXiv:2508.00230). It is full of rank for few parameters.
+//!
+//! $$\Delta W_{(a,b),i} = s\, U_{a,i} V_{b,i}, \qquad U \in \mathbb R^{p \times in\cdot K},\;
+//! V \in \mathbb R^{q \times in\cdot K},\; pq = out$$
+//!
+//! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
+//! saves, reloads, and runs the laws of the toolkit on it.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::{Module, Param},
+    nn,
+    optim::{AdamWConfig, GradientsParams},
+    tensor::{DType, Device, Distribution, Tensor, activation},
+};
+use higanbana::{
+    adapters::inject::{Injection, adapters, attach, inject},
+    io::{AdapterReader, Stems, writer},
+    laws,
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+
+/// Options of [`KhatriRao`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KhatriRaoConfig {
+    /// The scale $s$.
+    pub scale: f64,
+}
+
+impl Default for KhatriRaoConfig {
+    fn default() -> Self {
+        Self { scale: 1.0 }
+    }
+}
+
+/// The adapter.
+#[derive(Module, Debug)]
+pub struct KhatriRao {
+    kr_u: Param<Tensor<2>>,
+    kr_v: Param<Tensor<2>>,
+    #[module(skip)]
+    scale: f64,
+}
+
+impl Adapter for KhatriRao {
+    type Config = KhatriRaoConfig;
+
+    const NAME: &'static str = "khatri-rao";
+    const TITLE: &'static str = "KRAdapter";
+    const REFERENCE: &'static str = "arXiv:2508.00230";
+    const FORMULA: &'static str = r"s\, U \odot_{KR} V";
+    const RANK: &'static str = r"\min(out, in\,K)";
+    const PARAMETERS: &'static str = r"(p + q)\, in\,K,\; pq = out";
+    const KEYS: &'static [&'static str] = &["kr_u", "kr_v", "kr_scale"];
+
+    fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError> {
+        let (p, q) = algebra::factorization(site.out(), -1);
+        Ok(Self {
+            kr_u: Param::from_tensor(init.zeros([p, site.cols()])),
+            kr_v: Param::from_tensor(init.kaiming_uniform([q, site.cols()], site.cols())),
+            scale: config.scale,
+        })
+    }
+
+    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        let u = self.kr_u.val().unsqueeze_dim::<3>(1);
+        let v = self.kr_v.val().unsqueeze_dim::<3>(0);
+        (u * v).reshape([site.out(), site.cols()]).mul_scalar(self.scale)
+    }
+
+    fn degree(&self) -> Degree {
+        Degree::Update(vec![("kr_u", 1), ("kr_v", 1)])
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        site.full_rank()
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        let (p, q) = algebra::factorization(site.out(), -1);
+        (p + q) * site.cols()
+    }
+
+    fn write(&self, _site: &Site) -> Tensors {
+        let scale = Tensor::<1>::full([1], self.scale, (&Device::default(), DType::F64));
+        Tensors::from([
+            ("kr_u".into(), self.kr_u.val().to_data()),
+            ("kr_v".into(), self.kr_v.val().to_data()),
+            ("kr_scale".into(), scale.to_data()),
+        ])
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        let (p, q) = algebra::factorization(site.out(), -1);
+        Ok(Self {
+            kr_u: Param::from_tensor(parts.tensor("kr_u", [p, site.cols()])?),
+            kr_v: Param::from_tensor(parts.tensor("kr_v", [q, site.cols()])?),
+            scale: parts.scalar("kr_scale")?.unwrap_or(1.0),
+        })
+    }
+}
+
+#[derive(Module, Debug)]
+struct Net {
+    first: nn::Linear,
+    second: nn::Linear,
+}
+
+impl Net {
+    fn new(device: &Device) -> Self {
+        Self {
+            first: nn::LinearConfig::new(12, 24).init(device),
+            second: nn::LinearConfig::new(24, 6).init(device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.second.forward(activation::relu(self.first.forward(x)))
+    }
+}
+
+fn train(mut net: Net, x: &Tensor<2>, y: &Tensor<2>, steps: usize) -> (Net, f64) {
+    let mut optimizer = AdamWConfig::new().init();
+    let mut loss = f64::NAN;
+    for _ in 0..steps {
+        let error = (net.forward(x.clone()) - y.clone()).powf_scalar(2.0).mean();
+        loss = error.clone().into_scalar();
+        let gradients = GradientsParams::from_grads(error.backward(), &net);
+        net = optimizer.step(1e-2.into(), net, gradients);
+    }
+    (net, loss)
+}
+
+/// Injects, trains, saves, reloads, and checks the laws.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let device = Device::flex();
+    device.seed(7);
+    let registry = Registry::empty().with::<KhatriRao>();
+
+    let base = Net::new(&device.clone().autodiff());
+    let x = Tensor::random([64, 12], Distribution::Normal(0.0, 1.0), &device.clone().autodiff());
+    let y = Net::new(&device.clone().autodiff()).forward(x.clone()).detach();
+    let (net, report) = inject(&base, &registry, &Injection::new("mine", KhatriRao::NAME))?;
+    let (net, first) = train(net, &x, &y, 1);
+    let (net, last) = train(net, &x, &y, 200);
+    println!("{} trained values: loss {first:.4} -> {last:.4}", report.parameters());
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("mine.safetensors");
+    let mut tensors = BTreeMap::new();
+    for (site, adapter) in adapters(&net, "mine")? {
+        for (key, data) in adapter.write(&site) {
+            tensors.insert(format!("lycoris_{}.{key}", site.path.replace('.', "_")), data);
+        }
+    }
+    writer::write_tensors(&path, &tensors, &BTreeMap::new(), false)?;
+
+    let file = AdapterReader::open(&path, &Stems::new(KhatriRao::KEYS))?;
+    let reread = adapters(&net, "mine")?
+        .into_iter()
+        .map(|(site, _)| {
+            let module = format!("lycoris_{}", site.path.replace('.', "_"));
+            let tensors = file.read(&module)?;
+            let parts = Parts::new(&module, &tensors, &device, DType::F32);
+            let adapter = DynAdapter::new(KhatriRao::read(&site, &parts)?);
+            Ok((site, adapter))
+        })
+        .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
+    let reloaded = attach(&base.valid(), "mine", 1.0, reread)?;
+    let x = x.without_autodiff();
+    assert_eq!(reloaded.forward(x.clone()).to_data(), net.valid().forward(x).to_data());
+    println!("saved, reloaded: the same bits");
+
+    let violations = laws::battery(&registry, &device, DType::F64);
+    assert!(violations.is_empty(), "{}", laws::list(&violations));
+    println!("every law holds");
+    Ok(())
+}
