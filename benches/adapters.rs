@@ -92,7 +92,11 @@ fn layer<L: Bench>(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(*name, format!("{path:?}")), |bencher| {
                 bencher.iter(|| {
                     let y = model.run(&device);
-                    if step { drop(black_box(y.backward())) } else { drop(black_box(y.into_data())) }
+                    if step {
+                        drop(black_box(y.backward()))
+                    } else {
+                        drop(black_box(y.into_data()))
+                    }
                 })
             });
         }

@@ -1,5 +1,7 @@
 //! The algorithms, one file each.
 
+pub mod boft;
+pub mod diag_oft;
 pub mod dora;
 pub mod dylora;
 pub mod full;
@@ -7,3 +9,4 @@ pub mod glora;
 pub mod ia3;
 pub mod lora;
 pub mod norm;
+pub mod tlora;

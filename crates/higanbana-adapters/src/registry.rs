@@ -6,7 +6,8 @@
 use higanbana_core::Registry;
 
 use crate::algorithms::{
-    dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3, lora::Lora, norm::Norm,
+    boft::Boft, diag_oft::DiagOft, dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3,
+    lora::Lora, norm::Norm, tlora::Tlora,
 };
 
 macro_rules! algorithms {
@@ -19,4 +20,4 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
-algorithms![Lora, Dora<Lora>, DyLora, Ia3, Glora, Full, Norm,];
+algorithms![Lora, Dora<Lora>, DyLora, Tlora, Glora, Ia3, DiagOft, Boft, Full, Norm,];

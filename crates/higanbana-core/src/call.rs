@@ -54,6 +54,20 @@ impl Features {
         }
     }
 
+    /// Mixes the channels of each group by themselves: `m` is `[out, channels/groups]`, its rows
+    /// grouped like those of a grouped convolution's weight.
+    pub fn mix_groups(&self, m: Tensor<2>, groups: usize) -> Self {
+        match self {
+            Self::Maps(x) if groups > 1 => {
+                let ([batch, channels, height, width], [out, _]) = (x.dims(), m.dims());
+                let x = x.clone().reshape([batch, groups, channels / groups, height * width]);
+                let m = m.reshape([1, groups, out / groups, channels / groups]);
+                Self::Maps(m.matmul(x).reshape([batch, out, height, width]))
+            }
+            _ => self.mix(m),
+        }
+    }
+
     /// Scales channels: `y[c] = v[c] x[c]`; `v` is `[channels]`.
     pub fn scale(&self, v: Tensor<1>) -> Self {
         let channels = v.dims()[0];
@@ -98,18 +112,6 @@ impl Features {
         self.map(|x| x.mul_scalar(factor), |x| x.mul_scalar(factor))
     }
 
-    /// Sum with features of the same shape.
-    ///
-    /// # Panics
-    /// When one are rows and the other maps.
-    pub fn add(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Rows { x, batch }, Self::Rows { x: y, .. }) => Self::Rows { x: x + y, batch },
-            (Self::Maps(x), Self::Maps(y)) => Self::Maps(x + y),
-            _ => panic!("rows and maps do not add"),
-        }
-    }
-
     fn map(
         &self,
         rows: impl FnOnce(Tensor<2>) -> Tensor<2>,
@@ -118,6 +120,22 @@ impl Features {
         match self {
             Self::Rows { x, batch } => Self::Rows { x: rows(x.clone()), batch: *batch },
             Self::Maps(x) => Self::Maps(maps(x.clone())),
+        }
+    }
+}
+
+/// Sum of features of the same shape.
+///
+/// # Panics
+/// When one are rows and the other maps.
+impl std::ops::Add for Features {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Rows { x, batch }, Self::Rows { x: y, .. }) => Self::Rows { x: x + y, batch },
+            (Self::Maps(x), Self::Maps(y)) => Self::Maps(x + y),
+            _ => panic!("rows and maps do not add"),
         }
     }
 }
@@ -172,6 +190,33 @@ impl Call<'_> {
     /// Whether the channels of input and output fall apart into groups: factors of a weight then
     /// act on parts of the input, and no shortcut through all channels exists.
     pub fn is_grouped(&self) -> bool {
-        matches!(self.op, Op::Conv2d(options) if options.groups > 1)
+        self.groups() > 1
+    }
+
+    /// Number of groups into which the channels of input and output fall apart.
+    pub fn groups(&self) -> usize {
+        match self.op {
+            Op::Linear => 1,
+            Op::Conv2d(options) => options.groups,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn groups_mix_by_themselves() {
+        let device = Device::default();
+        let x = Tensor::from_data([[[[1.0]], [[2.0]], [[3.0]], [[4.0]]]], &device);
+        let m = Tensor::from_data([[1.0, 10.0], [0.0, 1.0], [1.0, 10.0], [0.0, 1.0]], &device);
+        let Features::Maps(y) = Features::Maps(x).mix_groups(m, 2) else {
+            panic!("maps stay maps")
+        };
+        let expected = TensorData::from([[[[21.0]], [[2.0]], [[43.0]], [[4.0]]]]);
+        y.to_data().assert_eq(&expected, false);
     }
 }

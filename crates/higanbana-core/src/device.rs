@@ -46,18 +46,20 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
         "vulkan" => Ok(Device::vulkan(gpu(index))),
         #[cfg(feature = "cuda")]
         "cuda" => Ok(Device::cuda(index.unwrap_or(0))),
-        "wgpu" | "vulkan" if !cfg!(feature = "wgpu") && !cfg!(feature = "vulkan") => {
-            Err(DeviceError::NotCompiled(backend.into(), ""))
-        }
-        "wgpu" | "vulkan" => Err(DeviceError::NotCompiled(
-            backend.into(),
-            " (not together with the other of the two)",
-        )),
-        "flex" if index.is_none() => Err(DeviceError::NotCompiled("flex".into(), "")),
-        "cuda" => {
-            Err(DeviceError::NotCompiled("cuda".into(), " (the README says what that needs)"))
-        }
-        _ => Err(unknown()),
+        _ => Err(match DEVICES.iter().find(|(known, ..)| *known == backend) {
+            Some((_, false, _)) => DeviceError::NotCompiled(backend.into(), hint(backend)),
+            _ => unknown(),
+        }),
+    }
+}
+
+/// What to know before building with a backend.
+fn hint(backend: &str) -> &'static str {
+    match backend {
+        "cuda" => " (the README says what that needs)",
+        "wgpu" if cfg!(feature = "vulkan") => " and without vulkan",
+        "vulkan" if cfg!(feature = "wgpu") => " and without wgpu",
+        _ => "",
     }
 }
 

@@ -37,6 +37,12 @@ pub enum AdapterError {
         /// Key of the tensor below the module's name.
         key: String,
     },
+    /// The file leaves out what follows from the base weight, and the base weight was not given.
+    #[error("{module}: part of this adapter is computed from the base weight, give the base model")]
+    NeedsBase {
+        /// Module name in the file.
+        module: String,
+    },
     /// A tensor of the file has a shape that fits neither its neighbours nor the base weight.
     #[error("{module}.{key}: shape {found:?} does not fit, expected {expected}")]
     Shape {

@@ -15,33 +15,29 @@ pub struct Parts<'a> {
     tensors: &'a Tensors,
     device: Device,
     dtype: DType,
-    base: Option<Tensor<2>>,
+    base: Option<&'a Tensor<2>>,
     used: RefCell<BTreeSet<&'a str>>,
 }
 
 impl<'a> Parts<'a> {
     /// The tensors of `module`, to be placed on `device` as `dtype`.
     pub fn new(module: &'a str, tensors: &'a Tensors, device: &Device, dtype: DType) -> Self {
-        Self {
-            module,
-            tensors,
-            device: device.clone(),
-            dtype,
-            base: None,
-            used: RefCell::default(),
-        }
+        let device = device.clone();
+        Self { module, tensors, device, dtype, base: None, used: RefCell::default() }
     }
 
-    /// With the frozen weight `[out, in·K]`, which some files leave a part of themselves to.
+    /// Adds the frozen weight `[out, in·K]`, for files that leave out what follows from it.
     #[must_use]
-    pub fn with_base(mut self, w0: &Tensor<2>) -> Self {
-        self.base = Some(w0.clone());
-        self
+    pub fn with_base(self, w0: &'a Tensor<2>) -> Self {
+        Self { base: Some(w0), ..self }
     }
 
-    /// The frozen weight `[out, in·K]`, where it is at hand.
-    pub fn base(&self) -> Option<&Tensor<2>> {
-        self.base.as_ref()
+    /// The frozen weight `[out, in·K]`.
+    ///
+    /// # Errors
+    /// When it was not given with [`Parts::with_base`].
+    pub fn base(&self) -> Result<&'a Tensor<2>, AdapterError> {
+        self.base.ok_or_else(|| AdapterError::NeedsBase { module: self.module.into() })
     }
 
     /// Shape of a tensor, if the file has it. Does not count as using it.
@@ -205,5 +201,14 @@ mod tests {
         assert_eq!(parts.unused(), ["b"]);
         let error = parts.tensor("b", [1]).unwrap_err().to_string();
         assert!(error.starts_with("m.b: value 0 is NaN"), "{error}");
+    }
+
+    #[test]
+    fn the_base_weight_is_asked_for_where_it_is_missing() {
+        let (tensors, w0) = (Tensors::new(), Tensor::zeros([2, 2], &Device::default()));
+        let parts = Parts::new("m", &tensors, &Device::default(), DType::F32);
+        let error = parts.base().unwrap_err().to_string();
+        assert!(error.starts_with("m: ") && error.ends_with("give the base model"), "{error}");
+        assert_eq!(parts.with_base(&w0).base().unwrap().dims(), [2, 2]);
     }
 }

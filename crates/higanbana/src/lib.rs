@@ -12,9 +12,10 @@ pub mod laws;
 
 /// What a program that adapts a model needs.
 pub mod prelude {
-    pub use higanbana_adapters::registry;
+    pub use higanbana_adapters::{Injection, Preset, Report, Rule, attach, inject, registry};
     pub use higanbana_core::{
-        Adapter, AdapterError, Call, Condition, Cost, Degree, DynAdapter, Features, Init, Layer,
-        Parts, Registry, Site, SiteKind, Slot, Tensors, Variant, algebra, spectrum,
+        Adapter, AdapterError, Call, Condition, Cost, Degree, DynAdapter, Features, Init, Kind,
+        Layer, Parts, PathChoice, Registry, Site, SiteKind, Slot, Tensors, Variant, algebra,
+        spectrum,
     };
 }

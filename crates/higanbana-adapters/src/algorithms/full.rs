@@ -115,7 +115,7 @@ mod tests {
             ("diff".to_string(), TensorData::from([[1.0f32, 2.0], [3.0, 4.0]])),
             ("diff_b".to_string(), TensorData::from([5.0f32, 6.0])),
         ]);
-        assert!(Full::detect(&tensors));
+        assert!(Full::detect(SiteKind::Linear, &tensors) && Full::detect(SiteKind::Bias, &tensors));
         let parts = Parts::new("l", &tensors, &Device::default(), DType::F32);
         for (kind, shape, key) in
             [(SiteKind::Linear, vec![2, 2], "diff"), (SiteKind::Bias, vec![2], "diff_b")]
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_bias_alone_is_enough_to_tell() {
         let bias = Tensors::from([("diff_b".to_string(), TensorData::from([5.0f32]))]);
-        assert!(Full::detect(&bias));
-        assert!(!Full::detect(&Tensors::new()));
+        assert!(Full::detect(SiteKind::Bias, &bias));
+        assert!(!Full::detect(SiteKind::Linear, &bias));
     }
 }

@@ -127,7 +127,7 @@ impl Adapter for Glora {
         }
         let ax = call.x.mix(self.a2.val()).mix(self.scaled(&self.a1).mul_scalar(call.strength));
         let bx = call.apply(self.b2.val()).mix(self.scaled(&self.b1).mul_scalar(call.strength));
-        Some(call.apply_to(&ax, call.w0.clone()).add(bx))
+        Some(call.apply_to(&ax, call.w0.clone()) + bx)
     }
 
     fn cost(&self, site: &Site) -> Option<Cost> {

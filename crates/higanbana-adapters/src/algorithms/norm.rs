@@ -99,7 +99,7 @@ mod tests {
             ("w_norm".to_string(), TensorData::from([1.0f32, 2.0])),
             ("b_norm".to_string(), TensorData::from([3.0f32, 4.0])),
         ]);
-        assert!(Norm::detect(&tensors));
+        assert!(Norm::detect(SiteKind::Norm, &tensors));
         let parts = Parts::new("n", &tensors, &Device::default(), DType::F32);
         for (kind, key, column) in [
             (SiteKind::Norm, "w_norm", [[1.0f32], [2.0]]),

@@ -18,7 +18,7 @@ pub(super) fn shortcut(slot: &Slot, w0: &Tensor<2>, x: &Features, op: &Op) -> Op
         return Some(y);
     }
     let y0 = call(1.0).apply(w0.clone());
-    active.into_iter().try_fold(y0.clone(), |y, layer| {
-        Some(y.add(layer.adapter.added(&call(layer.strength), &y0)?))
-    })
+    active
+        .into_iter()
+        .try_fold(y0.clone(), |y, layer| Some(y + layer.adapter.added(&call(layer.strength), &y0)?))
 }

@@ -1,4 +1,4 @@
-use higanbana_core::{Layer, Slot};
+use higanbana_core::{Layer, PathChoice, Slot};
 
 use super::{
     Law, Subject,
@@ -16,6 +16,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         let slot = Slot {
             site: subject.site().clone(),
             layers: vec![Layer { set: "new".into(), strength, adapter }],
+            path: PathChoice::Auto,
         };
         if !same_bits(&slot.weight(subject.w0.clone()), &subject.w0) {
             let update = values(&subject.fresh.update_at(subject.site(), &subject.w0, strength));
@@ -31,7 +32,7 @@ fn features(subject: &Subject) -> Result<(), String> {
     let x = subject.features(&op);
     let call = subject.call(&subject.w0, &x, &op);
     let y0 = call.apply(subject.w0.clone());
-    let added = subject.fresh.added(&call, &y0).map(|added| y0.clone().add(added));
+    let added = subject.fresh.added(&call, &y0).map(|added| y0.clone() + added);
     let y0 = super::paths::flat(&y0);
     for (path, y) in [("added", added), ("forward", subject.fresh.forward(&call))] {
         let Some(y) = y else { continue };

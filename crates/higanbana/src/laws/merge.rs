@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param, Reparameterizer},
     tensor::Tensor,
 };
-use higanbana_core::{Layer as Adapted, Slot, slot};
+use higanbana_core::{Layer as Adapted, PathChoice, Slot, slot};
 
 use super::{Law, Subject, layer::Layer, measure::deviation};
 
@@ -24,6 +24,7 @@ fn check(subject: &Subject) -> Result<(), String> {
             strength: subject.trial.strength,
             adapter: subject.trained.clone(),
         }],
+        path: PathChoice::Auto,
     }));
     let merged = adapted.clone().materialize();
     let defined = Layer::new(subject, &(subject.w0.clone() + subject.update(&subject.trained)));

@@ -25,7 +25,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         let defined = defined.expect("there is always the definition");
         let added = Response::of(subject, adapter, &op, |adapter, call| {
             let y0 = call.apply(call.w0.clone());
-            adapter.added(call, &y0).map(|added| y0.add(added))
+            adapter.added(call, &y0).map(|added| y0 + added)
         });
         let forward = Response::of(subject, adapter, &op, |adapter, call| adapter.forward(call));
         let shortcut = added.is_some() || forward.is_some();

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Layer, Slot};
+use higanbana_core::{DynAdapter, Layer, PathChoice, Slot};
 
 use super::{
     Law, Subject,
@@ -35,6 +35,6 @@ fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
 }
 
 fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {
-    let slot = Slot { site: subject.site().clone(), layers: layers.into() };
+    let slot = Slot { site: subject.site().clone(), layers: layers.into(), path: PathChoice::Auto };
     slot.weight(subject.w0.clone())
 }
