@@ -33,9 +33,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind,
-    Tensors, Variant, algebra,
-    parts::scalar_data,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Variant, algebra,
+    parts::{dims, scalar_data},
     spectrum::{self, SpectrumError},
 };
 use serde::{Deserialize, Serialize};
@@ -237,6 +237,24 @@ impl Adapter for Lokr {
         let rank = w1.rank().or(w2.ranks().map(|[_, r]| r));
         let scale = Scale::read(parts, rank.unwrap_or(1))?;
         Ok(Self { w1, w2, scalar: None, scale })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let dims = |key| dims(tensors, key);
+        let rank = dims("lokr_w2_b").first().or(dims("lokr_w1_b").first()).copied();
+        let (l, m) = match (dims("lokr_w1"), dims("lokr_w1_a"), dims("lokr_w1_b")) {
+            (&[l, m], _, _) | (_, &[l, _], &[_, m]) => (l, m),
+            _ => return Outline { shape: None, rank },
+        };
+        let shape = |k: usize, n: usize, kernel: &[usize]| {
+            Outline::new([&[l * k, m * n], kernel].concat(), rank)
+        };
+        match (dims("lokr_w2"), dims("lokr_w2_a"), dims("lokr_w2_b"), dims("lokr_t2")) {
+            (&[k, n, ref kernel @ ..], ..) => shape(k, n, kernel),
+            (_, &[_, k], &[_, n], &[_, _, ref kernel @ ..]) => shape(k, n, kernel),
+            (_, &[k, _], &[_, n], _) => shape(k, n, &[]),
+            _ => Outline { shape: None, rank },
+        }
     }
 
     /// Van Loan and Pitsianis: the nearest Kronecker product, with factors as equal as can be.
