@@ -74,10 +74,10 @@ impl Layer {
             }),
             SiteKind::Norm | SiteKind::NormBias => {
                 let mut norm = LayerNormConfig::new(site.out()).init(&matrix.device());
-                let other = Some(Param::from_tensor(subject.normal("the other one", [site.out()])));
+                let other = Param::from_tensor(subject.normal("the other one", [site.out()]));
                 (norm.gamma, norm.beta) = match site.kind {
-                    SiteKind::Norm => (vector(), other),
-                    _ => (other.expect("just made"), Some(vector())),
+                    SiteKind::Norm => (vector(), Some(other)),
+                    _ => (other, Some(vector())),
                 };
                 Self::Norm(norm)
             }
