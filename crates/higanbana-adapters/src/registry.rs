@@ -20,6 +20,7 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
+#[rustfmt::skip]
 algorithms![
     Lora,
     Dora<Lora>,
