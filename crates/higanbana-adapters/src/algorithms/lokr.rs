@@ -107,7 +107,8 @@ impl Adapter for Lokr {
     const NAME: &'static str = "lokr";
     const TITLE: &'static str = "LoKr";
     const REFERENCE: &'static str = "arXiv:2309.14859";
-    const FORMULA: &'static str = r"\frac{\alpha}{r} W_1 \otimes W_2";
+    const FORMULA: &'static str =
+        r"\frac{\alpha}{r} (W_1)_{l \times m} \otimes (W_2)_{k \times n K}";
     const RANK: &'static str = r"\operatorname{rank} W_1 \operatorname{rank} W_2";
     const PARAMETERS: &'static str = r"l m + r(k + n K)";
     const KEYS: &'static [&'static str] = &[
