@@ -2,6 +2,7 @@
 
 mod adapters;
 mod devices;
+mod inspect;
 mod merge;
 mod reproduce;
 
@@ -13,6 +14,7 @@ use clap::Subcommand;
 pub enum Command {
     Adapters(adapters::Arguments),
     Devices(devices::Arguments),
+    Inspect(inspect::Arguments),
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
 }
@@ -22,6 +24,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Adapters(arguments) => adapters::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
     }
