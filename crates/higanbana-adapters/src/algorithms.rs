@@ -7,6 +7,8 @@ pub mod dylora;
 pub mod full;
 pub mod glora;
 pub mod ia3;
+pub mod loha;
+pub mod lokr;
 pub mod lora;
 pub mod norm;
 pub mod tlora;

@@ -3,6 +3,7 @@
 
 pub mod algorithms;
 pub mod docs;
+mod groups;
 pub mod inject;
 pub mod layers;
 mod registry;

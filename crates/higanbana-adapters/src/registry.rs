@@ -7,7 +7,7 @@ use higanbana_core::Registry;
 
 use crate::algorithms::{
     boft::Boft, diag_oft::DiagOft, dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3,
-    lora::Lora, norm::Norm, tlora::Tlora,
+    loha::Loha, lokr::Lokr, lora::Lora, norm::Norm, tlora::Tlora,
 };
 
 macro_rules! algorithms {
@@ -20,4 +20,7 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
-algorithms![Lora, Dora<Lora>, DyLora, Tlora, Glora, Ia3, DiagOft, Boft, Full, Norm,];
+algorithms![
+    Lora, Dora<Lora>, Loha, Dora<Loha>, Lokr, Dora<Lokr>, DyLora, Tlora, Glora, Ia3, DiagOft, Boft,
+    Full, Norm,
+];

@@ -5,11 +5,13 @@
 
 mod approximate;
 mod error;
+mod hadamard;
 mod measures;
 mod svd;
 
 pub use approximate::{KronApproximation, nearest_kron, truncated, truncation_error};
 pub use error::SpectrumError;
+pub use hadamard::{HadamardApproximation, fit_hadamard};
 pub use measures::{
     effective_rank, frobenius_norm, nuclear_norm, numerical_rank, rank_at_energy, spectral_norm,
     stable_rank,

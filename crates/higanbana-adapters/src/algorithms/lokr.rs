@@ -1,0 +1,306 @@
+//! LoKr: the update is a Kronecker product, so that full rank is within reach of few parameters.
+//!
+//! $$\Delta W = s\,\sigma\; W_1 \otimes W_2, \qquad
+//! W_1 \in \mathbb R^{l \times m},\; W_2 \in \mathbb R^{k \times n \times K},\;
+//! l k = out,\; m n = in$$
+//!
+//! where either factor may be a product of two thin ones, and $W_2$ on convolutions a Tucker form:
+//!
+//! ```text
+//! lokr_w1    W1 [l, m]        uniform ±1/√m
+//! lokr_w1_a  [l, r]           uniform ±1/√r     decompose_both, while 2r < max(l, m)
+//! lokr_w1_b  [r, m]           uniform ±1/√m
+//! lokr_w2    W2 [k, n, K]     zeros (with use_scalar: uniform)
+//! lokr_w2_a  [k, r]           uniform ±1/√r     while 2r < max(k, n); Tucker: [r, k], ±1/√k
+//! lokr_w2_b  [r, n·K]         zeros (with use_scalar: uniform); Tucker: [r, n]
+//! lokr_t2    [r, r, K]        uniform ±1/√(r·K) Tucker only
+//! ```
+//!
+//! $(l, k)$ and $(m, n)$ are [`factorization`](algebra::factorization)s of `out` and `in`.
+//! $s = \alpha/r$, and 1 where both factors are whole, whatever `alpha` and `rs_lora` say; $\sigma$
+//! and `rs_lora` are those of [LoRA](super::lora), $\sigma$ folded into the first factor on saving.
+//!
+//! Every size is read from the file's shapes; LyCORIS guesses them back from the factor rule and
+//! cannot reload what it saved with Tucker or unbalanced factors.
+//!
+//! arXiv:2309.14859, after KronA (arXiv:2212.10650).
+
+mod first;
+mod second;
+
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind,
+    Tensors, Variant, algebra,
+    parts::scalar_data,
+    spectrum::{self, SpectrumError},
+};
+use serde::{Deserialize, Serialize};
+
+use self::second::Plan;
+pub use self::{first::First, second::Second};
+use super::dora::Decomposable;
+use crate::{
+    groups,
+    scale::{Scale, scalar},
+};
+
+/// Options of [`Lokr`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LokrConfig {
+    /// Rank $r$ of the factors that are decomposed.
+    pub rank: usize,
+    /// $\alpha$; 0 stands for the rank.
+    pub alpha: f64,
+    /// Size of the first factor; -1 makes both as equal as can be.
+    pub factor: i64,
+    /// Decompose the first factor as well.
+    pub decompose_both: bool,
+    /// Decompose neither.
+    pub full_matrix: bool,
+    /// Give the larger part of `out` to the first factor.
+    pub unbalanced_factorization: bool,
+    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
+    pub rs_lora: bool,
+    /// Tucker core on convolutions with more than one tap.
+    pub use_tucker: bool,
+    /// Trained scalar factor.
+    pub use_scalar: bool,
+}
+
+impl Default for LokrConfig {
+    fn default() -> Self {
+        Self {
+            rank: 4,
+            alpha: 1.0,
+            factor: -1,
+            decompose_both: false,
+            full_matrix: false,
+            unbalanced_factorization: false,
+            rs_lora: false,
+            use_tucker: false,
+            use_scalar: false,
+        }
+    }
+}
+
+/// A LoKr adapter; see the [module](self).
+#[derive(Module, Debug)]
+pub struct Lokr {
+    /// $W_1$.
+    pub w1: First,
+    /// $W_2$.
+    pub w2: Second,
+    /// $\sigma$.
+    pub scalar: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    scale: Scale,
+}
+
+impl Adapter for Lokr {
+    type Config = LokrConfig;
+
+    const NAME: &'static str = "lokr";
+    const TITLE: &'static str = "LoKr";
+    const REFERENCE: &'static str = "arXiv:2309.14859";
+    const FORMULA: &'static str = r"\frac{\alpha}{r} W_1 \otimes W_2";
+    const RANK: &'static str = r"\operatorname{rank} W_1 \operatorname{rank} W_2";
+    const PARAMETERS: &'static str = r"l m + r(k + n K)";
+    const KEYS: &'static [&'static str] = &[
+        "lokr_w1",
+        "lokr_w1_a",
+        "lokr_w1_b",
+        "lokr_w2",
+        "lokr_w2_a",
+        "lokr_w2_b",
+        "lokr_t2",
+        "alpha",
+    ];
+    // Small ranks and factors, so that each option bites on small layers.
+    const VARIANTS: &'static [Variant] = &[
+        Variant { name: "factor", options: "rank = 1\nfactor = 2" },
+        Variant { name: "decompose_both", options: "rank = 1\ndecompose_both = true" },
+        Variant { name: "full_matrix", options: "rank = 1\nfactor = 2\nfull_matrix = true" },
+        Variant {
+            name: "unbalanced",
+            options: "rank = 1\nfactor = 2\nunbalanced_factorization = true",
+        },
+        Variant { name: "tucker", options: "rank = 1\nfactor = 2\nuse_tucker = true" },
+        Variant { name: "use_scalar", options: "rank = 1\nuse_scalar = true" },
+        Variant { name: "rs_lora", options: "rank = 2\nfactor = 2\nrs_lora = true" },
+    ];
+
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        let has = |key| tensors.contains_key(key);
+        Self::SITES.contains(&kind) && (has("lokr_w1") || has("lokr_w1_a"))
+    }
+
+    fn new(site: &Site, config: &LokrConfig, init: &mut Init) -> Result<Self, AdapterError> {
+        if config.factor == 0 || config.factor < -1 {
+            let reason = format!("factor is {}, give -1 or a positive number", config.factor);
+            return Err(AdapterError::option(site, reason));
+        }
+        let (m, n) = algebra::factorization(site.input(), config.factor);
+        let (mut l, mut k) = algebra::factorization(site.out(), config.factor);
+        if config.unbalanced_factorization {
+            (l, k) = (k, l);
+        }
+        let r = config.rank;
+        let scale = Scale::new(site, r, config.alpha, config.rs_lora)?;
+        let rank_1 = (config.decompose_both && !config.full_matrix && saves(r, l, m)).then_some(r);
+        let rank_2 = (!config.full_matrix && saves(r, k, n)).then_some(r);
+        let plan = Plan {
+            dims: [k, n, site.taps()],
+            rank: rank_2,
+            tucker: config.use_tucker && site.has_taps(),
+            silent: !config.use_scalar,
+        };
+        Ok(Self {
+            w1: First::new([l, m], rank_1, init),
+            w2: Second::new(&plan, init),
+            scalar: scalar(config.use_scalar, init),
+            scale: if rank_1.or(rank_2).is_some() { scale } else { Scale::one(r) },
+        })
+    }
+
+    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
+        let w2 = self.w2.kernel(self.dims_of_w2(site));
+        algebra::kron(self.scaled_w1(), w2).reshape([site.out(), site.cols()])
+    }
+
+    /// Acts with $W_2$ on each of the $m$ groups of $n$ channels, then mixes the groups with $W_1$.
+    fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
+        if call.is_grouped() {
+            return None;
+        }
+        let [_, m] = self.w1.dims();
+        let y = self.w2.act(call, &groups::split(call.x, m));
+        Some(groups::mix(y, self.scaled_w1().mul_scalar(call.strength)))
+    }
+
+    fn cost(&self, site: &Site) -> Option<Cost> {
+        let ([l, m], [k, n, taps]) = (self.w1.dims(), self.dims_of_w2(site));
+        let build = self.w1.rank().map_or(0, |r| r * l * m)
+            + self.w2.ranks().map_or(0, |[r, _]| r * k * n * taps);
+        Some(Cost {
+            update: build + site.out() * site.cols(),
+            shortcut: m * self.w2.size([k, n, taps]) + l * m * k,
+        })
+    }
+
+    fn degree(&self) -> Degree {
+        let parts = [
+            ("lokr_w1", self.w1.lokr_w1.is_some()),
+            ("lokr_w1_a", self.w1.lokr_w1_a.is_some()),
+            ("lokr_w1_b", self.w1.lokr_w1_b.is_some()),
+            ("lokr_w2", self.w2.lokr_w2.is_some()),
+            ("lokr_w2_a", self.w2.lokr_w2_a.is_some()),
+            ("lokr_w2_b", self.w2.lokr_w2_b.is_some()),
+            ("lokr_t2", self.w2.lokr_t2.is_some()),
+            ("scalar", self.scalar.is_some()),
+        ];
+        Degree::Update(parts.iter().filter(|(_, is)| *is).map(|(name, _)| (*name, 1)).collect())
+    }
+
+    fn rank_bound(&self, site: &Site) -> usize {
+        // As a matrix [out, in·K] the update is W1 ⊗ W2 with W2 as [k, n·K], whatever K is.
+        let ([l, m], [k, n, taps]) = (self.w1.dims(), self.dims_of_w2(site));
+        let rank_1 = self.w1.rank().unwrap_or(usize::MAX).min(l).min(m);
+        let rank_2 = match self.w2.ranks() {
+            None => usize::MAX,
+            Some([p, q]) if self.w2.lokr_t2.is_some() => p.min(q * taps),
+            Some([r, _]) => r,
+        };
+        rank_1 * rank_2.min(k).min(n * taps)
+    }
+
+    fn parameter_count(&self, site: &Site) -> usize {
+        let factors = self.w1.size() + self.w2.size(self.dims_of_w2(site));
+        factors + usize::from(self.scalar.is_some())
+    }
+
+    fn write(&self, site: &Site) -> Tensors {
+        let mut tensors = Tensors::from([("alpha".into(), scalar_data(self.scale.file_alpha()))]);
+        self.w1.write(|w1| self.times_scalar(w1), &mut tensors);
+        self.w2.write(site, &mut tensors);
+        tensors
+    }
+
+    fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
+        let w1 = First::read(site, parts)?;
+        let [l, m] = w1.dims();
+        let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
+        let rank = w1.rank().or(w2.ranks().map(|[_, r]| r));
+        let scale = Scale::read(parts, rank.unwrap_or(1))?;
+        Ok(Self { w1, w2, scalar: None, scale })
+    }
+
+    /// Van Loan and Pitsianis: the nearest Kronecker product, with factors as equal as can be.
+    /// $W_2$ is then cut to the budget's rank where [`Adapter::new`] would decompose it at that
+    /// rank; else it stays whole, and the fit is the optimum.
+    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, AdapterError>> {
+        let fitted = Self::nearest(site, update, budget);
+        Some(fitted.map_err(|error| AdapterError::numeric(site, error)))
+    }
+}
+
+impl Lokr {
+    /// `[k, n, K]`.
+    fn dims_of_w2(&self, site: &Site) -> [usize; 3] {
+        let [l, m] = self.w1.dims();
+        [site.out() / l, site.input() / m, site.taps()]
+    }
+
+    /// $\sigma$ times a part of $W_1$.
+    fn times_scalar(&self, w1: Tensor<2>) -> Tensor<2> {
+        match &self.scalar {
+            None => w1,
+            Some(scalar) => w1 * scalar.val().unsqueeze(),
+        }
+    }
+
+    /// $s \sigma W_1$. Where both factors are whole, `alpha` has no say.
+    fn scaled_w1(&self) -> Tensor<2> {
+        let w1 = self.times_scalar(self.w1.matrix());
+        match (self.w1.rank(), self.w2.ranks()) {
+            (None, None) => w1,
+            _ => self.scale.apply(w1),
+        }
+    }
+
+    fn nearest(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, SpectrumError> {
+        let (l, k) = algebra::factorization(site.out(), -1);
+        let (m, n) = algebra::factorization(site.input(), -1);
+        let taps = site.taps();
+        let kernel = update.clone().reshape([site.out(), site.input(), taps]);
+        let mut terms = spectrum::nearest_kron(&kernel, [l, m], 1)?.terms;
+        let (w1, w2) = terms.pop().expect("one term was asked for");
+
+        let svd = spectrum::svd(&w2.clone().reshape([k, n * taps]))?;
+        let r = budget.rank(&svd.s);
+        let w2 = if saves(r, k, n) {
+            let svd = spectrum::truncated(&svd, r)?;
+            let (device, dtype) = (update.device(), update.dtype());
+            let root = svd.s_tensor(&device, dtype).sqrt();
+            let a = svd.u_tensor(&device, dtype) * root.clone().reshape([1, r]);
+            let b = svd.vt_tensor(&device, dtype) * root.reshape([r, 1]);
+            Second::decomposed(a, None, b)
+        } else {
+            Second::whole(w2)
+        };
+        Ok(Self { w1: First::whole(w1), w2, scalar: None, scale: Scale::one(r) })
+    }
+}
+
+/// LyCORIS's rule: a factor is decomposed while the rank is below half its larger side.
+fn saves(rank: usize, rows: usize, cols: usize) -> bool {
+    rank < rows.max(cols).div_ceil(2)
+}
+
+impl Decomposable for Lokr {
+    const WITH_DORA: &'static str = "lokr+dora";
+}

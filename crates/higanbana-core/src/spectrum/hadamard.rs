@@ -1,0 +1,289 @@
+//! Approximation by a Hadamard product of two thin products.
+
+use std::{num::NonZero, thread};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use faer::{Mat, MatRef, Side, linalg::solvers::Solve};
+
+use super::{SpectrumError, Svd, svd, truncated};
+
+/// Relative improvement of the error below which a sweep is the last one.
+const STOP: f64 = 1e-4;
+/// Sweeps at most.
+const SWEEPS: usize = 100;
+/// Sweeps after which the better start is gone on with.
+const TRIAL: usize = 5;
+/// Share of the mean diagonal that is added to it, so that factors of deficient rank have a solution.
+const RIDGE: f64 = 1e-12;
+
+/// A Hadamard product of two thin products and its distance from the matrix that it stands for.
+#[derive(Debug, Clone)]
+pub struct HadamardApproximation {
+    /// `w1_a [m, r]`, `w1_b [r, n]`, `w2_a [m, r]`, `w2_b [r, n]`, all of equal norm.
+    pub factors: [Tensor<2>; 4],
+    /// The Frobenius norm of what they leave.
+    pub error: f64,
+}
+
+/// A Hadamard product of two products of inner dimension `rank` that is close to `w`.
+///
+/// $$\min \lVert W - (A_1 B_1) \odot (A_2 B_2) \rVert_F$$
+///
+/// The problem has many local minima and no known solution in closed form. Each of the four factors
+/// is a linear least-squares problem when the others are held, with a small system of its own for
+/// every row or column; solving them in turn never raises the error. It starts from the truncated
+/// decomposition of `w` times a matrix of ones, or from those of $\sqrt{|W|}$ with and without the
+/// signs, whichever is ahead after a few sweeps. Guaranteed is therefore:
+///
+/// * the error is at most that of the best matrix of this rank, [`truncation_error`], so that a
+///   matrix of this rank is met exactly;
+/// * the result is the same in every run.
+///
+/// On matrices without structure the error is near that of the best matrix of *twice* the rank,
+/// which has as many parameters. A matrix that is itself such a product is met exactly at rank 1;
+/// above, a local minimum may come first.
+///
+/// The factors have the type and device of `w`.
+///
+/// [`truncation_error`]: super::truncation_error
+///
+/// # Errors
+///
+/// If `rank` is 0 or exceeds `min(m, n)`, and those of [`svd`].
+pub fn fit_hadamard(w: &Tensor<2>, rank: usize) -> Result<HadamardApproximation, SpectrumError> {
+    let full = svd(w)?;
+    let best = truncated(&full, rank)?;
+    let entries = w.try_to_vec_as::<f64>()?;
+    let target = MatRef::from_row_major_slice(&entries, full.rows, full.cols);
+
+    let starts = [times_ones(&best, &full), square_roots(w, rank)?];
+    let mut leading: Option<Fit> = None;
+    for start in starts {
+        let fit = Fit::new(target, start).sweeps(TRIAL);
+        if leading.as_ref().is_none_or(|other| fit.error < other.error) {
+            leading = Some(fit);
+        }
+    }
+    let fit = leading.expect("there are starts").sweeps(SWEEPS - TRIAL);
+    Ok(HadamardApproximation {
+        factors: fit.factors.each_ref().map(|factor| to_tensor(factor, &w.device(), w.dtype())),
+        error: fit.error,
+    })
+}
+
+/// The factors `a1`, `b1`, `a2`, `b2`.
+type Factors = [Mat<f64>; 4];
+
+/// The best matrix of the rank, times ones. The rows of `b2` below that of ones, which meet zeros,
+/// are the next singular vectors: directions that the sweeps can take up.
+fn times_ones(best: &Svd, full: &Svd) -> Factors {
+    let (rank, k, n) = (best.s.len(), full.s.len(), full.cols);
+    let [a1, b1] = halves(best);
+    let a2 = Mat::from_fn(full.rows, rank, |_, q| if q == 0 { 1.0 } else { 0.0 });
+    let next = |q: usize| (rank + q - 1) % k;
+    let b2 = Mat::from_fn(rank, n, |q, j| match q {
+        0 => 1.0,
+        _ => full.vt[next(q) * n + j] * (n as f64).sqrt(),
+    });
+    [a1, b1, a2, b2]
+}
+
+/// The best matrices of the rank for the roots of the entries, the first with their signs.
+fn square_roots(w: &Tensor<2>, rank: usize) -> Result<Factors, SpectrumError> {
+    let root = w.clone().abs().sqrt();
+    let [a1, b1] = halves(&truncated(&svd(&(root.clone() * w.clone().sign()))?, rank)?);
+    let [a2, b2] = halves(&truncated(&svd(&root)?, rank)?);
+    Ok([a1, b1, a2, b2])
+}
+
+/// $U \Sigma^{1/2}$ and $\Sigma^{1/2} V^\top$.
+fn halves(svd: &Svd) -> [Mat<f64>; 2] {
+    let k = svd.s.len();
+    let root: Vec<f64> = svd.s.iter().map(|s| s.sqrt()).collect();
+    [
+        Mat::from_fn(svd.rows, k, |i, q| svd.u[i * k + q] * root[q]),
+        Mat::from_fn(k, svd.cols, |q, j| svd.vt[q * svd.cols + j] * root[q]),
+    ]
+}
+
+/// Factors and how far they are from their target.
+struct Fit<'a> {
+    target: MatRef<'a, f64>,
+    factors: Factors,
+    error: f64,
+}
+
+impl<'a> Fit<'a> {
+    fn new(target: MatRef<'a, f64>, factors: Factors) -> Self {
+        let [a1, b1, a2, b2] = &factors;
+        let (p1, p2) = (a1 * b1, a2 * b2);
+        let left = Mat::from_fn(target.nrows(), target.ncols(), |i, j| {
+            target[(i, j)] - p1[(i, j)] * p2[(i, j)]
+        });
+        Self { target, error: left.norm_l2(), factors }
+    }
+
+    /// Up to `count` sweeps; ends where they no longer help.
+    fn sweeps(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            let next = Self::new(self.target, balanced(self.sweep()));
+            // An error that is not a number ends it as well.
+            let helps = next.error < self.error * (1.0 - STOP);
+            if next.error < self.error {
+                self = next;
+            }
+            if !helps {
+                break;
+            }
+        }
+        self
+    }
+
+    /// The four least-squares problems in turn.
+    fn sweep(&self) -> Factors {
+        let [_, b1, a2, b2] = &self.factors;
+        let p2 = a2 * b2;
+        let a1 = rows(self.target, b1.as_ref(), p2.as_ref());
+        let b1 =
+            rows(self.target.transpose(), a1.transpose(), p2.transpose()).transpose().to_owned();
+        let p1 = &a1 * &b1;
+        let a2 = rows(self.target, b2.as_ref(), p1.as_ref());
+        let b2 =
+            rows(self.target.transpose(), a2.transpose(), p1.transpose()).transpose().to_owned();
+        [a1, b1, a2, b2]
+    }
+}
+
+/// The `a [m, r]` that minimises $\lVert W - (A B) \odot P \rVert_F$: row by row, the least-squares
+/// solution for the matrix $B \operatorname{diag}(P_i)$.
+fn rows(target: MatRef<f64>, b: MatRef<f64>, other: MatRef<f64>) -> Mat<f64> {
+    let (m, n, r) = (target.nrows(), target.ncols(), b.nrows());
+    let row = |i: usize| {
+        let x = Mat::from_fn(r, n, |q, j| b[(q, j)] * other[(i, j)]);
+        let mut normal = &x * x.transpose();
+        let diagonal = normal.diagonal().column_vector().iter().sum::<f64>() / r as f64;
+        for q in 0..r {
+            normal[(q, q)] += (RIDGE * diagonal).max(f64::MIN_POSITIVE);
+        }
+        let right = &x * target.row(i).transpose();
+        match normal.llt(Side::Lower) {
+            Ok(factor) => factor.solve(right),
+            // Entries beyond the range of numbers: the error will say so.
+            Err(_) => right * faer::Scale(f64::NAN),
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut solutions = vec![faer::Col::zeros(r); m];
+    thread::scope(|scope| {
+        for (worker, chunk) in solutions.chunks_mut(m.div_ceil(workers)).enumerate() {
+            let first = worker * m.div_ceil(workers);
+            let row = &row;
+            scope.spawn(move || {
+                for (i, solution) in chunk.iter_mut().enumerate() {
+                    *solution = row(first + i);
+                }
+            });
+        }
+    });
+    Mat::from_fn(m, r, |i, q| solutions[i][q])
+}
+
+/// The same product from factors of equal norm.
+fn balanced(factors: Factors) -> Factors {
+    let norms = factors.each_ref().map(|factor| factor.norm_l2());
+    let mean = norms.iter().product::<f64>().powf(0.25);
+    if mean == 0.0 || !mean.is_finite() {
+        return factors;
+    }
+    let [a1, b1, a2, b2] = factors;
+    let [n1, m1, n2, m2] = norms.map(|norm| faer::Scale(mean / norm));
+    [a1 * n1, b1 * m1, a2 * n2, b2 * m2]
+}
+
+fn to_tensor(matrix: &Mat<f64>, device: &Device, dtype: DType) -> Tensor<2> {
+    let (rows, cols) = (matrix.nrows(), matrix.ncols());
+    let entries: Vec<f64> =
+        (0..rows).flat_map(|i| (0..cols).map(move |j| matrix[(i, j)])).collect();
+    Tensor::from_data(TensorData::new(entries, [rows, cols]), (device, dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        algebra::testing::{close, sample, tensor, values},
+        spectrum::{singular_values, truncation_error},
+    };
+
+    fn product([a1, b1, a2, b2]: [Tensor<2>; 4]) -> Tensor<2> {
+        a1.matmul(b1) * a2.matmul(b2)
+    }
+
+    fn distance(a: Tensor<2>, b: Tensor<2>) -> f64 {
+        values((a - b).square().sum())[0].sqrt()
+    }
+
+    #[test]
+    fn a_row_is_the_least_squares_solution_of_its_own_system() {
+        // Row (4, 9) of B diag(2, 3) = (2, 6): least squares gives (2·4 + 6·9) / (2² + 6²).
+        let of = |entries: &[f64], rows, cols| {
+            MatRef::from_row_major_slice(entries, rows, cols).to_owned()
+        };
+        let (target, b, other) =
+            (of(&[4.0, 9.0], 1, 2), of(&[1.0, 2.0], 1, 2), of(&[2.0, 3.0], 1, 2));
+        let a = rows(target.as_ref(), b.as_ref(), other.as_ref());
+        assert!((a[(0, 0)] - 62.0 / 40.0).abs() < 1e-11);
+    }
+
+    #[test]
+    fn never_worse_than_the_best_matrix_of_the_rank_and_as_far_as_it_says() {
+        let w = sample([20, 33], 1);
+        let s = singular_values(&w).unwrap();
+        for rank in [1, 2, 5, 20] {
+            let fit = fit_hadamard(&w, rank).unwrap();
+            assert!(fit.error <= truncation_error(&s, rank) + 1e-9, "rank {rank}");
+            assert!((distance(product(fit.factors), w.clone()) - fit.error).abs() < 1e-12);
+        }
+        // At rank 5 it is as good as the best matrix of rank 10.
+        assert!(fit_hadamard(&w, 5).unwrap().error < 1.02 * truncation_error(&s, 10));
+    }
+
+    #[test]
+    fn hadamard_products_are_met() {
+        for (rank, seed) in [(1, 2), (2, 2)] {
+            let of = |shape, k: u64| sample(shape, 10 * seed + k);
+            let w = product([
+                of([24, rank], 1),
+                of([rank, 20], 2),
+                of([24, rank], 3),
+                of([rank, 20], 4),
+            ]);
+            let fit = fit_hadamard(&w, rank).unwrap();
+            assert!(
+                fit.error < 1e-3 * values(w.square().sum())[0].sqrt(),
+                "rank {rank}: {}",
+                fit.error
+            );
+        }
+    }
+
+    #[test]
+    fn the_result_is_repeatable_and_its_factors_have_equal_norms() {
+        let w = sample([9, 7], 3);
+        let [first, second] = [0; 2].map(|_| fit_hadamard(&w, 2).unwrap().factors);
+        let norms = first.clone().map(|factor| values(factor.square().sum())[0].sqrt());
+        assert!(norms.iter().all(|norm| (norm / norms[0] - 1.0).abs() < 1e-12));
+        for (a, b) in first.into_iter().zip(second) {
+            close(a, b, 0.0);
+        }
+    }
+
+    #[test]
+    fn the_zero_matrix_and_ranks_out_of_range() {
+        let zero = tensor([2, 3], &[0.0; 6]);
+        let fit = fit_hadamard(&zero, 1).unwrap();
+        close(product(fit.factors), zero.clone(), 0.0);
+        assert!(fit_hadamard(&zero, 0).is_err());
+        assert!(fit_hadamard(&zero, 3).is_err());
+    }
+}
