@@ -20,7 +20,20 @@ macro_rules! algorithms {
 }
 
 // Files are matched from the last line up: a composition stands below what it is composed on.
+#[rustfmt::skip]
 algorithms![
-    Lora, Dora<Lora>, Loha, Dora<Loha>, Lokr, Dora<Lokr>, DyLora, Tlora, Glora, Ia3, DiagOft, Boft,
-    Full, Norm,
+    Lora,
+    Dora<Lora>,
+    Loha,
+    Dora<Loha>,
+    Lokr,
+    Dora<Lokr>,
+    DyLora,
+    Tlora,
+    Glora,
+    Ia3,
+    DiagOft,
+    Boft,
+    Full,
+    Norm,
 ];

@@ -130,7 +130,7 @@ fn train(mut net: Net, x: &Tensor<2>, y: &Tensor<2>, steps: usize) -> (Net, f64)
         let error = (net.forward(x.clone()) - y.clone()).powf_scalar(2.0).mean();
         loss = error.clone().into_scalar();
         let gradients = GradientsParams::from_grads(error.backward(), &net);
-        net = optimizer.step(1e-2.into(), net, gradients);
+        net = optimizer.step(1e-2, net, gradients);
     }
     (net, loss)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::Registry;
+use higanbana_core::{AdapterError, Registry};
 
 use super::leftover::{Leftover, Leftovers};
 use super::parameter::{Parameter, expect_float, read_matrix};
@@ -118,10 +118,12 @@ impl<'a> Merge<'a> {
                 continue;
             }
             let sites: Vec<_> = parameters.iter().map(|found| (&found.site, None)).collect();
-            let read =
-                Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype)
-                    .map_err(ApplyError::adapter(reader.path()))?;
-            leftovers.unused(name, &read.unused);
+            match Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype) {
+                Ok(read) => leftovers.unused(name, &read.unused),
+                // What follows from the base weight is checked when that is read.
+                Err(AdapterError::NeedsBase { .. }) => (),
+                Err(error) => return Err(ApplyError::adapter(reader.path())(error)),
+            }
             modules += 1;
             for parameter in parameters {
                 expect_float(&self.base, &parameter.key)?;

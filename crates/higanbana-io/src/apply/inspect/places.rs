@@ -33,10 +33,7 @@ pub(super) fn of<'a>(
     let mut places = Vec::new();
     for parameter in Parameter::of(base, target)? {
         let Some(algorithm) = registry.detect(parameter.site.kind, tensors) else { continue };
-        let value = match algorithm.needs_base() {
-            true => Some(parameter.read(base, device, DType::F32)?),
-            false => None,
-        };
+        let value = Some(parameter.read(base, device, DType::F32)?);
         let (kind, site) = (parameter.site.kind, Some(parameter.site));
         places.push(Place {
             algorithm,
@@ -51,7 +48,12 @@ pub(super) fn of<'a>(
 }
 
 /// The parameters that a module adapts, told by its tensors alone.
-pub(super) fn guess<'a>(module: &str, tensors: &Tensors, registry: &'a Registry) -> Vec<Place<'a>> {
+pub(super) fn guess<'a>(
+    module: &str,
+    tensors: &Tensors,
+    registry: &'a Registry,
+    device: &Device,
+) -> Vec<Place<'a>> {
     let first = |kinds: &&[SiteKind]| {
         kinds.iter().find_map(|&kind| {
             let algorithm = registry.detect(kind, tensors)?;
@@ -78,7 +80,10 @@ pub(super) fn read(
     let unread = || Module { adapters: places.iter().map(|_| None).collect(), unused: Vec::new() };
     let sites = places.iter().map(Place::at_hand).collect::<Option<Vec<_>>>();
     let Some(sites) = sites else { return Ok(unread()) };
-    Module::read(registry, module, tensors, &sites, device, DType::F32)
+    match Module::read(registry, module, tensors, &sites, device, DType::F32) {
+        Err(AdapterError::NeedsBase { .. }) => Ok(unread()),
+        read => read,
+    }
 }
 
 impl Place<'_> {
