@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use burn::{
     module::{Module, ModuleDisplay},
-    tensor::{Device, Tensor},
+    tensor::Tensor,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -219,17 +219,17 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     }
 
     /// The best approximation of this adapter at a smaller rank, in its own family and, where a family
-    /// has several, with factors of its own sizes; `None` where there is no rank, or the update alone
-    /// does not tell.
+    /// has several, with factors of its own sizes; `None` where that cannot be computed.
     ///
     /// # Errors
     /// When the decomposition fails.
-    fn resized(&self, site: &Site, budget: Budget) -> Option<Result<Self, AdapterError>> {
-        if Self::NEEDS_BASE {
-            return None;
-        }
-        let any = Tensor::empty([site.out(), site.cols()], &Device::default());
-        Self::fit(site, &self.update(site, &any), budget)
+    fn resized(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        Self::fit(site, &self.update(site, w0), budget)
     }
 
     /// Circumstances of the next forward passes.

@@ -39,7 +39,12 @@ pub trait AnyAdapter: Debug + Send + Sync {
     /// [`Adapter::write`].
     fn write(&self, site: &Site) -> Tensors;
     /// [`Adapter::resized`].
-    fn resized(&self, site: &Site, budget: Budget) -> Option<Result<DynAdapter, AdapterError>>;
+    fn resized(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<DynAdapter, AdapterError>>;
     /// [`Adapter::condition`].
     fn condition(&mut self, condition: &Condition);
     /// The adapter itself, to be downcast.
@@ -124,8 +129,13 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     fn write(&self, site: &Site) -> Tensors {
         self.0.write(site)
     }
-    fn resized(&self, site: &Site, budget: Budget) -> Option<Result<DynAdapter, AdapterError>> {
-        self.0.resized(site, budget).map(|resized| resized.map(DynAdapter::new))
+    fn resized(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<DynAdapter, AdapterError>> {
+        self.0.resized(site, w0, budget).map(|resized| resized.map(DynAdapter::new))
     }
     fn condition(&mut self, condition: &Condition) {
         self.0.condition(condition);

@@ -251,7 +251,12 @@ impl Adapter for Lokr {
 
     /// With factors of these sizes: those that are decomposed are cut, which is the best where only
     /// one is.
-    fn resized(&self, site: &Site, budget: Budget) -> Option<Result<Self, AdapterError>> {
+    fn resized(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
         let resized = self.cut(site, budget);
         Some(resized.map_err(|error| AdapterError::numeric(site, error)))
     }
@@ -296,10 +301,9 @@ impl Lokr {
     }
 
     fn nearest(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, SpectrumError> {
-        let (l, k) = algebra::factorization(site.out(), -1);
-        let (m, n) = algebra::factorization(site.input(), -1);
-        let taps = site.taps();
-        let kernel = update.clone().reshape([site.out(), site.input(), taps]);
+        let (l, _) = algebra::factorization(site.out(), -1);
+        let (m, _) = algebra::factorization(site.input(), -1);
+        let kernel = update.clone().reshape([site.out(), site.input(), site.taps()]);
         let mut terms = spectrum::nearest_kron(&kernel, [l, m], 1)?.terms;
         let (w1, w2) = terms.pop().expect("one term was asked for");
 

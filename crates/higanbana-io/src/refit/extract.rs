@@ -173,7 +173,7 @@ impl Run<'_> {
         let key = &parameter.key;
         if self.pair.differ(key)? {
             let update = self.pair.difference(parameter, &self.how.device, self.how.compute)?;
-            let norm = norm_of(key, &update)?;
+            let norm = norm(key, &update)?;
             if norm > 0.0 {
                 return Ok(Some((update, norm)));
             }
@@ -214,12 +214,7 @@ impl Run<'_> {
         for (key, data) in tensors {
             self.draft.put(format!("{module}.{key}"), &data)?;
         }
-        self.found.layers.push(Layer {
-            module: module.into(),
-            parameter: site.kind.name(),
-            shape: site.shape.clone(),
-            fit,
-        });
+        self.found.layers.push(Layer::of(module, site, fit));
         Ok(())
     }
 
@@ -231,7 +226,7 @@ impl Run<'_> {
             } else if self.pair.differ(key)? {
                 let difference =
                     self.pair.difference_of(key, &self.how.device, self.how.compute)?;
-                let norm = norm_of(key, &difference)?;
+                let norm = norm(key, &difference)?;
                 self.leave_out(key, "no layer's weight or bias".into(), Some(norm));
             } else {
                 self.found.equal += 1;
@@ -270,11 +265,6 @@ impl Run<'_> {
         self.draft.write(metadata)?;
         Ok(self.found)
     }
-}
-
-fn norm_of(key: &str, difference: &Tensor<2>) -> Result<f64, RefitError> {
-    norm(difference)
-        .map_err(|error| RefitError::Fit { module: key.into(), reason: error.to_string() })
 }
 
 /// Whether a module is an embedding, whose weight is a matrix too: the last part of its path tells.

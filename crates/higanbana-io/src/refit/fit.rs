@@ -1,5 +1,7 @@
 //! One adapter, fitted to one update.
 
+use std::path::Path;
+
 use burn::tensor::{DType, Tensor, TensorData};
 use higanbana_core::{Budget, Kind, Parts, Site, Tensors};
 use serde::Serialize;
@@ -36,31 +38,49 @@ pub fn fit(
     budget: Budget,
     dtype: DType,
 ) -> Result<(Tensors, Fit), RefitError> {
-    let failed =
-        |reason: &dyn ToString| RefitError::Fit { module: module.into(), reason: reason.to_string() };
     let adapter = match kind.fit(site, update, budget) {
-        None => Err(failed(&format!("{} has no fit", kind.name()))),
-        Some(Err(error)) => Err(failed(&error)),
-        Some(Ok(adapter)) => Ok(adapter),
+        None => Err(failed(module, format!("{} has no fit", kind.name()))),
+        Some(fitted) => fitted.map_err(|error| failed(module, error)),
     }?;
-    let tensors = adapter.write(site).into_iter().map(|(key, data)| {
-        let data = stored(module, &key, data, dtype)?;
-        Ok((key, data))
-    });
-    let tensors = tensors.collect::<Result<Tensors, RefitError>>()?;
-
-    let parts = Parts::new(module, &tensors, &update.device(), update.dtype());
-    let written = kind.read(site, &parts).map_err(|error| failed(&error))?;
     // What could be fitted to an update alone does not look at the base either.
-    let missing = update.clone() - written.update_at(site, update, 1.0);
-    let fit = Fit {
-        algorithm: kind.name().into(),
-        rank: kind.outline(site.kind, &tensors).rank,
-        parameters: written.parameter_count(site),
-        norm: norm(update).map_err(|error| failed(&error))?,
-        error: norm(&missing).map_err(|error| failed(&error))?,
-    };
-    Ok((tensors, fit))
+    let goal = Goal { kind, module, site, w0: update, update };
+    goal.meet(adapter.write(site), dtype)
+}
+
+/// An update that the tensors of an algorithm's file are to have.
+pub(super) struct Goal<'a> {
+    pub kind: &'a dyn Kind,
+    pub module: &'a str,
+    pub site: &'a Site,
+    pub w0: &'a Tensor<2>,
+    pub update: &'a Tensor<2>,
+}
+
+impl Goal<'_> {
+    /// The tensors as a file holds them, and how close they come.
+    pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), RefitError> {
+        let Self { kind, module, site, w0, update } = *self;
+        let stored = tensors.into_iter().map(|(key, data)| {
+            let data = stored(module, &key, data, dtype)?;
+            Ok((key, data))
+        });
+        let tensors = stored.collect::<Result<Tensors, RefitError>>()?;
+        let parts = Parts::new(module, &tensors, &update.device(), update.dtype()).with_base(w0);
+        let written = kind.read(site, &parts).map_err(|error| failed(module, error))?;
+        let missing = update.clone() - written.update_at(site, w0, 1.0);
+        let fit = Fit {
+            algorithm: kind.name().into(),
+            rank: kind.outline(site.kind, &tensors).rank,
+            parameters: written.parameter_count(site),
+            norm: norm(module, update)?,
+            error: norm(module, &missing)?,
+        };
+        Ok((tensors, fit))
+    }
+}
+
+fn failed(module: &str, reason: impl ToString) -> RefitError {
+    RefitError::Fit { module: module.into(), reason: reason.to_string() }
 }
 
 fn stored(
@@ -78,14 +98,12 @@ fn stored(
         dtype: format!("{dtype:?}"),
     };
     let data = cast::cast(data, dtype).map_err(|_| overflow())?;
-    match data.iter::<f64>().all(f64::is_finite) {
-        true => Ok(data),
-        false => Err(overflow()),
-    }
+    cast::check_finite(Path::new(module), key, &data).map_err(|_| overflow())?;
+    Ok(data)
 }
 
-/// The Frobenius norm, summed in f64.
-pub(super) fn norm(matrix: &Tensor<2>) -> Result<f64, burn::tensor::TensorReadError> {
-    let entries = matrix.try_to_vec_as::<f64>()?;
+/// The Frobenius norm of what belongs to `module`, summed in f64.
+pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, RefitError> {
+    let entries = matrix.try_to_vec_as::<f64>().map_err(|error| failed(module, error))?;
     Ok(entries.iter().map(|x| x * x).sum::<f64>().sqrt())
 }

@@ -5,6 +5,7 @@ mod convert;
 mod error;
 mod extract;
 mod fit;
+mod held;
 mod outcome;
 mod pair;
 mod resize;

@@ -1,5 +1,6 @@
 //! What refitting a whole file gives: layer by layer and in total.
 
+use higanbana_core::Site;
 use serde::Serialize;
 
 use super::Fit;
@@ -16,6 +17,14 @@ pub struct Layer {
     /// How close the adapter comes.
     #[serde(flatten)]
     pub fit: Fit,
+}
+
+impl Layer {
+    /// Of a module's parameter.
+    pub fn of(module: &str, site: &Site, fit: Fit) -> Self {
+        let (parameter, shape) = (site.kind.name(), site.shape.clone());
+        Self { module: module.into(), parameter, shape, fit }
+    }
 }
 
 /// A difference of two checkpoints that is not in the file.
