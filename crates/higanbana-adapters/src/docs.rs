@@ -3,12 +3,12 @@
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Degree, Init, Kind, Registry, Site};
 
-/// Homogeneity degree of an algorithm with its default options, of a layer 64 → 64: `2`; `2 inside`
+/// Homogeneity degree of an algorithm with its default options, of a layer 256 → 256: `2`; `2 inside`
 /// where only a map inside the update has one; `none`.
 pub fn degree(kind: &dyn Kind) -> String {
     let shape = match kind.sites()[0] {
-        site if site.is_vector() => vec![64],
-        _ => vec![64, 64],
+        site if site.is_vector() => vec![256],
+        _ => vec![256, 256],
     };
     let site = Site::new("example", kind.sites()[0], shape);
     let weight = Tensor::ones([site.out(), site.cols()], (&Device::default(), DType::F32));
@@ -68,6 +68,11 @@ const COMMANDS: &[(&str, &str)] = &[
     (r"\mathrm", ""),
     (r"\left", ""),
     (r"\right", ""),
+    (r"\lfloor", "⌊"),
+    (r"\rfloor", "⌋"),
+    (r"\cdots", "⋯"),
+    (r"\circ", "∘"),
+    (r"\tilde", ""),
     (r"\lVert", "‖"),
     (r"\rVert", "‖"),
     (r"\alpha", "α"),

@@ -83,6 +83,10 @@ impl Adapter for Boft {
         self.turned(site, w0.clone(), strength)
     }
 
+    fn strength_degree(&self) -> usize {
+        self.oft_blocks.lazy_shape()[0] + usize::from(self.rescale.is_some())
+    }
+
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
         if call.is_grouped() {
             return None; // The last stage mixes rows of different groups.

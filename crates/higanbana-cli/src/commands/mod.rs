@@ -4,6 +4,7 @@ mod adapters;
 mod convert;
 mod devices;
 mod extract;
+mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
@@ -18,6 +19,7 @@ pub enum Command {
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Extract(extract::Arguments),
+    Inspect(inspect::Arguments),
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
@@ -29,8 +31,9 @@ pub fn run(command: Command) -> Result<()> {
         Command::Adapters(arguments) => adapters::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
-        Command::Merge(arguments) => merge::run(&arguments),
         Command::Extract(arguments) => extract::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
     }

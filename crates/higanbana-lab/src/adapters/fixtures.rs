@@ -116,7 +116,7 @@ fn case(entry: &Value) -> Case {
     Case {
         name: text("case").expect("a name"),
         algorithm: text("algorithm").expect("an algorithm"),
-        options: options(&entry["options"]),
+        options: options(&entry["options"], entry["saved_dtype"].as_str()),
         layers: serde_json::from_value(entry["layers"].clone()).expect("layers"),
         reload: match entry["reload"].as_str() {
             Some("exact") => Reload::Exact,
@@ -127,13 +127,15 @@ fn case(entry: &Value) -> Case {
     }
 }
 
-fn options(options: &Value) -> String {
+fn options(options: &Value, dtype: Option<&str>) -> String {
+    let half = dtype.filter(|dtype| dtype.ends_with("16")).map(|dtype| format!("saved as {dtype}"));
     let options = options.as_object().into_iter().flatten();
     options
         .map(|(name, value)| match value {
             Value::Bool(true) => name.clone(),
             value => format!("{name}={}", value.to_string().trim_matches('"')),
         })
+        .chain(half)
         .collect::<Vec<_>>()
         .join(" ")
 }
