@@ -49,7 +49,7 @@ macro_rules! laws {
 }
 
 laws! {
-    identity strength stack paths samples gradient merge files parameters rank homogeneity pointwise
+    identity strength stack paths samples gradient merge layers files parameters rank homogeneity pointwise
 }
 
 #[test]

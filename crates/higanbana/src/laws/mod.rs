@@ -22,6 +22,7 @@ mod gradient;
 mod homogeneity;
 mod identity;
 mod layer;
+mod layers;
 mod measure;
 mod merge;
 mod parameters;
@@ -81,6 +82,7 @@ pub const LAWS: &[Law] = &[
     samples::LAW,
     gradient::LAW,
     merge::LAW,
+    layers::LAW,
     files::LAW,
     parameters::LAW,
     rank::LAW,
