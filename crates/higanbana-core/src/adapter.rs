@@ -41,6 +41,23 @@ pub struct Cost {
     pub shortcut: usize,
 }
 
+/// What the tensors of one module of a file tell without the base weight.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Shape of the parameter: `[out, in/groups, kernel...]`. Where a file unfolds the kernel, as in
+    /// `[out, in·K]`, so does this.
+    pub shape: Option<Vec<usize>>,
+    /// Rank $r$, where the algorithm has one.
+    pub rank: Option<usize>,
+}
+
+impl Outline {
+    /// Shape and rank.
+    pub fn new(shape: impl Into<Vec<usize>>, rank: impl Into<Option<usize>>) -> Self {
+        Self { shape: Some(shape.into()), rank: rank.into() }
+    }
+}
+
 /// How much of an update a fit may keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
@@ -173,6 +190,11 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// # Errors
     /// When tensors are missing or contradict each other or the site.
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError>;
+
+    /// Shape of the parameter and rank, as far as the tensors of a file tell.
+    fn outline(_kind: SiteKind, _tensors: &Tensors) -> Outline {
+        Outline::default()
+    }
 
     /// The best approximation of `update` in this family, where it can be computed.
     ///

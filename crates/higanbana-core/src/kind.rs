@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, DynAdapter, Init, Parts, Site, SiteKind, Tensors, Variant,
+    Adapter, AdapterError, Budget, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
+    Variant,
 };
 
 /// [`Adapter`] as a value: what can be asked of an algorithm before an adapter exists.
@@ -50,6 +51,8 @@ pub trait Kind: Debug + Send + Sync {
     /// # Errors
     /// As there.
     fn read(&self, site: &Site, parts: &Parts) -> Result<DynAdapter, AdapterError>;
+    /// [`Adapter::outline`].
+    fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline;
     /// [`Adapter::fit`].
     fn fit(
         &self,
@@ -128,6 +131,9 @@ impl<A: Adapter> Kind for KindOf<A> {
     fn read(&self, site: &Site, parts: &Parts) -> Result<DynAdapter, AdapterError> {
         Self::check(site)?;
         A::read(site, parts).map(DynAdapter::new)
+    }
+    fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline {
+        A::outline(kind, tensors)
     }
     fn fit(
         &self,

@@ -27,7 +27,7 @@ pub mod site;
 pub mod slot;
 pub mod spectrum;
 
-pub use adapter::{Adapter, Budget, Cost, Variant};
+pub use adapter::{Adapter, Budget, Cost, Outline, Variant};
 pub use call::{Call, Features, Op};
 pub use condition::Condition;
 pub use degree::Degree;

@@ -9,6 +9,11 @@ use crate::AdapterError;
 /// Tensors of one adapter by their key below the module's name (`lora_up.weight`, `alpha`).
 pub type Tensors = BTreeMap<String, TensorData>;
 
+/// Shape of one of the tensors; empty if it is not there.
+pub fn dims<'a>(tensors: &'a Tensors, key: &str) -> &'a [usize] {
+    tensors.get(key).map_or(&[], |data| data.shape().as_slice())
+}
+
 /// Reads the tensors of one module of a file: checks shapes and values, remembers what was used.
 pub struct Parts<'a> {
     module: &'a str,

@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod apply;
 pub mod cast;
 pub mod checkpoint;
 pub mod dialect;
@@ -11,6 +12,7 @@ mod hash;
 pub mod names;
 pub mod writer;
 
+pub use apply::{ApplyError, Leftover, Merge, Source};
 pub use checkpoint::{Checkpoint, Info};
 pub use dialect::{AdapterFile, AdapterReader, Dialect, Stems};
 pub use dtype::{burn_dtype, file_dtype};

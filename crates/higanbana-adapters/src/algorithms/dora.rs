@@ -20,7 +20,7 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Degree, Init, Parts, Site, SiteKind, Tensors, Variant, algebra,
+    Adapter, AdapterError, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant, algebra,
     parts::to_data,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -159,6 +159,10 @@ impl<A: Decomposable> Adapter for Dora<A> {
             dora_scale: Param::from_tensor(dora_scale),
             on_output,
         })
+    }
+
+    fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
+        A::outline(kind, tensors)
     }
 }
 

@@ -24,9 +24,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, Tensors,
-    Variant, algebra,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Variant, algebra,
+    parts::{dims, scalar_data, to_data},
     spectrum,
 };
 use serde::{Deserialize, Serialize};
@@ -192,6 +192,16 @@ impl Adapter for Lora {
             scalar: None,
             scale: Scale::read(parts, r)?,
         })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let [up, down, mid] =
+            ["lora_up.weight", "lora_down.weight", "lora_mid.weight"].map(|key| dims(tensors, key));
+        let (&[out, ..], &[r, input, ref kernel @ ..]) = (up, down) else {
+            return Outline::default();
+        };
+        let kernel = mid.get(2..).unwrap_or(kernel);
+        Outline::new([&[out, input], kernel].concat(), r)
     }
 
     /// Eckart-Young: the truncated singular value decomposition, $B = U_r \Sigma_r^{1/2}$,

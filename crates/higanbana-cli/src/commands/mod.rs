@@ -2,6 +2,7 @@
 
 mod adapters;
 mod devices;
+mod merge;
 mod reproduce;
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use clap::Subcommand;
 pub enum Command {
     Adapters(adapters::Arguments),
     Devices(devices::Arguments),
+    Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
 }
 
@@ -20,6 +22,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Adapters(arguments) => adapters::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
     }
 }

@@ -1,0 +1,192 @@
+//! `higanbana merge`: adapters become part of the base.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Result, bail};
+use burn::tensor::DType;
+use clap::Args;
+use higanbana_io::apply::{Merge, Planned, Source};
+use serde_json::json;
+
+use crate::{compute::Compute, output};
+
+/// Merge adapters into a base model: W = W0 + Σ (W_i(μ_i) − W0), each from the untouched base
+///
+/// Example: higanbana merge base.safetensors style.safetensors:0.8 other.safetensors -o merged.safetensors
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// The base model
+    base: PathBuf,
+    /// Adapter files, each with its strength: as trained is 1, a negative one takes away
+    #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = parse)]
+    adapters: Vec<Adapter>,
+    /// The merged model
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Strength of the adapters that are given without one
+    #[arg(long, default_value_t = 1.0, value_name = "MU", allow_negative_numbers = true)]
+    #[arg(value_parser = strength)]
+    multiplier: f64,
+    /// Compute in f64 instead of f32
+    #[arg(long)]
+    precise: bool,
+    /// Refuse adapters that do not fit the base in every tensor
+    #[arg(long)]
+    strict: bool,
+    /// Replace an existing output
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    compute: Compute,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An adapter file as it is named on the command line.
+#[derive(Debug, Clone, PartialEq)]
+struct Adapter {
+    path: PathBuf,
+    strength: Option<f64>,
+}
+
+/// Splits `ADAPTER:MU`. Names may hold colons: only a number after the last one is a strength.
+fn parse(text: &str) -> Result<Adapter, String> {
+    let named = |path: &str, strength| match path {
+        "" => Err("name an adapter file before the strength".to_string()),
+        path => Ok(Adapter { path: path.into(), strength }),
+    };
+    match text.rsplit_once(':') {
+        Some((path, mu)) if mu.parse::<f64>().is_ok() => named(path, Some(strength(mu)?)),
+        _ => named(text, None),
+    }
+}
+
+fn strength(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(mu) if mu.is_finite() => Ok(mu),
+        _ => Err(format!("a strength is a number such as 0.8 or -1, not {text:?}")),
+    }
+}
+
+/// Merges.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let begin = Instant::now();
+    let device = arguments.compute.device()?;
+    let dtype = if arguments.precise { DType::F64 } else { DType::F32 };
+    if !device.supports_dtype(dtype) {
+        bail!("--precise: this device has no f64, leave it out or take --device flex");
+    }
+    let sources = arguments.adapters.iter().map(|adapter| Source {
+        path: adapter.path.clone(),
+        strength: adapter.strength.unwrap_or(arguments.multiplier),
+    });
+    let sources: Vec<Source> = sources.collect();
+    let registry = higanbana_adapters::registry();
+    let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
+    for planned in merge.planned() {
+        warn(planned);
+    }
+    if arguments.strict
+        && let Some(planned) = merge.planned().iter().find(|planned| !planned.leftovers.is_empty())
+    {
+        let (path, count) = (planned.source.path.display(), planned.leftovers.len());
+        bail!(
+            "{path}: {count} of its parts have no place in the merge; leave out --strict to go on"
+        );
+    }
+    let bar = output::progress(merge.tensors());
+    merge.write(&arguments.output, arguments.overwrite, |key| {
+        bar.set_message(key.to_string());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    let seconds = begin.elapsed().as_secs_f64();
+    if arguments.json { json(arguments, &merge, seconds) } else { show(arguments, &merge, seconds) }
+}
+
+/// What is left out, on standard error: how much and the first of it.
+fn warn(planned: &Planned) {
+    const SHOWN: usize = 10;
+    for note in &planned.notes {
+        eprintln!("note: {note}");
+    }
+    let (path, left) = (planned.source.path.display(), &planned.leftovers);
+    if left.is_empty() {
+        return;
+    }
+    eprintln!("warning: {path}: {} of its parts have no place in the merge", left.len());
+    for leftover in left.iter().take(SHOWN) {
+        eprintln!("  {leftover}");
+    }
+    if left.len() > SHOWN {
+        eprintln!("  ... and {} more (--json lists them all)", left.len() - SHOWN);
+    }
+}
+
+fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
+    for Planned { source, dialect, modules, parameters, .. } in merge.planned() {
+        output::line(format!(
+            "{} at {}: {modules} modules of {dialect}, {parameters} weights and biases",
+            source.path.display(),
+            source.strength
+        ))?;
+    }
+    output::line(format!(
+        "{}: {} of {} tensors changed, in {seconds:.1} s",
+        arguments.output.display(),
+        merge.changed(),
+        merge.tensors()
+    ))
+}
+
+fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
+    let adapters = merge.planned().iter().map(|planned| {
+        json!({
+            "file": planned.source.path,
+            "strength": planned.source.strength,
+            "dialect": planned.dialect.name(),
+            "modules": planned.modules,
+            "parameters": planned.parameters,
+            "leftovers": planned.leftovers,
+        })
+    });
+    output::json(&json!({
+        "output": arguments.output,
+        "base": arguments.base,
+        "adapters": adapters.collect::<Vec<_>>(),
+        "tensors": merge.tensors(),
+        "changed": merge.changed(),
+        "seconds": seconds,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_after_the_last_colon_is_a_strength() {
+        for (text, path, strength) in [
+            ("a.safetensors", "a.safetensors", None),
+            ("a.safetensors:0.8", "a.safetensors", Some(0.8)),
+            ("a.safetensors:-1", "a.safetensors", Some(-1.0)),
+            ("C:\\a.safetensors", "C:\\a.safetensors", None),
+            ("C:\\a.safetensors:1e-1", "C:\\a.safetensors", Some(0.1)),
+            ("a:b", "a:b", None),
+            ("a:1:2", "a:1", Some(2.0)),
+            ("a:", "a:", None),
+        ] {
+            assert_eq!(parse(text), Ok(Adapter { path: path.into(), strength }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_strength_is_refused() {
+        for text in ["", ":0.5", "a:inf", "a:NaN"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(strength("much").is_err());
+    }
+}

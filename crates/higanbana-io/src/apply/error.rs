@@ -1,0 +1,96 @@
+//! What can go wrong when an adapter file meets a base, in one line that names file, key and remedy.
+
+use std::path::{Path, PathBuf};
+
+use higanbana_core::AdapterError;
+
+use crate::FileError;
+
+/// An error of this module.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A module of an adapter file is.
+    #[error("{}: {reason}{}", path.display(), remedy(reason))]
+    Adapter {
+        /// The adapter file.
+        path: PathBuf,
+        /// What is wrong with which of its tensors.
+        reason: AdapterError,
+    },
+    /// A tensor of the base cannot be adapted.
+    #[error("{}: tensor {key:?} cannot be adapted: {reason}", path.display())]
+    Base {
+        /// The base.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Two modules of one file are the same layer.
+    #[error(
+        "{}: its modules {first:?} and {second:?} both adapt {key:?} of the base; remove one of them",
+        path.display()
+    )]
+    Twice {
+        /// The adapter file.
+        path: PathBuf,
+        /// The tensor of the base.
+        key: String,
+        /// One module.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// No module of a file belongs to the base.
+    #[error(
+        "{}: none of its {modules} modules fits {}: {example}; it was made for another model, name its base",
+        path.display(), base.display()
+    )]
+    OtherModel {
+        /// The adapter file.
+        path: PathBuf,
+        /// The base.
+        base: PathBuf,
+        /// How many modules the file has.
+        modules: usize,
+        /// What is wrong with the first of them.
+        example: String,
+    },
+    /// The merged weight is too large for the base's element type, or not a number.
+    #[error(
+        "{}: tensor {key:?} would hold {value} at element {index}; merge with less strength, or into a base saved as F32",
+        path.display()
+    )]
+    Overflow {
+        /// The base.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// The first such element.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
+}
+
+impl ApplyError {
+    pub(super) fn adapter(path: &Path) -> impl Fn(AdapterError) -> Self {
+        move |reason| Self::Adapter { path: path.into(), reason }
+    }
+
+    pub(super) fn base(path: &Path, key: &str, reason: impl Into<String>) -> Self {
+        Self::Base { path: path.into(), key: key.into(), reason: reason.into() }
+    }
+}
+
+fn remedy(reason: &AdapterError) -> &'static str {
+    match reason {
+        AdapterError::Missing { .. } => "; the file is incomplete, save or download it again",
+        AdapterError::Shape { .. } => "; the file is damaged or made for another model",
+        _ => "",
+    }
+}

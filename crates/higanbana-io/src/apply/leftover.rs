@@ -1,0 +1,83 @@
+//! What of an adapter file goes nowhere: nothing is dropped in silence.
+
+use std::fmt;
+
+use higanbana_core::Tensors;
+
+use crate::{AdapterReader, FileError, Names, Target};
+
+/// A module or a tensor of an adapter file that has no part in the result.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Leftover {
+    /// The module, or the tensor's key.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+/// The leftovers of a file, as they come up while it is matched with a base.
+pub(super) struct Leftovers<'a> {
+    names: &'a Names,
+    modules: Vec<Leftover>,
+    keys: Vec<Leftover>,
+}
+
+/// For how many modules similar names are searched: that means to compare with every name there is.
+const WITH_NEAREST: usize = 10;
+
+impl<'a> Leftovers<'a> {
+    /// Begins with the tensors that belong to no module.
+    pub fn of(reader: &AdapterReader, names: &'a Names) -> Self {
+        let unused = reader.unused().iter();
+        let keys = unused.map(|unused| leftover(&unused.key, unused.reason)).collect();
+        Self { names, modules: Vec::new(), keys }
+    }
+
+    /// What `module` means in the base; if nothing, or not one thing, it is left over.
+    pub fn expect(&mut self, module: &str) -> Option<&'a Target> {
+        let reason = match self.names.find(module) {
+            Ok(Some(target)) => return Some(target),
+            Ok(None) if self.modules.len() < WITH_NEAREST => {
+                match self.names.nearest(module, 3)[..] {
+                    [] => "the base has no layers".into(),
+                    ref nearest => format!("not in the base; nearest: {}", nearest.join(", ")),
+                }
+            }
+            Ok(None) => "not in the base".into(),
+            Err(FileError::Ambiguous { first, second, .. }) => {
+                format!("could be {first:?} or {second:?} of the base; rename it")
+            }
+            Err(error) => error.to_string(),
+        };
+        self.modules.push(leftover(module, reason));
+        None
+    }
+
+    /// A module whose tensors no algorithm takes for `what`.
+    pub fn unknown(&mut self, module: &str, tensors: &Tensors, what: &str) {
+        let keys: Vec<&str> = tensors.keys().map(String::as_str).collect();
+        let reason = format!("no algorithm adapts {what} with {}", keys.join(", "));
+        self.modules.push(leftover(module, reason));
+    }
+
+    /// Tensors of a module that its adapters did not ask for.
+    pub fn unused(&mut self, module: &str, keys: &[String]) {
+        let name = |key| format!("{module}.{key}");
+        self.keys.extend(keys.iter().map(|key| leftover(&name(key), "not used by its adapter")));
+    }
+
+    /// Modules first, then single tensors.
+    pub fn into_vec(self) -> Vec<Leftover> {
+        [self.modules, self.keys].concat()
+    }
+}
+
+fn leftover(name: &str, reason: impl Into<String>) -> Leftover {
+    Leftover { name: name.into(), reason: reason.into() }
+}

@@ -1,0 +1,252 @@
+//! Merging adapters into a base, tensor by tensor.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Tensor};
+use higanbana_core::{AdapterError, Registry};
+
+use super::leftover::{Leftover, Leftovers};
+use super::parameter::{Parameter, expect_float, read_matrix};
+use super::{ApplyError, Module, stems};
+use crate::writer::{self, Entry};
+use crate::{AdapterReader, Checkpoint, Dialect, FileError, Names, cast};
+
+/// An adapter file and the strength $\mu$ to merge it with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// $\mu$: 1 as trained, 0 not at all; others inter- and extrapolate, negative ones take away.
+    pub strength: f64,
+}
+
+/// What of an adapter file goes into the base.
+#[derive(Debug)]
+pub struct Planned {
+    /// The file and its strength.
+    pub source: Source,
+    /// How it spells its names.
+    pub dialect: Dialect,
+    /// Number of modules that fit.
+    pub modules: usize,
+    /// Number of weights and biases that they adapt.
+    pub parameters: usize,
+    /// What does not fit, or was not understood.
+    pub leftovers: Vec<Leftover>,
+    /// What a user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+/// A merge that has been found possible: every module of every file has been matched with the base
+/// and read once.
+///
+/// $$W = W_0 + \sum_i \big(W_i(\mu_i) - W_0\big)$$
+///
+/// Each $W_i$ is computed from the untouched base, so that the order of the files does not matter.
+#[derive(Debug)]
+pub struct Merge<'a> {
+    registry: &'a Registry,
+    device: Device,
+    dtype: DType,
+    base: Checkpoint,
+    readers: Vec<AdapterReader>,
+    planned: Vec<Planned>,
+    patches: BTreeMap<String, Vec<Patch>>,
+}
+
+/// A module of one of the files and the parameter that it adapts.
+#[derive(Debug)]
+struct Patch {
+    file: usize,
+    module: String,
+    parameter: Parameter,
+}
+
+impl<'a> Merge<'a> {
+    /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
+    /// computed in. Nothing of the base but its header is read.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
+    /// adapt one tensor, or no module of a file fits.
+    pub fn plan(
+        base: &Path,
+        sources: &[Source],
+        registry: &'a Registry,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, ApplyError> {
+        let base = Checkpoint::open(base)?;
+        let names = Names::new(base.names());
+        let stems = stems(registry);
+        let mut merge = Self {
+            registry,
+            device: device.clone(),
+            dtype,
+            base,
+            readers: Vec::new(),
+            planned: Vec::new(),
+            patches: BTreeMap::new(),
+        };
+        for source in sources {
+            let reader = AdapterReader::open(&source.path, &stems)?;
+            merge.add(source, reader, &names)?;
+        }
+        Ok(merge)
+    }
+
+    fn add(
+        &mut self,
+        source: &Source,
+        reader: AdapterReader,
+        names: &Names,
+    ) -> Result<(), ApplyError> {
+        let file = self.readers.len();
+        let mut leftovers = Leftovers::of(&reader, names);
+        let (mut modules, mut adapted) = (0, BTreeMap::new());
+        for name in reader.modules() {
+            let Some(target) = leftovers.expect(name) else { continue };
+            let tensors = reader.read(name)?;
+            let parameters: Vec<Parameter> = Parameter::of(&self.base, target)?
+                .into_iter()
+                .filter(|parameter| self.registry.detect(parameter.site.kind, &tensors).is_some())
+                .collect();
+            if parameters.is_empty() {
+                leftovers.unknown(name, &tensors, &format!("{:?}", target.weight));
+                continue;
+            }
+            let sites: Vec<_> = parameters.iter().map(|found| (&found.site, None)).collect();
+            match Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype) {
+                Ok(read) => leftovers.unused(name, &read.unused),
+                // What follows from the base weight is checked when that is read.
+                Err(AdapterError::NeedsBase { .. }) => (),
+                Err(error) => return Err(ApplyError::adapter(reader.path())(error)),
+            }
+            modules += 1;
+            for parameter in parameters {
+                expect_float(&self.base, &parameter.key)?;
+                let place = (parameter.key.clone(), parameter.rows.as_ref().map(|rows| rows.start));
+                if let Some(first) = adapted.insert(place, name.to_string()) {
+                    let (path, second) = (reader.path().into(), name.into());
+                    return Err(ApplyError::Twice { path, key: parameter.key, first, second });
+                }
+                let patch = Patch { file, module: name.into(), parameter };
+                self.patches.entry(patch.parameter.key.clone()).or_default().push(patch);
+            }
+        }
+        let leftovers = leftovers.into_vec();
+        if modules == 0 {
+            return Err(ApplyError::OtherModel {
+                path: reader.path().into(),
+                base: self.base.path().into(),
+                modules: reader.modules().count(),
+                example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
+            });
+        }
+        self.planned.push(Planned {
+            source: source.clone(),
+            dialect: reader.dialect(),
+            modules,
+            parameters: adapted.len(),
+            leftovers,
+            notes: reader.notes().to_vec(),
+        });
+        self.readers.push(reader);
+        Ok(())
+    }
+
+    /// What of each file goes into the base, in the order of the files.
+    pub fn planned(&self) -> &[Planned] {
+        &self.planned
+    }
+
+    /// Number of tensors of the base.
+    pub fn tensors(&self) -> usize {
+        self.base.names().len()
+    }
+
+    /// Number of tensors of the base that will change.
+    pub fn changed(&self) -> usize {
+        self.patches.values().filter(|patches| self.active(patches).next().is_some()).count()
+    }
+
+    /// Merges and writes. Tensors that are not adapted, and the metadata, are copied as they are;
+    /// the others are rounded to their own element type. `progress` is told each tensor's key.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor of the base is not finite or would no longer be, or the output exists or
+    /// cannot be written. Nothing of it is then left.
+    pub fn write(
+        &self,
+        out: &Path,
+        overwrite: bool,
+        progress: impl Fn(&str),
+    ) -> Result<(), ApplyError> {
+        let entries = self.base.names().iter().map(|key| {
+            let info = self.base.info(key).expect("it has a name");
+            let progress = &progress;
+            Entry::new(key, info.dtype, info.shape.clone(), move || {
+                progress(key);
+                self.bytes(key)
+            })
+        });
+        writer::write(out, entries.collect(), self.base.metadata(), overwrite)
+    }
+
+    /// The bytes of a tensor of the result.
+    fn bytes(&self, key: &str) -> Result<Vec<u8>, ApplyError> {
+        let mut active = self.active(self.patches.get(key).map_or(&[], Vec::as_slice)).peekable();
+        if active.peek().is_none() {
+            return Ok(self.base.read_bytes(key)?);
+        }
+        let w0 = read_matrix(&self.base, key, &self.device, self.dtype)?;
+        let mut w = w0.clone();
+        for patch in active {
+            let update = self.update(patch, &w0)?;
+            w = match patch.parameter.rows.clone() {
+                None => w + update,
+                Some(rows) => {
+                    let sum = w.clone().slice([rows.clone()]) + update;
+                    w.slice_assign([rows], sum)
+                }
+            };
+        }
+        self.rounded(key, w)
+    }
+
+    /// $W_i(\mu_i) - W_0$ of one module.
+    fn update(&self, patch: &Patch, w0: &Tensor<2>) -> Result<Tensor<2>, ApplyError> {
+        let reader = &self.readers[patch.file];
+        let tensors = reader.read(&patch.module)?;
+        let (site, w0) = (&patch.parameter.site, patch.parameter.of_matrix(w0));
+        let place = [(site, Some(&w0))];
+        let read =
+            Module::read(self.registry, &patch.module, &tensors, &place, &self.device, self.dtype)
+                .map_err(ApplyError::adapter(reader.path()))?;
+        let adapter = read.adapters.into_iter().flatten().next().expect("it was there in the plan");
+        Ok(adapter.update_at(site, &w0, self.planned[patch.file].source.strength))
+    }
+
+    /// A merged tensor in the base's element type.
+    fn rounded(&self, key: &str, w: Tensor<2>) -> Result<Vec<u8>, ApplyError> {
+        let path = self.base.path();
+        let dtype = self.base.info(key).and_then(|info| crate::burn_dtype(info.dtype));
+        let data = cast::cast(w.into_data(), dtype.expect("a float type, by the plan"))
+            .map_err(|error| ApplyError::base(path, key, error.to_string()))?;
+        match cast::check_finite(path, key, &data) {
+            Ok(()) => Ok(data.as_bytes().to_vec()),
+            Err(FileError::NotFinite { path, key, index, value }) => {
+                Err(ApplyError::Overflow { path, key, index, value })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Patches whose file is not switched off.
+    fn active<'p>(&self, patches: &'p [Patch]) -> impl Iterator<Item = &'p Patch> {
+        patches.iter().filter(|patch| self.planned[patch.file].source.strength != 0.0)
+    }
+}

@@ -1,0 +1,26 @@
+//! Adapter files and the bases that they are for: merging and inspecting.
+
+mod error;
+mod inspect;
+mod leftover;
+mod merge;
+mod module;
+mod parameter;
+#[cfg(test)]
+mod tests;
+
+use higanbana_core::Registry;
+
+pub use error::ApplyError;
+pub use inspect::{Adapters, Contents, Count, Inspection, Row, inspect};
+pub use leftover::Leftover;
+pub use merge::{Merge, Planned, Source};
+pub use module::Module;
+pub use parameter::{Parameter, expect_float, read_matrix};
+
+use crate::Stems;
+
+/// The names that the algorithms give their tensors.
+pub fn stems(registry: &Registry) -> Stems {
+    Stems::new(registry.iter().flat_map(|kind| kind.keys()))
+}
