@@ -58,6 +58,11 @@ pub struct Law {
 }
 
 impl Law {
+    /// The law of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        LAWS.iter().find(|law| law.name == name)
+    }
+
     /// Checks the law on one adapter. A panic of the adapter counts as a violation.
     ///
     /// # Errors
