@@ -3,6 +3,7 @@
 mod commands;
 mod compute;
 mod output;
+mod refit;
 
 use std::process::ExitCode;
 

@@ -225,11 +225,14 @@ impl Adapter for Loha {
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
-        let [a, b, core] = ["hada_w1_a", "hada_w1_b", "hada_t1"].map(|key| dims(tensors, key));
-        let (&[rows, cols], &[r, input]) = (a, b) else { return Outline::default() };
-        match core {
-            [] => Outline::new([rows, input], r),
-            core => Outline::new([&[cols, input], core.get(2..).unwrap_or_default()].concat(), r),
+        let [a, b, core] =
+            ["hada_w1_a", "hada_w1_b", "hada_t1"].map(|key| dims(tensors, key));
+        match (a, b, core) {
+            (&[out, _], &[r, cols], []) => Outline::unfolded([out, cols], r),
+            (&[_, out], &[r, input], [_, _, kernel @ ..]) => {
+                Outline::new([&[out, input], kernel].concat(), r)
+            }
+            _ => Outline::default(),
         }
     }
 
