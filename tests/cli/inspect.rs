@@ -100,7 +100,7 @@ fn what_is_not_understood_is_said() {
     run.succeeds();
     assert_eq!(
         run.err(),
-        "warning: a: 1 of it is not understood\n  \
+        "warning: a: no use for 1 of its modules and tensors\n  \
          lycoris_l.weft: no tensor of a known adapter is called so\n"
     );
 }

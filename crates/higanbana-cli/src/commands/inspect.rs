@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     if let Inspection::Adapter(adapters) = &inspection {
         adapters.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        output::leftovers(&arguments.file, "is not understood", &adapters.leftovers);
+        output::leftovers(&arguments.file, &adapters.leftovers);
     }
     match (&inspection, arguments.json) {
         (_, true) => output::json(&inspection),
