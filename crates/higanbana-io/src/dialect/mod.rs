@@ -33,8 +33,8 @@ pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;
 
-use crate::names::{Names, Target};
 use crate::FileError;
+use crate::names::{Names, Target};
 
 /// How an adapter file spells its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
