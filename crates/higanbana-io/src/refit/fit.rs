@@ -65,7 +65,7 @@ impl Goal<'_> {
             Ok((key, data))
         });
         let tensors = stored.collect::<Result<Tensors, RefitError>>()?;
-        let parts = Parts::new(module, &tensors, &update.device(), update.dtype()).with_base(w0);
+        let parts = Parts::new(module, &tensors, &update.device(), update.dtype());
         let written = kind.read(site, &parts).map_err(|error| failed(module, error))?;
         let missing = update.clone() - written.update_at(site, w0, 1.0);
         let fit = Fit {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{DynAdapter, Kind, Outline, Parts, Registry, Site, SiteKind, Tensors};
+use higanbana_core::{
+    AdapterError, DynAdapter, Kind, Outline, Parts, Registry, Site, SiteKind, Tensors,
+};
 
 use super::RefitError;
 use crate::apply::{ApplyError, Parameter};
@@ -41,7 +43,7 @@ pub(super) struct Held<'a> {
     pub adapter: DynAdapter,
     /// Tensors of the module that it uses.
     pub tensors: Tensors,
-    /// The frozen weight; where the update does not follow from it, anything of its shape.
+    /// The frozen weight; without a base, which then does not matter, zeros.
     pub w0: Tensor<2>,
 }
 
@@ -118,31 +120,29 @@ impl<'a> Modules<'a> {
         let mut held = Vec::new();
         for parameter in Parameter::of(&base.checkpoint, target)? {
             let Some(kind) = self.registry.detect(parameter.site.kind, tensors) else { continue };
-            let w0 = match kind.needs_base() {
-                true => Some(parameter.read(&base.checkpoint, self.device, self.dtype)?),
-                false => None,
-            };
-            held.push(self.hold(module, tensors, kind, parameter.site, w0)?);
+            let w0 = parameter.read(&base.checkpoint, self.device, self.dtype)?;
+            held.push(self.hold(module, tensors, kind, parameter.site, Some(w0))?);
         }
         Ok(held)
     }
 
     fn alone(&self, module: &str, tensors: &Tensors) -> Result<Vec<Held<'a>>, RefitError> {
-        let path = || self.reader.path().to_path_buf();
         let mut held = Vec::new();
         for site in [SiteKind::Linear, SiteKind::Bias, SiteKind::Norm, SiteKind::NormBias] {
             let Some(kind) = self.registry.detect(site, tensors) else { continue };
-            let (module, algorithm) = (module.to_string(), kind.name().to_string());
             if kind.needs_base() {
-                return Err(RefitError::NeedsBase { path: path(), module, algorithm });
+                return Err(self.needs_base(module, kind));
             }
             let shape = kind.outline(site, tensors).shape.filter(|shape| !shape.contains(&0));
             let found = shape.and_then(|shape| {
                 let site = if site.is_vector() { site } else { SiteKind::of_rank(shape.len())? };
-                Some(Site::new(&module, site, shape))
+                Some(Site::new(module, site, shape))
             });
-            let site = found.ok_or_else(|| RefitError::NeedsShape { path: path(), module })?;
-            held.push(self.hold(&site.path.clone(), tensors, kind, site, None)?);
+            let site = found.ok_or_else(|| RefitError::NeedsShape {
+                path: self.reader.path().into(),
+                module: module.into(),
+            })?;
+            held.push(self.hold(module, tensors, kind, site, None)?);
         }
         Ok(held)
     }
@@ -155,14 +155,27 @@ impl<'a> Modules<'a> {
         site: Site,
         w0: Option<Tensor<2>>,
     ) -> Result<Held<'a>, RefitError> {
-        let w0 = w0
-            .unwrap_or_else(|| Tensor::zeros([site.out(), site.cols()], (self.device, self.dtype)));
-        let parts = Parts::new(module, tensors, self.device, self.dtype).with_base(&w0);
-        let failed = ApplyError::adapter(self.reader.path());
-        let adapter = kind.read(&site, &parts).map_err(failed)?;
+        let mut parts = Parts::new(module, tensors, self.device, self.dtype);
+        if let Some(w0) = &w0 {
+            parts = parts.with_base(w0);
+        }
+        let adapter = kind.read(&site, &parts).map_err(|error| match error {
+            AdapterError::NeedsBase { .. } => self.needs_base(module, kind),
+            error => ApplyError::adapter(self.reader.path())(error).into(),
+        })?;
         let unused = parts.unused();
         let used = tensors.iter().filter(|(key, _)| !unused.contains(&key.as_str()));
         let tensors = used.map(|(key, data)| (key.clone(), data.clone())).collect();
+        let zeros = || Tensor::zeros([site.out(), site.cols()], (self.device, self.dtype));
+        let w0 = w0.clone().unwrap_or_else(zeros);
         Ok(Held { kind, site, adapter, tensors, w0 })
+    }
+
+    fn needs_base(&self, module: &str, kind: &dyn Kind) -> RefitError {
+        RefitError::NeedsBase {
+            path: self.reader.path().into(),
+            module: module.into(),
+            algorithm: kind.name().into(),
+        }
     }
 }

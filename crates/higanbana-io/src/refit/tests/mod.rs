@@ -14,7 +14,7 @@ use tempfile::{TempDir, tempdir};
 use super::*;
 use crate::apply::{Merge, Source};
 use crate::writer::write_tensors;
-use crate::{AdapterFile, AdapterReader, Checkpoint};
+use crate::{Checkpoint, Dialect};
 
 /// A folder of small files.
 struct Files(TempDir);

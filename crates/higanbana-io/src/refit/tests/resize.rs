@@ -1,0 +1,223 @@
+//! Adapters at a smaller rank.
+
+use super::*;
+use crate::cast;
+
+fn resize(path: &Path, base: Option<&Path>, budget: Budget) -> Result<Resized, RefitError> {
+    let registry = registry();
+    let (device, compute) = (Device::flex(), DType::F64);
+    Resize { registry: &registry, budget, base, device, compute }.run(path, |_, _| ())
+}
+
+fn case(name: &str) -> PathBuf {
+    reference(&format!("lycoris/{name}.safetensors"))
+}
+
+fn base() -> PathBuf {
+    reference("lycoris/base.safetensors")
+}
+
+/// The update of every weight of the base that a file adapts.
+fn updates(files: &Files, adapter: &Path) -> BTreeMap<String, Tensor<2>> {
+    let wide = files.path("wide");
+    let original = Checkpoint::open(base()).unwrap();
+    let tensors = original.names().iter().map(|key| {
+        let data = cast::cast(original.read(key).unwrap(), DType::F64).unwrap();
+        (key.clone(), data)
+    });
+    write_tensors(&wide, &tensors.collect(), &BTreeMap::new(), true).unwrap();
+    let merged = files.merged(&wide, adapter);
+    let mut updates = BTreeMap::new();
+    for key in original.names() {
+        let (w, w0) = (merged.read(key).unwrap(), original.read(key).unwrap());
+        if distance(&values(&merged, key), &values(&original, key)) > 0.0 {
+            updates.insert(key.clone(), matrix(&w) - matrix(&w0));
+        }
+    }
+    updates
+}
+
+fn frobenius(matrix: &Tensor<2>) -> f64 {
+    tail(matrix, 0)
+}
+
+#[test]
+fn a_smaller_lora_is_the_truncated_update_whatever_its_form_and_scale() {
+    let files = Files::new();
+    for name in ["lora", "lora_tucker", "lora_rs", "lora_scalar"] {
+        let resized = resize(&case(name), None, Budget::Rank(2)).unwrap();
+        resized.file.write(&files.path("small"), true).unwrap();
+        let before = updates(&files, &case(name));
+        let after = updates(&files, &files.path("small"));
+        let mut lost = 0.0;
+        for (key, update) in &before {
+            let error = frobenius(&(update.clone() - after[key].clone()));
+            let least = tail(update, 2);
+            assert!(
+                (error - least).abs() < 1e-6 * frobenius(update),
+                "{name} {key}: {error} {least}"
+            );
+            lost += error * error;
+        }
+        assert!((resized.total().error - f64::sqrt(lost)).abs() < 1e-6);
+        assert!(resized.layers.iter().all(|layer| layer.fit.rank == Some(2)));
+    }
+}
+
+#[test]
+fn a_rank_that_is_not_lowered_keeps_every_bit() {
+    for name in ["lora", "loha_tucker", "lokr", "lora_f16"] {
+        let resized = resize(&case(name), None, Budget::Rank(4)).unwrap();
+        let original = Checkpoint::open(case(name)).unwrap();
+        assert_eq!(resized.file.tensors.len(), original.names().len());
+        for (key, data) in &resized.file.tensors {
+            data.assert_eq(&original.read(key).unwrap(), true);
+        }
+        assert_eq!(resized.total().error, 0.0, "{name}");
+    }
+}
+
+#[test]
+fn energy_and_type_of_a_file_are_kept() {
+    let resized = resize(&case("lora_f16"), None, Budget::Energy(0.9)).unwrap();
+    let original = Checkpoint::open(case("lora_f16")).unwrap();
+    for layer in &resized.layers {
+        assert!(layer.fit.relative().powi(2) < 0.1 + 1e-3);
+        let key = format!("{}.lora_up.weight", layer.module);
+        assert_eq!(resized.file.tensors[&key].dtype(), original.read(&key).unwrap().dtype());
+        if layer.fit.error == 0.0 {
+            continue;
+        }
+        // alpha is the new rank, so that the scale is 1.
+        let alpha = &resized.file.tensors[&format!("{}.alpha", layer.module)];
+        assert_eq!(alpha.iter::<f64>().next(), layer.fit.rank.map(|rank| rank as f64));
+    }
+    let most = resized.layers.iter().filter_map(|layer| layer.fit.rank).max().unwrap();
+    assert_eq!(resized.file.metadata["ss_network_dim"], most.to_string());
+}
+
+#[test]
+fn lokr_keeps_the_sizes_of_its_factors() {
+    let files = Files::new();
+    for name in ["lokr", "lokr_unbalanced", "lokr_tucker", "lokr_scalar"] {
+        let resized = resize(&case(name), None, Budget::Rank(1)).unwrap();
+        resized.file.write(&files.path("small"), true).unwrap();
+        let before = updates(&files, &case(name));
+        let after = updates(&files, &files.path("small"));
+        let reader = Checkpoint::open(files.path("small")).unwrap();
+        for (key, update) in &before {
+            let module =
+                format!("lycoris_{}", key.strip_suffix(".weight").unwrap().replace('.', "_"));
+            let (Ok(w1), Ok(_)) = (
+                reader.read(&format!("{module}.lokr_w1")),
+                reader.read(&format!("{module}.lokr_w2_a")),
+            ) else {
+                continue;
+            };
+            // The singular values of a Kronecker product are the products of the factors'.
+            let (w1, [l, m]) = (matrix(&w1), [w1.shape()[0], w1.shape()[1]]);
+            let (out, cols) = (update.dims()[0], update.dims()[1]);
+            let w2: Vec<f64> = {
+                // The block of the largest entry of W1 is W2 times that entry.
+                let entries: Vec<f64> = w1.to_data().iter().collect();
+                let at = (0..l * m).max_by(|&a, &b| entries[a].abs().total_cmp(&entries[b].abs()));
+                let (u, v) = (at.unwrap() / m, at.unwrap() % m);
+                let (k, n) = (out / l, cols / m);
+                let block = update.clone().slice([u * k..(u + 1) * k, v * n..(v + 1) * n]);
+                let scale = entries[u * m + v];
+                block.to_data().iter::<f64>().map(|x| x / scale).collect()
+            };
+            let w2 = matrix(&TensorData::new(w2, [out / l, cols / m]));
+            let least = frobenius(&w1) * tail(&w2, 1);
+            let error = frobenius(&(update.clone() - after[key].clone()));
+            assert!(
+                (error - least).abs() < 1e-5 * frobenius(update),
+                "{name} {key}: {error} {least}"
+            );
+        }
+    }
+}
+
+#[test]
+fn lengths_of_dora_stay_and_the_base_is_asked_for() {
+    let path = case("lora_dora_out");
+    let message = resize(&path, None, Budget::Rank(2)).unwrap_err().to_string();
+    assert!(message.contains("the update of lora+dora follows from the base weight"), "{message}");
+    assert!(message.ends_with("name the base with --base FILE"), "{message}");
+    let resized = resize(&path, Some(&base()), Budget::Rank(2)).unwrap();
+    let original = Checkpoint::open(&path).unwrap();
+    for layer in &resized.layers {
+        assert_eq!((layer.fit.rank, layer.fit.algorithm.as_str()), (Some(2), "lora+dora"));
+        assert!(layer.fit.relative() > 0.0 && layer.fit.relative() < 0.8);
+        let key = format!("{}.dora_scale", layer.module);
+        resized.file.tensors[&key].assert_eq(&original.read(&key).unwrap(), true);
+    }
+}
+
+#[test]
+fn glora_and_loha_are_cut_in_their_own_form() {
+    let resized = resize(&case("glora"), Some(&base()), Budget::Rank(2)).unwrap();
+    for layer in &resized.layers {
+        assert_eq!((layer.fit.rank, layer.fit.algorithm.as_str()), (Some(2), "glora"));
+        assert!(layer.fit.relative() < 0.9, "{layer:?}");
+    }
+    let files = Files::new();
+    let resized = resize(&case("loha"), None, Budget::Rank(2)).unwrap();
+    let before = updates(&files, &case("loha"));
+    for layer in &resized.layers {
+        let key = before.keys().find(|key| {
+            format!("lycoris_{}", key.replace('.', "_")) == format!("{}_weight", layer.module)
+        });
+        let update = &before[key.unwrap()];
+        assert!(layer.fit.error <= tail(update, 2) * (1.0 + 1e-6), "{layer:?}");
+    }
+}
+
+#[test]
+fn dialects_and_modules_without_a_rank_stay() {
+    let files = Files::new();
+    let up = noise(&[6, 3], 1);
+    let down = noise(&[3, 4], 2);
+    let path = files.write(
+        "diffusers",
+        &[
+            ("unet.mid_block.a.lora_A.weight", down.clone()),
+            ("unet.mid_block.a.lora_B.weight", up.clone()),
+        ],
+    );
+    let resized = resize(&path, None, Budget::Rank(1)).unwrap();
+    let keys: Vec<_> = resized.file.tensors.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["unet.mid_block.a.lora_A.weight", "unet.mid_block.a.lora_B.weight"]);
+
+    let path = files.write(
+        "mixed",
+        &[
+            ("lora_unet_a.lora_down.weight", down),
+            ("lora_unet_a.lora_up.weight", up),
+            ("lora_unet_n.w_norm", noise(&[4], 3)),
+        ],
+    );
+    let resized = resize(&path, None, Budget::Rank(1)).unwrap();
+    assert_eq!(resized.kept, ["lora_unet_n"]);
+    let keys: Vec<_> = resized.file.tensors.keys().map(String::as_str).collect();
+    let expected = ["alpha", "lora_down.weight", "lora_up.weight"];
+    let expected = expected.map(|key| format!("lora_unet_a.{key}"));
+    assert_eq!(keys[..3], expected);
+    resized.file.tensors["lora_unet_n.w_norm"].assert_eq(&noise(&[4], 3), true);
+}
+
+#[test]
+fn what_has_no_rank_or_no_smaller_form_is_refused() {
+    for (name, with_base, part) in [
+        ("full", false, "none of its modules has a rank"),
+        ("boft", true, "none of its modules has a rank"),
+        ("tlora_principal", true, "tlora cannot be resized"),
+        ("glora", false, "name the base with --base FILE"),
+    ] {
+        let base = base();
+        let base = with_base.then_some(base.as_path());
+        let message = resize(&case(name), base, Budget::Rank(1)).unwrap_err().to_string();
+        assert!(message.contains(part), "{name}: {message}");
+        assert!(message.contains(&format!("{name}.safetensors")), "{message}");
+    }
+}
