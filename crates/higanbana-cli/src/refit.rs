@@ -20,16 +20,16 @@ use crate::{compute::Compute, output};
 #[group(multiple = false)]
 pub struct Keep {
     /// Keep this rank
-    #[arg(long, value_name = "R", value_parser = rank)]
+    #[arg(long, value_name = "R", value_parser = rank, allow_negative_numbers = true)]
     rank: Option<usize>,
     /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do
-    #[arg(long, value_name = "E", value_parser = share)]
+    #[arg(long, value_name = "E", value_parser = share, allow_negative_numbers = true)]
     energy: Option<f64>,
     /// Keep the singular values above this number
-    #[arg(long, value_name = "T", value_parser = bound)]
+    #[arg(long, value_name = "T", value_parser = bound, allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Keep the singular values above this share of the largest
-    #[arg(long, value_name = "Q", value_parser = share)]
+    #[arg(long, value_name = "Q", value_parser = share, allow_negative_numbers = true)]
     ratio: Option<f64>,
 }
 

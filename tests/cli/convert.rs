@@ -1,0 +1,97 @@
+use burn::tensor::TensorData;
+
+use super::run::{Desk, reference};
+
+/// ‖a − b‖ / ‖b‖.
+fn relative(a: &[f64], b: &[f64]) -> f64 {
+    let difference: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
+    (difference / b.iter().map(|y| y * y).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn every_dialect_gives_the_same_weights() {
+    let desk = Desk::new();
+    let (base, adapter) = (reference("base.safetensors"), reference("lora.safetensors"));
+    desk.run(&format!("merge {base} {adapter} -o before")).succeeds();
+    for to in ["lycoris", "kohya", "diffusers", "peft"] {
+        // PEFT's configuration is looked for beside the file.
+        let folder = desk.path(to);
+        std::fs::create_dir(&folder).unwrap();
+        let out = desk
+            .run(&format!(
+                "convert {adapter} --to {to} --base {base} -o {to}/adapter_model.safetensors"
+            ))
+            .succeeds();
+        assert!(out.contains(&format!("tensors of {to}")), "{out}");
+        assert_eq!(folder.join("adapter_config.json").exists(), to == "peft");
+        let path = format!("{to}/adapter_model.safetensors");
+        desk.run(&format!("merge {base} {path} -o after --overwrite --strict")).succeeds();
+        for key in desk.open("before").names() {
+            let deviation = relative(&desk.values("after", key), &desk.values("before", key));
+            assert!(deviation < 1e-6, "{to} {key}: {deviation:.1e}");
+        }
+    }
+}
+
+#[test]
+fn baking_says_what_it_costs() {
+    let desk = Desk::new();
+    let (base, adapter) = (reference("base.safetensors"), reference("loha.safetensors"));
+    let convert = |rest: &str| desk.run(&format!("convert {adapter} --base {base} {rest}"));
+    let message = convert("--to diffusers -o out").fails();
+    assert!(message.ends_with("bake it with --bake lora --rank R or --bake diff"), "{message}");
+    let json = convert("--to diffusers --bake lora --rank 6 -o lora --json").json();
+    let cost = json["total"]["relative_error"].as_f64().unwrap();
+    assert!(cost > 0.01 && cost < 0.9, "{cost}");
+    // What it says is what a merge shows.
+    desk.run(&format!("merge {base} {adapter} -o before")).succeeds();
+    desk.run(&format!("merge {base} lora -o after")).succeeds();
+    let original = higanbana_io::Checkpoint::open(&base).unwrap();
+    let (mut lost, mut whole) = (0.0, 0.0);
+    for key in original.names() {
+        let (before, after) = (desk.values("before", key), desk.values("after", key));
+        let w0: Vec<f64> = original.read(key).unwrap().iter().collect();
+        for ((w, there), w0) in after.iter().zip(&before).zip(&w0) {
+            lost += (w - there).powi(2);
+            whole += (there - w0).powi(2);
+        }
+    }
+    let seen = f64::sqrt(lost / whole);
+    assert!((seen - cost).abs() < 1e-5, "{seen} {cost}");
+
+    let out = convert("--to kohya --bake diff -o diff").succeeds();
+    assert!(out.ends_with("updates baked, relative error 0\n"), "{out}");
+    let out = convert("--to kohya --bake diff --dtype f16 -o half").succeeds();
+    assert!(out.contains("relative error 0.0"), "{out}");
+    assert!(desk.open("diff").names().iter().all(|key| key.ends_with(".diff")));
+}
+
+#[test]
+fn what_is_asked_for_in_vain_is_refused_in_one_line() {
+    let desk = Desk::new();
+    let (lokr, lora) = (reference("lokr.safetensors"), reference("lora.safetensors"));
+    let ia3 = reference("ia3_output.safetensors");
+    desk.tensors("other", &[("k.weight", TensorData::from([[1.0f32]]))]);
+    let before = desk.listing();
+    for (arguments, part) in [
+        (format!("{lora} --to diffusers -o out"), "name the model with --base FILE"),
+        (format!("{lora} --to kohya --base other -o out"), "the base has no module for"),
+        (format!("{lora} --to kohya --rank 4 -o out"), "add --bake ALGORITHM"),
+        (format!("{lora} --to kohya --bake lora -o out"), "how much shall lora keep?"),
+        (
+            format!("{lokr} --to kohya --bake lora --rank 1 -o out"),
+            "name the base with --base FILE",
+        ),
+        (format!("{ia3} --to kohya --bake diff -o out"), "ia3 follows from the base weight"),
+        (format!("{lora} --to kohya -o other"), "other: exists already"),
+        ("other --to kohya -o out".to_string(), "other: holds no adapter"),
+    ] {
+        let message = desk.run(&format!("convert {arguments}")).fails();
+        assert!(message.contains(part), "{arguments}: {message}");
+        assert_eq!(desk.listing(), before);
+    }
+    let message = desk.run(&format!("convert {lora} --to webui -o out")).is_misused();
+    assert!(message.contains("choose lycoris, kohya, diffusers, peft"), "{message}");
+    let message = desk.run(&format!("convert {lora} --to kohya --bake boft -o out")).is_misused();
+    assert!(message.contains("boft cannot be fitted"), "{message}");
+}

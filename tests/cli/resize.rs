@@ -1,0 +1,86 @@
+use burn::tensor::TensorData;
+
+use super::run::{Desk, reference};
+
+/// A file of two modules: one of rank 2 with alpha 1, its singular values 4 and 2; one without rank.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    let alpha = TensorData::new(vec![1.0f32], [0usize; 0]);
+    desk.tensors(
+        "adapter",
+        &[
+            ("lycoris_l.alpha", alpha),
+            ("lycoris_l.lora_down.weight", TensorData::from([[4.0f32, 0.0, 0.0], [0.0, 2.0, 0.0]])),
+            ("lycoris_l.lora_up.weight", TensorData::from([[2.0f32, 0.0], [0.0, 2.0]])),
+            ("lycoris_n.w_norm", TensorData::from([1.0f32, 2.0])),
+        ],
+    );
+    desk.tensors(
+        "base",
+        &[
+            ("l.weight", TensorData::from([[0.0f32; 3]; 2])),
+            ("n.weight", TensorData::from([0.0f32; 2])),
+        ],
+    );
+    desk
+}
+
+#[test]
+fn the_largest_part_of_the_update_is_kept_whatever_alpha_was() {
+    let desk = desk();
+    let out = desk.run("resize adapter --rank 1 -o small").succeeds();
+    let row: Vec<&str> = out.lines().nth(1).unwrap().split_whitespace().collect();
+    // α/r = 1/2 of 8 and 4: 4 is kept, 2 is lost.
+    assert_eq!(row, ["lycoris_l", "lora", "2×3", "1", "5", "4.4721", "44.72", "%"]);
+    assert!(out.contains("small: 1 adapters, 5 parameters"), "{out}");
+    assert!(out.contains("relative error 44.72 %"), "{out}");
+    assert!(out.ends_with("1 modules have no rank and stay as they are\n"), "{out}");
+    desk.run("merge base small -o merged").succeeds();
+    for (w, there) in desk.values("merged", "l.weight").iter().zip([4.0, 0.0, 0.0, 0.0, 0.0, 0.0]) {
+        assert!((w - there).abs() < 1e-6);
+    }
+    assert_eq!(desk.values("merged", "n.weight"), [1.0, 2.0]);
+    assert_eq!(desk.values("small", "lycoris_l.alpha"), [1.0]);
+    assert_eq!(desk.open("small").metadata()["ss_network_dim"], "1");
+}
+
+#[test]
+fn energy_decides_and_json_tells() {
+    let desk = desk();
+    // 16/20 of the energy is in the first.
+    for (energy, rank) in [("0.8", 1), ("0.81", 2)] {
+        let command =
+            format!("resize adapter --energy {energy} -o out --overwrite --json --precise");
+        let json = desk.run(&command).json();
+        assert_eq!(json["layers"][0]["rank"], rank);
+        assert_eq!(json["kept"][0], "lycoris_n");
+    }
+    let json = desk.run("resize adapter --rank 8 -o same --json").json();
+    assert_eq!(json["total"]["relative_error"], 0.0);
+    for key in ["lycoris_l.lora_up.weight", "lycoris_l.alpha", "lycoris_n.w_norm"] {
+        assert_eq!(desk.values("same", key), desk.values("adapter", key));
+    }
+}
+
+#[test]
+fn what_cannot_be_resized_is_refused_in_one_line() {
+    let desk = desk();
+    desk.tensors("rankless", &[("lycoris_n.w_norm", TensorData::from([1.0f32]))]);
+    let before = desk.listing();
+    for (arguments, part) in [
+        ("adapter -o out".to_string(), "how much to keep? Give --rank R"),
+        ("rankless --rank 1 -o out".into(), "rankless: none of its modules has a rank"),
+        ("base --rank 1 -o out".into(), "base: holds no adapter"),
+        ("adapter --rank 1 -o base".into(), "base: exists already"),
+        (
+            format!("{} --rank 1 -o out", reference("lora_dora_out.safetensors")),
+            "follows from the base weight; name the base with --base FILE",
+        ),
+    ] {
+        let message = desk.run(&format!("resize {arguments}")).fails();
+        assert!(message.contains(part), "{arguments}: {message}");
+        assert_eq!(desk.listing(), before);
+    }
+    let (adapter, base) = (reference("lora_dora_out.safetensors"), reference("base.safetensors"));
+    desk.run(&format!("resize {adapter} --rank 1 --base {base} -o out")).succeeds();
+}
