@@ -10,4 +10,6 @@ mod laws {
     mod rotations;
     mod trials;
     mod tucker;
+    #[cfg(feature = "wgpu")]
+    mod wgpu;
 }

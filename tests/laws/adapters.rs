@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device};
 use higanbana::{
     adapters::registry,
-    laws::{self, LAWS},
+    laws::{self, LAWS, Law},
 };
 use proptest::test_runner::{TestCaseError, TestRunner};
 
@@ -11,8 +11,7 @@ use super::trials::{any_trial, config};
 
 /// The law of this name: at the standard layers, and at random ones.
 fn holds(name: &str) {
-    let law = LAWS.iter().find(|law| law.name == name).expect("a law of this name");
-    let law = std::slice::from_ref(law);
+    let law = std::slice::from_ref(Law::named(name).expect("a law of this name"));
     let (registry, device) = (registry(), Device::flex());
     let standard = laws::Trial::standard();
     let violations: Vec<_> = standard
@@ -49,7 +48,13 @@ macro_rules! laws {
 }
 
 laws! {
-    identity strength stack paths samples gradient merge files parameters rank homogeneity pointwise
+    identity strength stack paths samples gradient merge layers files parameters rank homogeneity pointwise
+}
+
+#[test]
+fn single_precision() {
+    let violations = laws::battery(&registry(), &Device::flex(), DType::F32);
+    assert!(violations.is_empty(), "\n{}", laws::list(&violations));
 }
 
 #[test]

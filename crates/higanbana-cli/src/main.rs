@@ -3,6 +3,7 @@
 mod commands;
 mod compute;
 mod output;
+mod refit;
 
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::message(&error));
             ExitCode::FAILURE
         }
     }

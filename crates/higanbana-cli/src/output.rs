@@ -1,9 +1,13 @@
 //! Tables, JSON and progress.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::{
+    io::{ErrorKind, IsTerminal, Write},
+    path::Path,
+};
 
 use anyhow::{Error, Result};
 use comfy_table::{CellAlignment, Table, presets};
+use higanbana_io::Leftover;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Writes a line to standard output.
@@ -46,6 +50,32 @@ pub fn progress(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
         .expect("the template is valid");
     ProgressBar::new(length as u64).with_style(style)
+}
+
+/// Says on standard error how much of a file `has no part`, and lists the first of it.
+pub fn leftovers(file: &Path, has_no_part: &str, leftovers: &[Leftover]) {
+    const SHOWN: usize = 10;
+    if leftovers.is_empty() {
+        return;
+    }
+    eprintln!("warning: {}: {} of it {has_no_part}", file.display(), leftovers.len());
+    for leftover in leftovers.iter().take(SHOWN) {
+        eprintln!("  {leftover}");
+    }
+    if leftovers.len() > SHOWN {
+        eprintln!("  ... and {} more; --json lists them all", leftovers.len() - SHOWN);
+    }
+}
+
+/// An error in one line: what failed and, where the message does not say it itself, why.
+pub fn message(error: &Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 /// Whether the reader of standard output has gone.

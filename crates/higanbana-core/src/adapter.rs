@@ -47,6 +47,8 @@ pub struct Outline {
     /// Shape of the parameter: `[out, in/groups, kernel...]`. Where a file unfolds the kernel, as in
     /// `[out, in·K]`, so does this.
     pub shape: Option<Vec<usize>>,
+    /// Whether a kernel may be unfolded: these tensors would look the same on a linear layer.
+    pub unfolded: bool,
     /// Rank $r$, where the algorithm has one.
     pub rank: Option<usize>,
 }
@@ -54,7 +56,12 @@ pub struct Outline {
 impl Outline {
     /// Shape and rank.
     pub fn new(shape: impl Into<Vec<usize>>, rank: impl Into<Option<usize>>) -> Self {
-        Self { shape: Some(shape.into()), rank: rank.into() }
+        Self { shape: Some(shape.into()), unfolded: false, rank: rank.into() }
+    }
+
+    /// Shape `[out, in·K]` and rank.
+    pub fn unfolded([out, cols]: [usize; 2], rank: impl Into<Option<usize>>) -> Self {
+        Self { unfolded: true, ..Self::new([out, cols], rank) }
     }
 }
 
@@ -112,6 +119,9 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Name on the command line and in configurations.
     const NAME: &'static str;
+    /// Name where convolutions of more than one tap are adapted too, if the field's plain name means
+    /// that they are not.
+    const CONVOLUTIONAL_NAME: Option<&'static str> = None;
     /// Name in prose.
     const TITLE: &'static str;
     /// Where it was published.
@@ -206,6 +216,20 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         _budget: Budget,
     ) -> Option<Result<Self, AdapterError>> {
         None
+    }
+
+    /// The best approximation of this adapter at a smaller rank, in its own family and, where a family
+    /// has several, with factors of its own sizes; `None` where that cannot be computed.
+    ///
+    /// # Errors
+    /// When the decomposition fails.
+    fn resized(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        Self::fit(site, &self.update(site, w0), budget)
     }
 
     /// Circumstances of the next forward passes.

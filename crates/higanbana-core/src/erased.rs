@@ -10,7 +10,9 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{Adapter, Budget, Call, Condition, Cost, Degree, Features, Site, Tensors};
+use crate::{
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Site, Tensors,
+};
 
 /// [`Adapter`] without its type: what can be asked of an adapter whatever its algorithm.
 pub trait AnyAdapter: Debug + Send + Sync {
@@ -36,13 +38,13 @@ pub trait AnyAdapter: Debug + Send + Sync {
     fn parameter_count(&self, site: &Site) -> usize;
     /// [`Adapter::write`].
     fn write(&self, site: &Site) -> Tensors;
-    /// [`Adapter::fit`] in the same family.
-    fn fit(
+    /// [`Adapter::resized`].
+    fn resized(
         &self,
         site: &Site,
-        update: &Tensor<2>,
+        w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<DynAdapter, crate::AdapterError>>;
+    ) -> Option<Result<DynAdapter, AdapterError>>;
     /// [`Adapter::condition`].
     fn condition(&mut self, condition: &Condition);
     /// The adapter itself, to be downcast.
@@ -127,13 +129,13 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     fn write(&self, site: &Site) -> Tensors {
         self.0.write(site)
     }
-    fn fit(
+    fn resized(
         &self,
         site: &Site,
-        update: &Tensor<2>,
+        w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<DynAdapter, crate::AdapterError>> {
-        A::fit(site, update, budget).map(|fitted| fitted.map(DynAdapter::new))
+    ) -> Option<Result<DynAdapter, AdapterError>> {
+        self.0.resized(site, w0, budget).map(|resized| resized.map(DynAdapter::new))
     }
     fn condition(&mut self, condition: &Condition) {
         self.0.condition(condition);

@@ -14,6 +14,8 @@ use crate::{
 pub trait Kind: Debug + Send + Sync {
     /// [`Adapter::NAME`].
     fn name(&self) -> &'static str;
+    /// [`Adapter::CONVOLUTIONAL_NAME`].
+    fn convolutional_name(&self) -> Option<&'static str>;
     /// [`Adapter::TITLE`].
     fn title(&self) -> &'static str;
     /// [`Adapter::REFERENCE`].
@@ -82,6 +84,9 @@ impl<A: Adapter> KindOf<A> {
 impl<A: Adapter> Kind for KindOf<A> {
     fn name(&self) -> &'static str {
         A::NAME
+    }
+    fn convolutional_name(&self) -> Option<&'static str> {
+        A::CONVOLUTIONAL_NAME
     }
     fn title(&self) -> &'static str {
         A::TITLE

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Element, TensorData};
+use half::{bf16, f16};
 
 use crate::FileError;
 
@@ -65,18 +66,31 @@ pub fn check_finite(path: &Path, key: &str, data: &TensorData) -> Result<(), Fil
     if matches!(data.dtype(), DType::QFloat(_)) {
         return Err(unsupported(path, key, data));
     }
-    match data.iter::<f64>().enumerate().find(|(_, x)| !x.is_finite()) {
-        None => Ok(()),
-        Some((index, value)) => {
-            Err(FileError::NotFinite { path: path.into(), key: key.into(), index, value })
+    let Some(index) = first_not_finite(data) else { return Ok(()) };
+    let value = data.iter::<f64>().nth(index).unwrap_or(f64::NAN);
+    Err(FileError::NotFinite { path: path.into(), key: key.into(), index, value })
+}
+
+/// By element type, since whole models are checked: one iterator for all types takes ten times as long.
+fn first_not_finite(data: &TensorData) -> Option<usize> {
+    fn first<E: Element>(data: &TensorData, is_finite: impl Fn(E) -> bool) -> Option<usize> {
+        match data.as_slice::<E>() {
+            Ok(values) => values.iter().position(|&x| !is_finite(x)),
+            Err(_) => data.iter::<f64>().position(|x| !x.is_finite()),
         }
+    }
+    match data.dtype() {
+        DType::F64 => first(data, f64::is_finite),
+        DType::F32 => first(data, f32::is_finite),
+        DType::F16 => first(data, f16::is_finite),
+        DType::BF16 => first(data, bf16::is_finite),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::{bf16, f16};
 
     fn cast_one(x: f64, to: DType) -> f64 {
         let data = cast(TensorData::new(vec![x], [1]), to).unwrap();

@@ -1,16 +1,27 @@
 //! The hash by which web interfaces recognise an adapter file.
 
+use std::convert::Infallible;
+
 use burn::tensor::TensorData;
 use sha2::{Digest, Sha256};
 
 /// `sshs_model_hash` as LyCORIS writes it: `0x` and the SHA-256 of the tensors' raw data, one after
 /// the other. Names, shapes and metadata do not enter.
 pub fn sshs_model_hash<'a>(tensors: impl IntoIterator<Item = &'a TensorData>) -> String {
+    let chunks = tensors.into_iter().map(|tensor| Ok::<_, Infallible>(tensor.as_bytes()));
+    let Ok(hash) = hash_chunks(chunks);
+    hash
+}
+
+/// [`sshs_model_hash`] of raw data that comes piece by piece.
+pub(crate) fn hash_chunks<C: AsRef<[u8]>, E>(
+    chunks: impl IntoIterator<Item = Result<C, E>>,
+) -> Result<String, E> {
     let mut hash = Sha256::new();
-    for tensor in tensors {
-        hash.update(tensor.as_bytes());
+    for chunk in chunks {
+        hash.update(chunk?);
     }
-    format!("0x{:x}", hash.finalize())
+    Ok(format!("0x{:x}", hash.finalize()))
 }
 
 #[cfg(test)]

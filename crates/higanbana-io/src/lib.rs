@@ -10,6 +10,7 @@ mod dtype;
 mod error;
 mod hash;
 pub mod names;
+pub mod refit;
 pub mod writer;
 
 pub use apply::{ApplyError, Leftover, Merge, Source};

@@ -23,7 +23,7 @@ macro_rules! fault {
 fault! { Nothing breaks [], }
 
 fault! {
-    StartsMoved breaks ["identity", "paths", "rank", "homogeneity"],
+    StartsMoved breaks ["identity", "paths", "layers", "rank", "homogeneity"],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         let ones = w0.ones_like();
         mutant.inner.update(site, w0) + ones.triu(0).mul_scalar(1e-9)
@@ -31,14 +31,14 @@ fault! {
 }
 
 fault! {
-    SquaresStrength breaks ["strength", "paths"],
+    SquaresStrength breaks ["strength", "paths", "layers"],
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         Self::update(mutant, site, w0).mul_scalar(strength * strength)
     }
 }
 
 fault! {
-    NeverOff breaks ["strength", "paths"],
+    NeverOff breaks ["strength", "paths", "layers"],
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         Self::update(mutant, site, w0).mul_scalar(0.1 + 0.9 * strength)
     }
@@ -52,8 +52,10 @@ fault! {
 }
 
 fault! {
-    DrawsAnew breaks
-        ["strength", "stack", "paths", "gradient", "merge", "files", "homogeneity", "pointwise"],
+    DrawsAnew breaks [
+        "strength", "stack", "paths", "gradient", "merge", "layers", "files", "homogeneity",
+        "pointwise",
+    ],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         static CALLS: AtomicU32 = AtomicU32::new(0);
         let call = CALLS.fetch_add(1, Ordering::Relaxed) % 7;
@@ -62,7 +64,7 @@ fault! {
 }
 
 fault! {
-    ScalesShortcut breaks ["paths"],
+    ScalesShortcut breaks ["paths", "layers"],
     fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
         mutant.inner.added(call, y0).map(|added| added.mul_scalar(1.0 + 1e-9))
     }
@@ -79,7 +81,7 @@ fault! {
 }
 
 fault! {
-    ForgetsStrength breaks ["paths"],
+    ForgetsStrength breaks ["paths", "layers"],
     fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
         Some(call.apply(call.w0.clone() + mutant.inner.update(call.site, call.w0)))
     }
@@ -204,7 +206,7 @@ fault! {
 }
 
 fault! {
-    ScalesConvolutions breaks ["pointwise", "paths"],
+    ScalesConvolutions breaks ["paths", "layers", "pointwise"],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         let factor = if site.kind == SiteKind::Linear { 1.0 } else { 1.1 };
         mutant.inner.update(site, w0).mul_scalar(factor)
@@ -220,7 +222,7 @@ fault! {
 
 fault! {
     Panics breaks [
-        "identity", "strength", "stack", "paths", "gradient", "merge", "files", "rank",
+        "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "files", "rank",
         "homogeneity", "pointwise",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {

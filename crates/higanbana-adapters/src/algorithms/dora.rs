@@ -20,7 +20,7 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant, algebra,
+    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant, algebra,
     parts::to_data,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -163,6 +163,17 @@ impl<A: Decomposable> Adapter for Dora<A> {
 
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
         A::outline(kind, tensors)
+    }
+
+    /// The inner adapter is, the lengths stay.
+    fn resized(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        let inner = self.inner.resized(site, w0, budget)?;
+        Some(inner.map(|inner| Self { inner, ..self.clone() }))
     }
 }
 

@@ -18,8 +18,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind,
-    Tensors, parts::to_data,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors,
+    parts::{dims, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,10 @@ impl Adapter for Full {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let diff = parts.tensor(key(site.kind), [site.out(), site.cols()])?;
         Ok(Self { diff: Param::from_tensor(diff) })
+    }
+
+    fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
+        Outline::new(dims(tensors, key(kind)), None)
     }
 
     /// Exact, whatever the budget: there is no rank to save.

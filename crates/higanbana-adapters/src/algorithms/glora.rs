@@ -26,8 +26,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, Tensors, Variant,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
+    Tensors, Variant,
+    parts::{dims, scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -185,6 +186,16 @@ impl Adapter for Glora {
             scalar: None,
             scale: Scale::read(parts, r)?,
         })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        // Without the base, the layout is told by the rank being the shorter side.
+        let old = matches!(dims(tensors, "a1.weight"), [r, input, ..] if r < input);
+        let [b1, b2] = if old { ["b2.weight", "b1.weight"] } else { ["b1.weight", "b2.weight"] };
+        let (&[out, r, ..], &[_, ref input @ ..]) = (dims(tensors, b1), dims(tensors, b2)) else {
+            return Outline::default();
+        };
+        Outline::new([&[out], input].concat(), r)
     }
 }
 

@@ -27,9 +27,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Op, Parts, Site, SiteKind,
-    Tensors, Variant, algebra, ops,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Op, Outline, Parts, Site,
+    SiteKind, Tensors, Variant, algebra, ops,
+    parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError},
 };
 use serde::{Deserialize, Serialize};
@@ -222,6 +222,18 @@ impl Adapter for Loha {
             scalar: None,
             scale: Scale::read(parts, r1)?,
         })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let [a, b, core] =
+            ["hada_w1_a", "hada_w1_b", "hada_t1"].map(|key| dims(tensors, key));
+        match (a, b, core) {
+            (&[out, _], &[r, cols], []) => Outline::unfolded([out, cols], r),
+            (&[_, out], &[r, input], [_, _, kernel @ ..]) => {
+                Outline::new([&[out, input], kernel].concat(), r)
+            }
+            _ => Outline::default(),
+        }
     }
 
     /// [`spectrum::fit_hadamard`]: a local optimum that is never worse than the best matrix of rank

@@ -33,8 +33,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind,
-    Tensors, Variant, algebra,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Variant, algebra,
     parts::scalar_data,
     spectrum::{self, SpectrumError},
 };
@@ -107,7 +107,8 @@ impl Adapter for Lokr {
     const NAME: &'static str = "lokr";
     const TITLE: &'static str = "LoKr";
     const REFERENCE: &'static str = "arXiv:2309.14859";
-    const FORMULA: &'static str = r"\frac{\alpha}{r} W_1 \otimes W_2";
+    const FORMULA: &'static str =
+        r"\frac{\alpha}{r} (W_1)_{l \times m} \otimes (W_2)_{k \times n K}";
     const RANK: &'static str = r"\operatorname{rank} W_1 \operatorname{rank} W_2";
     const PARAMETERS: &'static str = r"l m + r(k + n K)";
     const KEYS: &'static [&'static str] = &[
@@ -234,9 +235,31 @@ impl Adapter for Lokr {
         let w1 = First::read(site, parts)?;
         let [l, m] = w1.dims();
         let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
-        let rank = w1.rank().or(w2.ranks().map(|[_, r]| r));
-        let scale = Scale::read(parts, rank.unwrap_or(1))?;
+        let scale = Scale::read(parts, rank(&w1, &w2))?;
         Ok(Self { w1, w2, scalar: None, scale })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let (w1, w2) = (First::outline(tensors), Second::outline(tensors));
+        let shape = match (w1.shape.as_deref(), w2.shape.as_deref()) {
+            (Some(&[l, m]), Some(&[k, n, ref kernel @ ..])) => {
+                Some([&[l * k, m * n], kernel].concat())
+            }
+            _ => None,
+        };
+        Outline { shape, unfolded: w2.unfolded, rank: w1.rank.or(w2.rank) }
+    }
+
+    /// With factors of these sizes: those that are decomposed are cut, which is the best where only
+    /// one is.
+    fn resized(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        let resized = self.cut(site, budget);
+        Some(resized.map_err(|error| AdapterError::numeric(site, error)))
     }
 
     /// Van Loan and Pitsianis: the nearest Kronecker product, with factors as equal as can be.
@@ -249,6 +272,12 @@ impl Adapter for Lokr {
 }
 
 impl Lokr {
+    /// Of these factors as they are.
+    fn of(w1: First, w2: Second) -> Self {
+        let scale = Scale::one(rank(&w1, &w2));
+        Self { w1, w2, scalar: None, scale }
+    }
+
     /// `[k, n, K]`.
     fn dims_of_w2(&self, site: &Site) -> [usize; 3] {
         let [l, m] = self.w1.dims();
@@ -273,27 +302,52 @@ impl Lokr {
     }
 
     fn nearest(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, SpectrumError> {
-        let (l, k) = algebra::factorization(site.out(), -1);
-        let (m, n) = algebra::factorization(site.input(), -1);
-        let taps = site.taps();
-        let kernel = update.clone().reshape([site.out(), site.input(), taps]);
+        let (l, _) = algebra::factorization(site.out(), -1);
+        let (m, _) = algebra::factorization(site.input(), -1);
+        let kernel = update.clone().reshape([site.out(), site.input(), site.taps()]);
         let mut terms = spectrum::nearest_kron(&kernel, [l, m], 1)?.terms;
         let (w1, w2) = terms.pop().expect("one term was asked for");
 
-        let svd = spectrum::svd(&w2.clone().reshape([k, n * taps]))?;
-        let r = budget.rank(&svd.s);
-        let w2 = if saves(r, k, n) {
-            let svd = spectrum::truncated(&svd, r)?;
-            let (device, dtype) = (update.device(), update.dtype());
-            let root = svd.s_tensor(&device, dtype).sqrt();
-            let a = svd.u_tensor(&device, dtype) * root.clone().reshape([1, r]);
-            let b = svd.vt_tensor(&device, dtype) * root.reshape([r, 1]);
-            Second::decomposed(a, None, b)
-        } else {
-            Second::whole(w2)
-        };
-        Ok(Self { w1: First::whole(w1), w2, scalar: None, scale: Scale::one(r) })
+        Ok(Self::of(First::whole(w1), cut(w2, budget)?))
     }
+
+    fn cut(&self, site: &Site, budget: Budget) -> Result<Self, SpectrumError> {
+        let (w1, w2) = (self.scaled_w1(), self.w2.kernel(self.dims_of_w2(site)));
+        let w2 = match self.w2.ranks() {
+            None => Second::whole(w2),
+            Some(_) => cut(w2, budget)?,
+        };
+        let w1 = match self.w1.rank() {
+            None => First::whole(w1),
+            Some(_) => {
+                let [a, b] = halves(&w1, budget)?;
+                First::product(a, b)
+            }
+        };
+        Ok(Self::of(w1, w2))
+    }
+}
+
+/// The rank that divides `alpha`.
+fn rank(w1: &First, w2: &Second) -> usize {
+    w1.rank().or(w2.ranks().map(|[_, r]| r)).unwrap_or(1)
+}
+
+/// $W_2$ at the budget's rank: decomposed where that saves anything.
+fn cut(w2: Tensor<3>, budget: Budget) -> Result<Second, SpectrumError> {
+    let [k, n, taps] = w2.dims();
+    let [a, b] = halves(&w2.clone().reshape([k, n * taps]), budget)?;
+    match saves(a.dims()[1], k, n) {
+        true => Ok(Second::decomposed(a, None, b)),
+        false => Ok(Second::whole(w2)),
+    }
+}
+
+/// The best product of two factors at the budget's rank.
+fn halves(matrix: &Tensor<2>, budget: Budget) -> Result<[Tensor<2>; 2], SpectrumError> {
+    let svd = spectrum::svd(matrix)?;
+    let svd = spectrum::truncated(&svd, budget.rank(&svd.s))?;
+    Ok(svd.halves(&matrix.device(), matrix.dtype()))
 }
 
 /// LyCORIS's rule: a factor is decomposed while the rank is below half its larger side.

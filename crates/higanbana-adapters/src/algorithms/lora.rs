@@ -75,6 +75,7 @@ impl Adapter for Lora {
     type Config = LoraConfig;
 
     const NAME: &'static str = "lora";
+    const CONVOLUTIONAL_NAME: Option<&'static str> = Some("locon");
     const TITLE: &'static str = "LoRA / LoCon";
     const REFERENCE: &'static str = "arXiv:2106.09685";
     const FORMULA: &'static str = r"\frac{\alpha}{r} B A";
@@ -231,10 +232,7 @@ impl Lora {
         let r = budget.rank(&svd.s);
         let svd =
             spectrum::truncated(&svd, r).map_err(|error| AdapterError::numeric(site, error))?;
-        let (device, dtype) = (update.device(), update.dtype());
-        let root = svd.s_tensor(&device, dtype).sqrt();
-        let up = svd.u_tensor(&device, dtype) * root.clone().reshape([1, r]);
-        let down = svd.vt_tensor(&device, dtype) * root.reshape([r, 1]);
+        let [up, down] = svd.halves(&update.device(), update.dtype());
         Ok(Self {
             lora_up: Param::from_tensor(up),
             lora_down: Param::from_tensor(down),

@@ -17,7 +17,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Degree, Init, Parts, Site, SiteKind, Tensors, parts::to_data,
+    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors,
+    parts::{dims, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,10 @@ impl Adapter for Norm {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         Ok(Self { norm: Param::from_tensor(parts.tensor(key(site.kind), [site.out()])?) })
+    }
+
+    fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
+        Outline::new(dims(tensors, key(kind)), None)
     }
 
     /// Exact, whatever the budget.

@@ -29,9 +29,9 @@ use burn::{
     tensor::{FloatDType, Tensor, TensorData},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, Tensors,
-    Variant,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Variant,
+    parts::{dims, scalar_data, to_data},
     spectrum,
 };
 use serde::{Deserialize, Serialize};
@@ -220,6 +220,12 @@ impl Adapter for Tlora {
         if self.active.iter().all(|active| *active == self.active[0]) {
             self.active.truncate(1);
         }
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let [p, q] = ["p_layer.weight", "q_layer.weight"].map(|key| dims(tensors, key));
+        let (&[out, ..], &[r, ref input @ ..]) = (p, q) else { return Outline::default() };
+        Outline::new([&[out], input].concat(), r)
     }
 }
 

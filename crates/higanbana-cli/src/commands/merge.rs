@@ -106,23 +106,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.json { json(arguments, &merge, seconds) } else { show(arguments, &merge, seconds) }
 }
 
-/// What is left out, on standard error: how much and the first of it.
 fn warn(planned: &Planned) {
-    const SHOWN: usize = 10;
     for note in &planned.notes {
         eprintln!("note: {note}");
     }
-    let (path, left) = (planned.source.path.display(), &planned.leftovers);
-    if left.is_empty() {
-        return;
-    }
-    eprintln!("warning: {path}: {} of its parts have no place in the merge", left.len());
-    for leftover in left.iter().take(SHOWN) {
-        eprintln!("  {leftover}");
-    }
-    if left.len() > SHOWN {
-        eprintln!("  ... and {} more (--json lists them all)", left.len() - SHOWN);
-    }
+    output::leftovers(&planned.source.path, "has no place in the merge", &planned.leftovers);
 }
 
 fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {

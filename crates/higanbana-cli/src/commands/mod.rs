@@ -1,9 +1,13 @@
 //! One file for each command.
 
 mod adapters;
+mod convert;
 mod devices;
+mod extract;
+mod inspect;
 mod merge;
 mod reproduce;
+mod resize;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -12,17 +16,25 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub enum Command {
     Adapters(adapters::Arguments),
+    Convert(convert::Arguments),
     Devices(devices::Arguments),
+    Extract(extract::Arguments),
+    Inspect(inspect::Arguments),
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
+    Resize(resize::Arguments),
 }
 
 /// Does it.
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Adapters(arguments) => adapters::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Extract(arguments) => extract::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Resize(arguments) => resize::run(&arguments),
     }
 }

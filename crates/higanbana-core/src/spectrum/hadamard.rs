@@ -3,16 +3,17 @@
 use std::{num::NonZero, thread};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use faer::{Mat, MatRef, Side, linalg::solvers::Solve};
+use faer::{Col, Mat, MatRef, Scale, Side, linalg::solvers::Solve};
+use rand::{SeedableRng, rngs::StdRng};
+use rand_distr::{Distribution, StandardNormal};
 
 use super::{SpectrumError, Svd, svd, truncated};
 
 /// Relative improvement of the error below which a sweep is the last one.
 const STOP: f64 = 1e-4;
-/// Sweeps at most.
+/// Sweeps at most, and those after which only the best start is gone on with.
 const SWEEPS: usize = 100;
-/// Sweeps after which the better start is gone on with.
-const TRIAL: usize = 5;
+const TRIAL: usize = 10;
 /// Share of the mean diagonal that is added to it, so that factors of deficient rank have a solution.
 const RIDGE: f64 = 1e-12;
 
@@ -32,16 +33,17 @@ pub struct HadamardApproximation {
 /// The problem has many local minima and no known solution in closed form. Each of the four factors
 /// is a linear least-squares problem when the others are held, with a small system of its own for
 /// every row or column; solving them in turn never raises the error. It starts from the truncated
-/// decomposition of `w` times a matrix of ones, or from those of $\sqrt{|W|}$ with and without the
-/// signs, whichever is ahead after a few sweeps. Guaranteed is therefore:
+/// decomposition of `w` times a matrix of ones, twice with different directions left open, and from
+/// those of $\sqrt{|W|}$ with and without the signs; the one that is ahead after a few sweeps is
+/// gone on with. Guaranteed is therefore:
 ///
 /// * the error is at most that of the best matrix of this rank, [`truncation_error`], so that a
 ///   matrix of this rank is met exactly;
 /// * the result is the same in every run.
 ///
 /// On matrices without structure the error is near that of the best matrix of *twice* the rank,
-/// which has as many parameters. A matrix that is itself such a product is met exactly at rank 1;
-/// above, a local minimum may come first.
+/// which has as many parameters. A matrix that is itself such a product is usually met exactly where
+/// its sides are many times $r^2$; on small ones a local minimum often comes first.
 ///
 /// The factors have the type and device of `w`.
 ///
@@ -51,20 +53,15 @@ pub struct HadamardApproximation {
 ///
 /// If `rank` is 0 or exceeds `min(m, n)`, and those of [`svd`].
 pub fn fit_hadamard(w: &Tensor<2>, rank: usize) -> Result<HadamardApproximation, SpectrumError> {
-    let full = svd(w)?;
-    let best = truncated(&full, rank)?;
-    let entries = w.try_to_vec_as::<f64>()?;
-    let target = MatRef::from_row_major_slice(&entries, full.rows, full.cols);
-
-    let starts = [times_ones(&best, &full), square_roots(w, rank)?];
-    let mut leading: Option<Fit> = None;
-    for start in starts {
-        let fit = Fit::new(target, start).sweeps(TRIAL);
-        if leading.as_ref().is_none_or(|other| fit.error < other.error) {
-            leading = Some(fit);
-        }
-    }
-    let fit = leading.expect("there are starts").sweeps(SWEEPS - TRIAL);
+    let best = truncated(&svd(w)?, rank)?;
+    let starts = [times_ones(&best, 0), times_ones(&best, 1), square_roots(w, rank)?];
+    let target = Target::new(w)?;
+    let fit = starts
+        .into_iter()
+        .map(|start| Fit::new(&target, start).sweeps(TRIAL))
+        .min_by(|a, b| a.error.total_cmp(&b.error))
+        .expect("there are starts")
+        .sweeps(SWEEPS - TRIAL);
     Ok(HadamardApproximation {
         factors: fit.factors.each_ref().map(|factor| to_tensor(factor, &w.device(), w.dtype())),
         error: fit.error,
@@ -74,16 +71,14 @@ pub fn fit_hadamard(w: &Tensor<2>, rank: usize) -> Result<HadamardApproximation,
 /// The factors `a1`, `b1`, `a2`, `b2`.
 type Factors = [Mat<f64>; 4];
 
-/// The best matrix of the rank, times ones. The rows of `b2` below that of ones, which meet zeros,
-/// are the next singular vectors: directions that the sweeps can take up.
-fn times_ones(best: &Svd, full: &Svd) -> Factors {
-    let (rank, k, n) = (best.s.len(), full.s.len(), full.cols);
+/// The best matrix of the rank, times ones. The rows of `b2` below that of ones meet zeros: random
+/// directions that the sweeps can take up.
+fn times_ones(best: &Svd, seed: u64) -> Factors {
+    let mut rng = StdRng::seed_from_u64(seed);
     let [a1, b1] = halves(best);
-    let a2 = Mat::from_fn(full.rows, rank, |_, q| if q == 0 { 1.0 } else { 0.0 });
-    let next = |q: usize| (rank + q - 1) % k;
-    let b2 = Mat::from_fn(rank, n, |q, j| match q {
-        0 => 1.0,
-        _ => full.vt[next(q) * n + j] * (n as f64).sqrt(),
+    let a2 = Mat::from_fn(a1.nrows(), a1.ncols(), |_, q| if q == 0 { 1.0 } else { 0.0 });
+    let b2 = Mat::from_fn(b1.nrows(), b1.ncols(), |q, _| {
+        if q == 0 { 1.0 } else { StandardNormal.sample(&mut rng) }
     });
     [a1, b1, a2, b2]
 }
@@ -106,19 +101,34 @@ fn halves(svd: &Svd) -> [Mat<f64>; 2] {
     ]
 }
 
+/// The matrix to be met, with its rows and with its columns in one piece.
+struct Target {
+    rows: Mat<f64>,
+    cols: Mat<f64>,
+}
+
+impl Target {
+    fn new(w: &Tensor<2>) -> Result<Self, SpectrumError> {
+        let [m, n] = w.dims();
+        let entries = w.try_to_vec_as::<f64>()?;
+        let rows = MatRef::from_column_major_slice(&entries, n, m).to_owned();
+        Ok(Self { cols: rows.transpose().to_owned(), rows })
+    }
+}
+
 /// Factors and how far they are from their target.
 struct Fit<'a> {
-    target: MatRef<'a, f64>,
+    target: &'a Target,
     factors: Factors,
     error: f64,
 }
 
 impl<'a> Fit<'a> {
-    fn new(target: MatRef<'a, f64>, factors: Factors) -> Self {
+    fn new(target: &'a Target, factors: Factors) -> Self {
         let [a1, b1, a2, b2] = &factors;
         let (p1, p2) = (a1 * b1, a2 * b2);
-        let left = Mat::from_fn(target.nrows(), target.ncols(), |i, j| {
-            target[(i, j)] - p1[(i, j)] * p2[(i, j)]
+        let left = Mat::from_fn(p1.nrows(), p1.ncols(), |i, j| {
+            target.cols[(i, j)] - p1[(i, j)] * p2[(i, j)]
         });
         Self { target, error: left.norm_l2(), factors }
     }
@@ -127,8 +137,8 @@ impl<'a> Fit<'a> {
     fn sweeps(mut self, count: usize) -> Self {
         for _ in 0..count {
             let next = Self::new(self.target, balanced(self.sweep()));
-            // An error that is not a number ends it as well.
             let helps = next.error < self.error * (1.0 - STOP);
+            // An error that is not a number ends it as well.
             if next.error < self.error {
                 self = next;
             }
@@ -141,51 +151,53 @@ impl<'a> Fit<'a> {
 
     /// The four least-squares problems in turn.
     fn sweep(&self) -> Factors {
+        let Target { rows, cols } = self.target;
         let [_, b1, a2, b2] = &self.factors;
-        let p2 = a2 * b2;
-        let a1 = rows(self.target, b1.as_ref(), p2.as_ref());
-        let b1 =
-            rows(self.target.transpose(), a1.transpose(), p2.transpose()).transpose().to_owned();
-        let p1 = &a1 * &b1;
-        let a2 = rows(self.target, b2.as_ref(), p1.as_ref());
-        let b2 =
-            rows(self.target.transpose(), a2.transpose(), p1.transpose()).transpose().to_owned();
+        let a1 = solve(rows, b1, &(b2.transpose() * a2.transpose())).transpose().to_owned();
+        let b1 = solve(cols, &a1.transpose().to_owned(), &(a2 * b2));
+        let a2 = solve(rows, b2, &(b1.transpose() * a1.transpose())).transpose().to_owned();
+        let b2 = solve(cols, &a2.transpose().to_owned(), &(&a1 * &b1));
         [a1, b1, a2, b2]
     }
 }
 
-/// The `a [m, r]` that minimises $\lVert W - (A B) \odot P \rVert_F$: row by row, the least-squares
-/// solution for the matrix $B \operatorname{diag}(P_i)$.
-fn rows(target: MatRef<f64>, b: MatRef<f64>, other: MatRef<f64>) -> Mat<f64> {
-    let (m, n, r) = (target.nrows(), target.ncols(), b.nrows());
-    let row = |i: usize| {
-        let x = Mat::from_fn(r, n, |q, j| b[(q, j)] * other[(i, j)]);
+/// The `a [r, m]` that minimises $\lVert T - (B^\top A) \odot P \rVert_F$, column by column: the
+/// least-squares solution for the matrix $B \operatorname{diag}(p_i)$.
+///
+/// ```text
+/// target, p [n, m]  b [r, n]
+/// ```
+fn solve(target: &Mat<f64>, b: &Mat<f64>, p: &Mat<f64>) -> Mat<f64> {
+    let (m, n, r) = (target.ncols(), target.nrows(), b.nrows());
+    let column = |i: usize| {
+        let (target, p) = (target.col(i), p.col(i));
+        let x = Mat::from_fn(r, n, |q, j| b[(q, j)] * p[j]);
         let mut normal = &x * x.transpose();
         let diagonal = normal.diagonal().column_vector().iter().sum::<f64>() / r as f64;
         for q in 0..r {
             normal[(q, q)] += (RIDGE * diagonal).max(f64::MIN_POSITIVE);
         }
-        let right = &x * target.row(i).transpose();
+        let right = &x * target;
         match normal.llt(Side::Lower) {
             Ok(factor) => factor.solve(right),
             // Entries beyond the range of numbers: the error will say so.
-            Err(_) => right * faer::Scale(f64::NAN),
+            Err(_) => right * Scale(f64::NAN),
         }
     };
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut solutions = vec![faer::Col::zeros(r); m];
+    let share = m.div_ceil(workers);
+    let mut solutions = vec![Col::zeros(r); m];
     thread::scope(|scope| {
-        for (worker, chunk) in solutions.chunks_mut(m.div_ceil(workers)).enumerate() {
-            let first = worker * m.div_ceil(workers);
-            let row = &row;
+        for (worker, chunk) in solutions.chunks_mut(share).enumerate() {
+            let column = &column;
             scope.spawn(move || {
                 for (i, solution) in chunk.iter_mut().enumerate() {
-                    *solution = row(first + i);
+                    *solution = column(worker * share + i);
                 }
             });
         }
     });
-    Mat::from_fn(m, r, |i, q| solutions[i][q])
+    Mat::from_fn(r, m, |q, i| solutions[i][q])
 }
 
 /// The same product from factors of equal norm.
@@ -196,7 +208,7 @@ fn balanced(factors: Factors) -> Factors {
         return factors;
     }
     let [a1, b1, a2, b2] = factors;
-    let [n1, m1, n2, m2] = norms.map(|norm| faer::Scale(mean / norm));
+    let [n1, m1, n2, m2] = norms.map(|norm| Scale(mean / norm));
     [a1 * n1, b1 * m1, a2 * n2, b2 * m2]
 }
 
@@ -224,14 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_the_least_squares_solution_of_its_own_system() {
-        // Row (4, 9) of B diag(2, 3) = (2, 6): least squares gives (2·4 + 6·9) / (2² + 6²).
+    fn a_column_is_the_least_squares_solution_of_its_own_system() {
+        // (4, 9) from (1, 2) ⊙ (2, 3) = (2, 6): (2·4 + 6·9) / (2² + 6²).
         let of = |entries: &[f64], rows, cols| {
-            MatRef::from_row_major_slice(entries, rows, cols).to_owned()
+            MatRef::from_column_major_slice(entries, rows, cols).to_owned()
         };
-        let (target, b, other) =
-            (of(&[4.0, 9.0], 1, 2), of(&[1.0, 2.0], 1, 2), of(&[2.0, 3.0], 1, 2));
-        let a = rows(target.as_ref(), b.as_ref(), other.as_ref());
+        let (target, b) = (of(&[4.0, 9.0], 2, 1), of(&[1.0, 2.0], 1, 2));
+        let a = solve(&target, &b, &of(&[2.0, 3.0], 2, 1));
         assert!((a[(0, 0)] - 62.0 / 40.0).abs() < 1e-11);
     }
 

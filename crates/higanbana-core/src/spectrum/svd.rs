@@ -41,6 +41,15 @@ impl Svd {
         tensor(&self.vt, [self.s.len(), self.cols], device, dtype)
     }
 
+    /// `U diag(√σ)` `[m, k]` and `diag(√σ) Vᵀ` `[k, n]`: two factors of equal norm.
+    pub fn halves(&self, device: &Device, dtype: DType) -> [Tensor<2>; 2] {
+        let root = self.s_tensor(device, dtype).sqrt();
+        [
+            self.u_tensor(device, dtype) * root.clone().unsqueeze(),
+            self.vt_tensor(device, dtype) * root.unsqueeze_dim(1),
+        ]
+    }
+
     /// The matrix `U diag(σ) Vᵀ`, `[m, n]`, multiplied on the device.
     pub fn matrix(&self, device: &Device, dtype: DType) -> Tensor<2> {
         let scaled = self.u_tensor(device, dtype) * self.s_tensor(device, dtype).unsqueeze();

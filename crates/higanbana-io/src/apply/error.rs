@@ -78,7 +78,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    pub(super) fn adapter(path: &Path) -> impl Fn(AdapterError) -> Self {
+    pub(crate) fn adapter(path: &Path) -> impl Fn(AdapterError) -> Self {
         move |reason| Self::Adapter { path: path.into(), reason }
     }
 

@@ -38,9 +38,9 @@ impl Encoded {
 impl AdapterFile {
     /// The same adapter in the dialect `to`.
     ///
-    /// Modules are renamed by `names`, those of the base. Without a base, the published UNets and
-    /// their text encoders are tried; failing that, dotted names are their own path, and flattened
-    /// names can only change their prefix.
+    /// Modules are renamed by `names`, those of the base. Without a base, a file that has the dialect
+    /// keeps its names; else the published UNets and their text encoders are tried; failing that,
+    /// dotted names are their own path, and flattened names can only change their prefix.
     ///
     /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold low-rank adapters, weight
     /// decomposed or not; for diffusers, whose files have no alpha, `alpha / rank` is multiplied
@@ -56,7 +56,10 @@ impl AdapterFile {
         names: Option<&Names>,
         network: &Network,
     ) -> Result<Encoded, FileError> {
-        let published = if names.is_none() { self.published_names() } else { None };
+        let published = match names.is_none() && to != self.dialect {
+            true => self.published_names(),
+            false => None,
+        };
         let translator = Translator::new(names.or(published.as_ref()), to);
         let mut renamed = BTreeMap::<String, (&str, Component, &Tensors)>::new();
         for (module, tensors) in &self.modules {

@@ -30,7 +30,11 @@ use burn::tensor::TensorData;
 pub use encode::Encoded;
 pub use network::Network;
 pub use reader::AdapterReader;
+use rename::{Spot, Translator};
 pub use stems::Stems;
+
+use crate::names::{Names, Target};
+use crate::FileError;
 
 /// How an adapter file spells its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,6 +78,15 @@ impl FromStr for Dialect {
             format!("no dialect {name:?}; choose {}", Self::ALL.map(Self::name).join(", "))
         })
     }
+}
+
+/// What a dialect calls a module of a base.
+///
+/// # Errors
+///
+/// When it has no name for it.
+pub fn module_name(target: &Target, names: &Names, to: Dialect) -> Result<String, FileError> {
+    Translator::new(Some(names), to).name(&target.weight, Some(&Spot::of(target)))
 }
 
 /// The tensors of one module by LyCORIS's suffixes (`lora_up.weight`, `alpha`).

@@ -17,7 +17,7 @@ pub struct Network {
 
 impl Network {
     /// Writes itself into a file's metadata. All values are strings there.
-    pub(super) fn describe(&self, metadata: &mut BTreeMap<String, String>) {
+    pub fn describe(&self, metadata: &mut BTreeMap<String, String>) {
         let mut set = |key: &str, value: Option<String>| {
             metadata.extend(value.map(|value| (key.to_string(), value)));
         };

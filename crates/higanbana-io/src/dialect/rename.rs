@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use crate::FileError;
-use crate::names::{Architecture, Component, Names, PEFT, flat};
+use crate::names::{Architecture, Component, Names, PEFT, Target, flat};
 
 /// Prefixes of dotted names and what follows them.
 const DOTTED: [(&str, Component); 7] = [
@@ -22,6 +22,13 @@ pub(super) struct Spot {
     ldm: Option<String>,
 }
 
+impl Spot {
+    pub fn of(target: &Target) -> Self {
+        let (path, ldm) = (target.path.clone(), target.ldm.clone());
+        Self { component: target.component, path, ldm }
+    }
+}
+
 /// Translates the module names of one file.
 pub(super) struct Translator<'a> {
     names: Option<&'a Names>,
@@ -36,9 +43,7 @@ impl<'a> Translator<'a> {
     /// What a module of the file is: by the base's names, or by its own if it is dotted.
     pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
         if let Some(names) = self.names {
-            let target = names.expect(module)?;
-            let (path, ldm) = (target.path.clone(), target.ldm.clone());
-            return Ok(Some(Spot { component: target.component, path, ldm }));
+            return Ok(Some(Spot::of(names.expect(module)?)));
         }
         if !module.contains('.') {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! Writing safetensors, streamed: whole or not at all.
 
+mod draft;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ use safetensors::Dtype;
 use crate::FileError;
 use crate::checkpoint::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY};
 use crate::dtype::{byte_length, file_dtype};
+pub use draft::Draft;
 use place::Place;
-pub use place::write_text;
+pub use place::{check, write_text};
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {

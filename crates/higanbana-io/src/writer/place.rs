@@ -58,6 +58,15 @@ impl Place {
     }
 }
 
+/// Checks that an output could be written at `path`, before work is done for it.
+///
+/// # Errors
+///
+/// When `path` exists and may not be replaced, or its folder is missing or not writable.
+pub fn check(path: &Path, overwrite: bool) -> Result<(), FileError> {
+    Place::new(path, overwrite).map(drop)
+}
+
 /// Writes a small text file as [`super::write`] does a large one: whole or not at all.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-use higanbana_core::{Layer, PathChoice, Slot};
+use higanbana_core::{Layer, Slot};
 
 use super::{
     Law, Subject,
@@ -14,9 +14,8 @@ fn check(subject: &Subject) -> Result<(), String> {
     for strength in [1.0, subject.trial.strength] {
         let adapter = subject.fresh.clone();
         let slot = Slot {
-            site: subject.site().clone(),
             layers: vec![Layer { set: "new".into(), strength, adapter }],
-            path: PathChoice::Auto,
+            ..Slot::new(subject.site().clone())
         };
         if !same_bits(&slot.weight(subject.w0.clone()), &subject.w0) {
             let update = values(&subject.fresh.update_at(subject.site(), &subject.w0, strength));

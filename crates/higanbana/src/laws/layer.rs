@@ -1,14 +1,15 @@
 //! A layer of Burn's own for each kind of parameter, acting on a fixed random input.
 
 use burn::{
-    module::{Module, Param},
+    module::{Module, Param, Reparameterizer},
     nn::{
         LayerNorm, LayerNormConfig, Linear, PaddingConfig1d, PaddingConfig2d, PaddingConfig3d,
         conv::{Conv1d, Conv2d, Conv3d},
     },
     tensor::Tensor,
 };
-use higanbana_core::SiteKind;
+use higanbana_adapters::layers;
+use higanbana_core::{Layer as Adapted, PathChoice, SiteKind, Slot};
 
 use super::{Geometry, Subject, measure::values};
 
@@ -30,16 +31,18 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    /// The layer with `matrix`, `[out, in·K]`, as its adapted parameter.
+    /// The layer with `matrix`, `[out, in·K]`, as its adapted parameter. Weights have a bias beside
+    /// them, which no adapter of theirs may touch.
     pub(super) fn new(subject: &Subject, matrix: &Tensor<2>) -> Self {
         let site = subject.site();
+        let bias = Some(Param::from_tensor(subject.normal("bias", [site.out()])));
         let vector = || Param::from_tensor(site.from_matrix::<1>(matrix.clone()));
-        let (k, g) = (site.kernel(), subject.trial.geometry);
-        let Geometry { stride, padding: p, dilation, groups } = g;
+        let k = site.kernel();
+        let Geometry { stride, padding: p, dilation, groups } = subject.trial.geometry;
         match site.kind {
             SiteKind::Linear => {
                 let weight = Param::from_tensor(site.from_matrix(matrix.clone()));
-                Self::Linear(Linear { weight, bias: None })
+                Self::Linear(Linear { weight, bias })
             }
             SiteKind::Bias => {
                 let weight = subject.normal("another weight", [3, site.out()]);
@@ -47,7 +50,7 @@ impl Layer {
             }
             SiteKind::Conv1d => Self::Conv1d(Conv1d {
                 weight: Param::from_tensor(site.from_matrix(matrix.clone())),
-                bias: None,
+                bias,
                 stride,
                 kernel_size: k[0],
                 dilation,
@@ -56,7 +59,7 @@ impl Layer {
             }),
             SiteKind::Conv2d => Self::Conv2d(Conv2d {
                 weight: Param::from_tensor(site.from_matrix(matrix.clone())),
-                bias: None,
+                bias,
                 stride: [stride; 2],
                 kernel_size: [k[0], k[1]],
                 dilation: [dilation; 2],
@@ -65,7 +68,7 @@ impl Layer {
             }),
             SiteKind::Conv3d => Self::Conv3d(Conv3d {
                 weight: Param::from_tensor(site.from_matrix(matrix.clone())),
-                bias: None,
+                bias,
                 stride: [stride; 3],
                 kernel_size: [k[0], k[1], k[2]],
                 dilation: [dilation; 3],
@@ -74,30 +77,30 @@ impl Layer {
             }),
             SiteKind::Norm | SiteKind::NormBias => {
                 let mut norm = LayerNormConfig::new(site.out()).init(&matrix.device());
-                let other = Some(Param::from_tensor(subject.normal("the other one", [site.out()])));
+                let other = Param::from_tensor(subject.normal("the other one", [site.out()]));
                 (norm.gamma, norm.beta) = match site.kind {
-                    SiteKind::Norm => (vector(), other),
-                    _ => (other.expect("just made"), Some(vector())),
+                    SiteKind::Norm => (vector(), Some(other)),
+                    _ => (other, Some(vector())),
                 };
                 Self::Norm(norm)
             }
         }
     }
 
-    /// Name of the adapted parameter in Burn's layer.
-    pub(super) fn parameter(kind: SiteKind) -> &'static str {
-        match kind {
-            SiteKind::Norm => "gamma",
-            SiteKind::NormBias => "beta",
-            SiteKind::Bias => "bias",
-            _ => "weight",
-        }
+    /// The layer with the frozen weight and the trained adapter on it.
+    pub(super) fn adapted(subject: &Subject) -> Self {
+        let adapter = subject.trained.clone();
+        let strength = subject.trial.strength;
+        Self::new(subject, &subject.w0).apply_reparameterization(Attach(Slot {
+            layers: vec![Adapted { set: "laws".into(), strength, adapter }],
+            ..Slot::new(subject.site().clone())
+        }))
     }
 
     /// Bytes of the adapted parameter as the layer uses it.
     pub(super) fn effective(&self, kind: SiteKind) -> Vec<u8> {
         match (self, kind) {
-            (Self::Linear(Linear { bias: Some(bias), .. }), _) => bytes(bias),
+            (Self::Linear(Linear { bias: Some(bias), .. }), SiteKind::Bias) => bytes(bias),
             (Self::Linear(layer), _) => bytes(&layer.weight),
             (Self::Conv1d(layer), _) => bytes(&layer.weight),
             (Self::Conv2d(layer), _) => bytes(&layer.weight),
@@ -109,30 +112,65 @@ impl Layer {
 
     /// Output on the random input.
     pub(super) fn act(&self, subject: &Subject) -> Vec<f64> {
-        let (channels, extent) = (subject.trial.channels(), subject.trial.extent());
         match self {
+            Self::Linear(layer) => values(&layer.forward(input::<2>(subject))),
+            Self::Conv1d(layer) => values(&layer.forward(input(subject))),
+            Self::Conv2d(layer) => values(&layer.forward(input(subject))),
+            Self::Conv3d(layer) => values(&layer.forward(input(subject))),
+            Self::Norm(layer) => values(&layer.forward(input::<2>(subject))),
+        }
+    }
+
+    /// Output of this toolkit's layer with the same parameters, where there is one.
+    pub(super) fn act_as_own(&self, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
+        match self.clone() {
             Self::Linear(layer) => {
-                let [channels, _] = layer.weight.dims();
-                values(&layer.forward(subject.normal("x", [BATCH, channels])))
-            }
-            Self::Conv1d(layer) => {
-                values(&layer.forward(subject.normal("x", [BATCH, channels, extent[0]])))
+                let layer = layers::set_path(layers::Linear::from(layer), path);
+                Some(values(&layer.forward(input::<2>(subject))))
             }
             Self::Conv2d(layer) => {
-                let shape = [BATCH, channels, extent[0], extent[1]];
-                values(&layer.forward(subject.normal("x", shape)))
+                let layer = layers::set_path(layers::Conv2d::from(layer), path);
+                Some(values(&layer.forward(input(subject))))
             }
-            Self::Conv3d(layer) => {
-                let shape = [BATCH, channels, extent[0], extent[1], extent[2]];
-                values(&layer.forward(subject.normal("x", shape)))
-            }
-            Self::Norm(layer) => {
-                values(&layer.forward(subject.normal("x", [BATCH, subject.site().out()])))
-            }
+            _ => None,
         }
     }
 }
 
+fn input<const D: usize>(subject: &Subject) -> Tensor<D> {
+    let channels = match subject.site().kind {
+        SiteKind::Norm | SiteKind::NormBias => subject.site().out(),
+        SiteKind::Bias => 3,
+        _ => subject.trial.channels(),
+    };
+    let mut shape = [BATCH; D];
+    shape[1] = channels;
+    shape[2..].copy_from_slice(&subject.trial.extent());
+    subject.normal("x", shape)
+}
+
 fn bytes<const D: usize>(param: &Param<Tensor<D>>) -> Vec<u8> {
     param.val().to_data().as_bytes().to_vec()
+}
+
+/// Puts a slot on the one parameter that it is for, and freezes all.
+struct Attach(Slot);
+
+impl Reparameterizer for Attach {
+    type Reparam = Slot;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<Slot>) {
+        let name = match self.0.site.kind {
+            SiteKind::Norm => "gamma",
+            SiteKind::NormBias => "beta",
+            SiteKind::Bias => "bias",
+            _ => "weight",
+        };
+        let here = path.ends_with(name);
+        (param.set_require_grad(false), here.then(|| self.0.clone()))
+    }
 }

@@ -1,8 +1,5 @@
-use burn::{
-    module::{Module, Param, Reparameterizer},
-    tensor::Tensor,
-};
-use higanbana_core::{Layer as Adapted, PathChoice, Slot, slot};
+use burn::module::Module;
+use higanbana_core::slot;
 
 use super::{Law, Subject, layer::Layer, measure::deviation};
 
@@ -17,15 +14,7 @@ pub(super) const LAW: Law = Law {
 fn check(subject: &Subject) -> Result<(), String> {
     let kind = subject.site().kind;
     let base = Layer::new(subject, &subject.w0);
-    let adapted = base.clone().apply_reparameterization(Attach(Slot {
-        site: subject.site().clone(),
-        layers: vec![Adapted {
-            set: "merge".into(),
-            strength: subject.trial.strength,
-            adapter: subject.trained.clone(),
-        }],
-        path: PathChoice::Auto,
-    }));
+    let adapted = Layer::adapted(subject);
     let merged = adapted.clone().materialize();
     let defined = Layer::new(subject, &(subject.w0.clone() + subject.update(&subject.trained)));
     let expected = defined.act(subject);
@@ -43,20 +32,4 @@ fn check(subject: &Subject) -> Result<(), String> {
         return Err("switched off, it does not give the base's bits back".into());
     }
     Ok(())
-}
-
-/// Puts a slot on the one parameter that it is for.
-struct Attach(Slot);
-
-impl Reparameterizer for Attach {
-    type Reparam = Slot;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Slot>) {
-        let here = path.ends_with(Layer::parameter(self.0.site.kind));
-        (param.set_require_grad(false), here.then(|| self.0.clone()))
-    }
 }

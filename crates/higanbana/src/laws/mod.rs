@@ -22,6 +22,7 @@ mod gradient;
 mod homogeneity;
 mod identity;
 mod layer;
+mod layers;
 mod measure;
 mod merge;
 mod parameters;
@@ -57,6 +58,11 @@ pub struct Law {
 }
 
 impl Law {
+    /// The law of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        LAWS.iter().find(|law| law.name == name)
+    }
+
     /// Checks the law on one adapter. A panic of the adapter counts as a violation.
     ///
     /// # Errors
@@ -81,6 +87,7 @@ pub const LAWS: &[Law] = &[
     samples::LAW,
     gradient::LAW,
     merge::LAW,
+    layers::LAW,
     files::LAW,
     parameters::LAW,
     rank::LAW,

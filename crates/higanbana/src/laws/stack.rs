@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Layer, PathChoice, Slot};
+use higanbana_core::{DynAdapter, Layer, Slot};
 
 use super::{
     Law, Subject,
@@ -35,6 +35,6 @@ fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
 }
 
 fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {
-    let slot = Slot { site: subject.site().clone(), layers: layers.into(), path: PathChoice::Auto };
+    let slot = Slot { layers: layers.into(), ..Slot::new(subject.site().clone()) };
     slot.weight(subject.w0.clone())
 }

@@ -4,7 +4,10 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
-use higanbana_core::{AdapterError, Init, Parts, Site, Tensors, parts::to_data};
+use higanbana_core::{
+    AdapterError, Init, Outline, Parts, Site, Tensors,
+    parts::{dims, to_data},
+};
 
 /// $W_1$ `[l, m]`, whole or a product `[l, r] · [r, m]`.
 #[derive(Module, Debug)]
@@ -50,6 +53,15 @@ impl First {
         }
         let r = parts.dim(b, 0)?;
         Ok(Self::product(parts.tensor(a, [l, r])?, parts.tensor(b, [r, m])?))
+    }
+
+    /// `[l, m]` and rank, as far as the tensors tell.
+    pub(super) fn outline(tensors: &Tensors) -> Outline {
+        match ["lokr_w1", "lokr_w1_a", "lokr_w1_b"].map(|key| dims(tensors, key)) {
+            [&[l, m], ..] => Outline::new([l, m], None),
+            [_, &[l, _], &[r, m]] => Outline::new([l, m], r),
+            _ => Outline::default(),
+        }
     }
 
     /// Writes it with `scale` folded in.

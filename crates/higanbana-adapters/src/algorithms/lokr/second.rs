@@ -5,7 +5,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    AdapterError, Call, Features, Init, Parts, Site, Tensors, algebra, parts::to_data,
+    AdapterError, Call, Features, Init, Outline, Parts, Site, Tensors, algebra,
+    parts::{dims, to_data},
 };
 
 /// $W_2$ `[k, n, K]`: whole, a product `[k, r] · [r, n·K]`, or a Tucker form with the core
@@ -74,6 +75,19 @@ impl Second {
         let core = parts.tensor("lokr_t2", [p, r, taps])?;
         let a = parts.tensor("lokr_w2_a", [p, k])?;
         Ok(Self::decomposed(a, Some(core), parts.tensor("lokr_w2_b", [r, n])?))
+    }
+
+    /// `[k, n, kernel...]` and rank, as far as the tensors tell.
+    pub(super) fn outline(tensors: &Tensors) -> Outline {
+        let keys = ["lokr_w2", "lokr_t2", "lokr_w2_a", "lokr_w2_b"];
+        match keys.map(|key| dims(tensors, key)) {
+            [w2 @ [_, _, ..], ..] => Outline::new(w2, None),
+            [_, [_, _, kernel @ ..], &[_, k], &[r, n]] => {
+                Outline::new([&[k, n], kernel].concat(), r)
+            }
+            [_, [], &[k, _], &[r, cols]] => Outline::unfolded([k, cols], r),
+            _ => Outline::default(),
+        }
     }
 
     pub(super) fn write(&self, site: &Site, tensors: &mut Tensors) {

@@ -1,0 +1,128 @@
+//! `higanbana convert`: an adapter file in another dialect.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use higanbana_core::Registry;
+use higanbana_io::{
+    Dialect,
+    refit::{Bake, Choice, Convert},
+    writer,
+};
+use serde_json::json;
+
+use crate::{
+    output,
+    refit::{self, Arithmetic, Keep, Storage},
+};
+
+/// Convert an adapter file to another dialect, and bake it into an algorithm that the dialect holds
+///
+/// Example: higanbana convert lokr.safetensors --to diffusers --bake lora --rank 32 -o lora.safetensors
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// An adapter file of any dialect
+    input: PathBuf,
+    /// The converted file; PEFT's configuration is written beside it
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Dialect: lycoris, kohya, diffusers or peft
+    #[arg(long, value_name = "DIALECT", value_parser = |name: &str| name.parse::<Dialect>())]
+    to: Dialect,
+    /// Put every update into one algorithm: lora (the truncated SVD) or diff (all of it), or any
+    /// other that extract knows
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    bake: Option<String>,
+    #[command(flatten)]
+    keep: Keep,
+    /// Element type of what is baked; that of the file if left out
+    #[arg(long, value_enum, requires = "bake", value_name = "TYPE")]
+    dtype: Option<Storage>,
+    /// The base model: its names, and its weights where an update is computed from them
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn algorithm(name: &str) -> Result<String, String> {
+    let registry = higanbana_adapters::registry();
+    chosen(&registry, name).map(|_| name.into()).map_err(|error| error.to_string())
+}
+
+/// By name, or by the first of its keys in a file: `diff`.
+fn chosen<'a>(registry: &'a Registry, name: &str) -> Result<Choice<'a>> {
+    let by_key = Choice::all(registry).into_iter().find(|(_, it)| it.kind.keys()[0] == name);
+    match by_key {
+        Some((_, choice)) => Ok(choice),
+        None => Ok(Choice::named(registry, name)?),
+    }
+}
+
+/// Converts.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let registry = higanbana_adapters::registry();
+    let bake = match &arguments.bake {
+        None if arguments.keep.budget().is_some() => {
+            bail!("how much to keep is asked for where something is baked; add --bake ALGORITHM")
+        }
+        None => None,
+        Some(name) => {
+            let choice = chosen(&registry, name)?;
+            let budget = arguments.keep.budget_for(&choice)?;
+            Some(Bake { choice, budget, dtype: arguments.dtype.map(Into::into) })
+        }
+    };
+    let (device, compute) = arguments.arithmetic.resolve()?;
+    writer::check(&arguments.output, arguments.overwrite)?;
+    let base = arguments.base.as_deref();
+    let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
+    let bar = output::progress(0);
+    let converted = convert.run(&arguments.input, |module, modules| {
+        bar.set_length(modules as u64);
+        bar.set_message(module.to_string());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    converted.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    refit::write(&converted.file, &arguments.output, arguments.overwrite)?;
+
+    let total = converted.total();
+    let bytes = fs::metadata(&arguments.output)?.len();
+    let tensors = converted.file.tensors.len();
+    if arguments.json {
+        return output::json(&json!({
+            "output": arguments.output,
+            "bytes": bytes,
+            "dialect": arguments.to.name(),
+            "tensors": tensors,
+            "baked": refit::layers(&converted.layers)?,
+            "total": refit::total(&total)?,
+        }));
+    }
+    if !converted.layers.is_empty() {
+        refit::show(&converted.layers)?;
+        output::line("")?;
+    }
+    output::line(format!(
+        "{}: {tensors} tensors of {}, {:.1} MB",
+        arguments.output.display(),
+        arguments.to,
+        bytes as f64 / 1e6
+    ))?;
+    match converted.layers.len() {
+        0 => Ok(()),
+        count => output::line(format!(
+            "{count} updates baked, relative error {}",
+            refit::percent(total.relative())
+        )),
+    }
+}

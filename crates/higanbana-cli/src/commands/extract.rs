@@ -1,0 +1,135 @@
+//! `higanbana extract`: an adapter from two checkpoints.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+
+use anyhow::Result;
+use clap::Args;
+use higanbana_io::refit::{Choice, Extract, Extracted};
+use serde_json::json;
+
+use crate::{
+    output,
+    refit::{self, Arithmetic, Keep, Storage},
+};
+
+/// Extract an adapter from what tuning added to a model, layer by layer, as close as can be
+///
+/// Example: higanbana extract base.safetensors tuned.safetensors --adapter lora --rank 16 -o lora.safetensors
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// The model before tuning
+    base: PathBuf,
+    /// The model after tuning, with the same keys
+    tuned: PathBuf,
+    /// The adapter
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Algorithm: lora (linear layers and 1×1 convolutions), locon (all convolutions too), lokr, loha, full
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    adapter: String,
+    #[command(flatten)]
+    keep: Keep,
+    /// Keep the differences of norms too, exactly, in modules of their own
+    #[arg(long)]
+    norms: bool,
+    /// Element type of the file
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    dtype: Storage,
+    /// Replace an existing output
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Refuses what cannot be fitted.
+pub fn algorithm(name: &str) -> Result<String, String> {
+    let registry = higanbana_adapters::registry();
+    Choice::named(&registry, name).map(|_| name.into()).map_err(|error| error.to_string())
+}
+
+/// Extracts.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let begin = Instant::now();
+    let registry = higanbana_adapters::registry();
+    let choice = Choice::named(&registry, &arguments.adapter)?;
+    let budget = arguments.keep.budget_for(&choice)?;
+    let (device, compute) = arguments.arithmetic.resolve()?;
+    let extract = Extract {
+        registry: &registry,
+        choice,
+        budget,
+        norms: arguments.norms,
+        device,
+        compute,
+        dtype: arguments.dtype.into(),
+    };
+    let bar = output::progress(0);
+    let Arguments { base, tuned, output, overwrite, .. } = arguments;
+    let extracted = extract.run(base, tuned, output, *overwrite, |key, keys| {
+        bar.set_length(keys as u64);
+        bar.set_message(key.to_string());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    let bytes = fs::metadata(output)?.len();
+    let seconds = begin.elapsed().as_secs_f64();
+    if arguments.json {
+        return output::json(&json!({
+            "output": output,
+            "bytes": bytes,
+            "algorithm": arguments.adapter,
+            "dialect": extracted.dialect.name(),
+            "layers": refit::layers(&extracted.layers)?,
+            "total": refit::total(&extracted.total())?,
+            "total_of_all": refit::total(&extracted.total_of_all())?,
+            "left_out": extracted.left_out,
+            "equal": extracted.equal,
+            "only_in_base": extracted.only_in_base,
+            "only_in_tuned": extracted.only_in_tuned,
+            "seconds": seconds,
+        }));
+    }
+    refit::show(&extracted.layers)?;
+    let total = extracted.total();
+    output::line(format!(
+        "\n{}: {} adapters, {} parameters, {:.1} MB, in {seconds:.1} s",
+        output.display(),
+        extracted.layers.len(),
+        total.parameters,
+        bytes as f64 / 1e6
+    ))?;
+    output::line(format!(
+        "relative error {} of these layers, {} of the whole difference; {} tensors are equal",
+        refit::percent(total.relative()),
+        refit::percent(extracted.total_of_all().relative()),
+        extracted.equal
+    ))?;
+    show_rest(&extracted)
+}
+
+/// What is not in the file, by reason.
+fn show_rest(extracted: &Extracted) -> Result<()> {
+    let whole = extracted.total_of_all().norm;
+    let mut reasons = BTreeMap::<&str, (usize, f64)>::new();
+    for left in &extracted.left_out {
+        let (count, square) = reasons.entry(&left.reason).or_default();
+        *count += 1;
+        *square += left.norm.map_or(0.0, |norm| norm * norm);
+    }
+    for (reason, (count, square)) in reasons {
+        let share = refit::percent(square.sqrt() / whole);
+        output::line(format!("left out: {count} tensors, {share} of the difference: {reason}"))?;
+    }
+    for (whose, keys) in [("base", &extracted.only_in_base), ("tuned", &extracted.only_in_tuned)] {
+        if let Some(first) = keys.first() {
+            let count = keys.len();
+            output::line(format!("only in the {whose} model: {count} tensors, {first:?} first"))?;
+        }
+    }
+    Ok(())
+}

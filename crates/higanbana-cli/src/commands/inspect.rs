@@ -1,0 +1,141 @@
+//! `higanbana inspect`: what is in a file.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use higanbana_io::apply::{Adapters, Contents, Inspection, inspect};
+
+use crate::{compute::Compute, output};
+
+/// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
+///
+/// Example: higanbana inspect adapter.safetensors --base model.safetensors
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// An adapter file, or any other safetensors file
+    file: PathBuf,
+    /// The base model: some updates are computed from its weights
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let device = arguments.compute.device()?;
+    let registry = higanbana_adapters::registry();
+    let bar = output::progress(0);
+    let inspection = inspect(
+        &arguments.file,
+        arguments.base.as_deref(),
+        &registry,
+        &device,
+        |module, modules| {
+            bar.set_length(modules as u64);
+            bar.set_message(module.to_string());
+            bar.inc(1);
+        },
+    )?;
+    bar.finish_and_clear();
+    if let Inspection::Adapter(adapters) = &inspection {
+        adapters.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        output::leftovers(&arguments.file, "is not understood", &adapters.leftovers);
+    }
+    match (&inspection, arguments.json) {
+        (_, true) => output::json(&inspection),
+        (Inspection::Adapter(adapters), false) => show_adapters(adapters, arguments),
+        (Inspection::Checkpoint(contents), false) => show_contents(contents),
+    }
+}
+
+fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
+    let headings =
+        ["module", "algorithm", "shape", "rank>", "alpha>", "norm>", "parameters>", "dtype"];
+    let mut table = output::table(&headings);
+    for row in &adapters.adapters {
+        let name = match row.parameter {
+            "weight" => row.module.clone(),
+            parameter => format!("{} ({parameter})", row.module),
+        };
+        table.add_row([
+            name,
+            row.algorithm.to_string(),
+            row.shape.as_ref().map_or_else(unknown, |shape| dimensions(shape)),
+            row.rank.map_or_else(unknown, |rank| rank.to_string()),
+            row.alpha.map_or_else(unknown, |alpha| format!("{alpha}")),
+            row.norm.map_or_else(unknown, |norm| format!("{norm:.4}")),
+            row.parameters.to_string(),
+            row.dtype.clone(),
+        ]);
+    }
+    output::show(&table)?;
+    output::line(format!(
+        "\n{}: {} modules of {}, {} parameters, {:.1} MB{}",
+        adapters.file.display(),
+        adapters.modules,
+        adapters.dialect,
+        adapters.parameters,
+        adapters.bytes as f64 / 1e6,
+        adapters.norm.map(|norm| format!(", norm {norm:.4}")).unwrap_or_default()
+    ))?;
+    if let Some(row) = adapters.adapters.iter().find(|row| row.norm.is_none()) {
+        let why = match arguments.base {
+            None => "give --base FILE",
+            Some(_) => "the base does not have them all",
+        };
+        let algorithm = row.algorithm;
+        output::line(format!("The update of {algorithm} depends on the base weight: {why}."))?;
+    }
+    show_metadata(&adapters.metadata)
+}
+
+fn show_contents(contents: &Contents) -> Result<()> {
+    output::line(format!(
+        "{}: no adapter; {} tensors, {} parameters, {:.1} MB",
+        contents.file.display(),
+        contents.tensors,
+        contents.parameters,
+        contents.bytes as f64 / 1e6
+    ))?;
+    for (dtype, count) in &contents.dtypes {
+        output::line(format!(
+            "  {dtype}: {} tensors, {} parameters",
+            count.tensors, count.parameters
+        ))?;
+    }
+    output::line(format!("  family: {}", contents.family.unwrap_or("unknown")))?;
+    if !contents.models.is_empty() {
+        output::line(format!("  models: {}", contents.models.join(", ")))?;
+    }
+    show_metadata(&contents.metadata)
+}
+
+/// Values can be whole tables of training data: their beginning is shown.
+fn show_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    const SHOWN: usize = 80;
+    if !metadata.is_empty() {
+        output::line("\nmetadata")?;
+    }
+    for (key, value) in metadata {
+        let mut start: String = value.chars().take(SHOWN).collect();
+        if start.len() < value.len() {
+            start += "...";
+        }
+        output::line(format!("  {key}: {}", start.replace(char::is_control, " ")))?;
+    }
+    Ok(())
+}
+
+fn dimensions(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+fn unknown() -> String {
+    "–".into()
+}

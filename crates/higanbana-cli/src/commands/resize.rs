@@ -1,0 +1,87 @@
+//! `higanbana resize`: an adapter at a smaller rank.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use higanbana_io::{refit::Resize, writer};
+use serde_json::json;
+
+use crate::{
+    output,
+    refit::{self, Arithmetic, Keep},
+};
+
+/// Bring the adapters of a file to a smaller rank, each in its own algorithm, as close as can be
+///
+/// Example: higanbana resize adapter.safetensors --rank 8 -o small.safetensors
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// An adapter file
+    file: PathBuf,
+    /// The smaller file, in the same dialect
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    keep: Keep,
+    /// The base model: some updates are computed from its weights
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Resizes.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let budget = arguments.keep.budget();
+    let budget =
+        budget.context("how much to keep? Give --rank R, --energy E, --threshold T or --ratio Q")?;
+    let (device, compute) = arguments.arithmetic.resolve()?;
+    writer::check(&arguments.output, arguments.overwrite)?;
+    let registry = higanbana_adapters::registry();
+    let base = arguments.base.as_deref();
+    let resize = Resize { registry: &registry, budget, base, device, compute };
+    let bar = output::progress(0);
+    let resized = resize.run(&arguments.file, |module, modules| {
+        bar.set_length(modules as u64);
+        bar.set_message(module.to_string());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    resized.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    refit::write(&resized.file, &arguments.output, arguments.overwrite)?;
+
+    let total = resized.total();
+    let [before, bytes] = [&arguments.file, &arguments.output]
+        .map(|path| fs::metadata(path).map_or(0, |about| about.len()));
+    if arguments.json {
+        return output::json(&json!({
+            "output": arguments.output,
+            "bytes": bytes,
+            "layers": refit::layers(&resized.layers)?,
+            "total": refit::total(&total)?,
+            "kept": resized.kept,
+        }));
+    }
+    refit::show(&resized.layers)?;
+    output::line(format!(
+        "\n{}: {} adapters, {} parameters, {:.1} MB after {:.1} MB; relative error {}",
+        arguments.output.display(),
+        resized.layers.len(),
+        total.parameters,
+        bytes as f64 / 1e6,
+        before as f64 / 1e6,
+        refit::percent(total.relative())
+    ))?;
+    match resized.kept.len() {
+        0 => Ok(()),
+        count => output::line(format!("{count} modules have no rank and stay as they are")),
+    }
+}

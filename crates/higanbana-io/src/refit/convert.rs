@@ -1,0 +1,171 @@
+//! An adapter file in another dialect, and in another algorithm where a dialect asks for one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{Budget, Registry, Tensors};
+
+use super::held::{Base, Held, Modules};
+use super::{Choice, Fit, Layer, RefitError, Total, fit};
+use crate::apply::stems;
+use crate::dialect::{Encoded, Network};
+use crate::{AdapterReader, Dialect};
+
+/// An algorithm to put every update into.
+#[derive(Debug, Clone, Copy)]
+pub struct Bake<'a> {
+    /// The algorithm.
+    pub choice: Choice<'a>,
+    /// How much of each update to keep.
+    pub budget: Budget,
+    /// Element type of the tensors; that of the module's own if none.
+    pub dtype: Option<DType>,
+}
+
+/// How to convert.
+#[derive(Debug)]
+pub struct Convert<'a> {
+    /// The algorithms there are.
+    pub registry: &'a Registry,
+    /// The dialect to write.
+    pub to: Dialect,
+    /// The base: for its names, and for algorithms whose update follows from its weights.
+    pub base: Option<&'a Path>,
+    /// The algorithm to bake into; none keeps every tensor as it is.
+    pub bake: Option<Bake<'a>>,
+    /// Where to compute.
+    pub device: Device,
+    /// What to compute in: F32 or F64.
+    pub compute: DType,
+}
+
+/// A converted file.
+#[derive(Debug)]
+pub struct Converted {
+    /// The file.
+    pub file: Encoded,
+    /// What was baked, and what that lost.
+    pub layers: Vec<Layer>,
+    /// What a user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl Converted {
+    /// Of everything that was baked.
+    pub fn total(&self) -> Total {
+        Total::of(&self.layers)
+    }
+}
+
+impl Convert<'_> {
+    /// Converts the file at `path`. `progress` is told each module and how many there are.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, the dialect cannot hold or name a module, baking needs a base
+    /// that is not there, the algorithm has no place for an update, or a fit fails.
+    pub fn run(
+        &self,
+        path: &Path,
+        mut progress: impl FnMut(&str, usize),
+    ) -> Result<Converted, RefitError> {
+        let reader = AdapterReader::open(path, &stems(self.registry))?;
+        let base = self.base.map(Base::open).transpose()?;
+        let modules = Modules {
+            registry: self.registry,
+            reader: &reader,
+            base: base.as_ref(),
+            device: &self.device,
+            dtype: self.compute,
+        };
+        let mut file = modules.file();
+        let mut layers = Vec::new();
+        let count = reader.modules().count();
+        for module in reader.modules() {
+            progress(module, count);
+            let tensors = match &self.bake {
+                None => reader.read(module)?,
+                Some(bake) => self.baked(bake, &modules, module, &mut layers)?,
+            };
+            file.modules.insert(module.into(), tensors);
+        }
+        let names = base.as_ref().map(|base| &base.names);
+        let network = self.bake.map(|bake| bake.network(&layers)).unwrap_or_default();
+        Ok(Converted {
+            file: file.encode(self.to, names, &network)?,
+            layers,
+            notes: modules.notes(),
+        })
+    }
+
+    fn baked(
+        &self,
+        bake: &Bake,
+        modules: &Modules,
+        module: &str,
+        layers: &mut Vec<Layer>,
+    ) -> Result<Tensors, RefitError> {
+        let mut baked = Tensors::new();
+        for held in modules.read(module)? {
+            if bake.choice.kind.sites().contains(&held.site.kind) {
+                let (tensors, fit) = bake.one(modules, module, &held)?;
+                layers.push(Layer::of(module, &held.site, fit));
+                baked.extend(tensors);
+            } else if bake.choice.is_dense() {
+                // What a dense algorithm does not adapt, a norm, is a plain difference already.
+                baked.extend(held.tensors);
+            } else {
+                let dense = Choice::all(self.registry).into_iter().find(|(_, it)| it.is_dense());
+                return Err(RefitError::NoPlace {
+                    path: modules.reader.path().into(),
+                    module: module.into(),
+                    part: held.site.kind.name().into(),
+                    into: bake.choice.kind.name().into(),
+                    instead: dense.map(|(name, _)| name.into()).unwrap_or_default(),
+                });
+            }
+        }
+        Ok(baked)
+    }
+}
+
+impl Bake<'_> {
+    fn one(
+        &self,
+        modules: &Modules,
+        module: &str,
+        held: &Held,
+    ) -> Result<(Tensors, Fit), RefitError> {
+        let into = self.choice.kind;
+        if modules.base.is_none() && held.outline().unfolded {
+            let path = modules.reader.path().into();
+            return Err(RefitError::NeedsShape { path, module: module.into() });
+        }
+        // What has the algorithm already needs no more rank than it has.
+        let own = held.rank().filter(|_| held.kind.name() == into.name());
+        let budget = match (self.budget, own) {
+            (Budget::Rank(rank), Some(own)) => Budget::Rank(rank.min(own)),
+            (budget, _) => budget,
+        };
+        let dtype = self.dtype.unwrap_or(held.dtype());
+        let (tensors, fit) = fit(into, module, &held.site, &held.update(), budget, dtype)?;
+        let whole = own.is_some_and(|own| budget == Budget::Rank(own));
+        match whole && self.dtype.is_none() && tensors.keys().eq(held.tensors.keys()) {
+            true => Ok((held.tensors.clone(), Fit { error: 0.0, ..fit })),
+            false => Ok((tensors, fit)),
+        }
+    }
+
+    /// How the file is to describe itself.
+    fn network(&self, layers: &[Layer]) -> Network {
+        let rank = layers.iter().filter_map(|layer| layer.fit.rank).max();
+        let algorithm = self.choice.kind.name().to_string();
+        Network {
+            dim: rank,
+            alpha: rank.map(|rank| rank as f64),
+            args: Some(BTreeMap::from([("algo".to_string(), algorithm)])),
+            base_model_version: None,
+        }
+    }
+}

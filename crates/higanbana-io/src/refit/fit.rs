@@ -1,0 +1,109 @@
+//! One adapter, fitted to one update.
+
+use std::path::Path;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use higanbana_core::{Budget, Kind, Parts, Site, Tensors};
+use serde::Serialize;
+
+use super::RefitError;
+use crate::cast;
+
+/// How close an adapter, as its file holds it, comes to an update.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fit {
+    /// Name of its algorithm.
+    pub algorithm: String,
+    /// Rank, where the algorithm has one.
+    pub rank: Option<usize>,
+    /// Number of trained values.
+    pub parameters: usize,
+    /// Frobenius norm of the update, $\lVert \Delta W \rVert_F$.
+    pub norm: f64,
+    /// Frobenius norm of what is missing, $\lVert \Delta W - \widehat{\Delta W} \rVert_F$.
+    pub error: f64,
+}
+
+/// Fits the algorithm `kind` to the update of `module` and gives the tensors of its file as `dtype`;
+/// a number without dimensions, such as alpha, stays as it is. The error is that of these tensors.
+///
+/// # Errors
+///
+/// When the algorithm has no fit, the decomposition fails, or a value exceeds `dtype`.
+pub fn fit(
+    kind: &dyn Kind,
+    module: &str,
+    site: &Site,
+    update: &Tensor<2>,
+    budget: Budget,
+    dtype: DType,
+) -> Result<(Tensors, Fit), RefitError> {
+    let adapter = match kind.fit(site, update, budget) {
+        None => Err(failed(module, format!("{} has no fit", kind.name()))),
+        Some(fitted) => fitted.map_err(|error| failed(module, error)),
+    }?;
+    // What could be fitted to an update alone does not look at the base either.
+    let goal = Goal { kind, module, site, w0: update, update };
+    goal.meet(adapter.write(site), dtype)
+}
+
+/// An update that the tensors of an algorithm's file are to have.
+pub(super) struct Goal<'a> {
+    pub kind: &'a dyn Kind,
+    pub module: &'a str,
+    pub site: &'a Site,
+    pub w0: &'a Tensor<2>,
+    pub update: &'a Tensor<2>,
+}
+
+impl Goal<'_> {
+    /// The tensors as a file holds them, and how close they come.
+    pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), RefitError> {
+        let Self { kind, module, site, w0, update } = *self;
+        let stored = tensors.into_iter().map(|(key, data)| {
+            let data = stored(module, &key, data, dtype)?;
+            Ok((key, data))
+        });
+        let tensors = stored.collect::<Result<Tensors, RefitError>>()?;
+        let parts = Parts::new(module, &tensors, &update.device(), update.dtype()).with_base(w0);
+        let written = kind.read(site, &parts).map_err(|error| failed(module, error))?;
+        let missing = update.clone() - written.update_at(site, w0, 1.0);
+        let fit = Fit {
+            algorithm: kind.name().into(),
+            rank: kind.outline(site.kind, &tensors).rank,
+            parameters: written.parameter_count(site),
+            norm: norm(module, update)?,
+            error: norm(module, &missing)?,
+        };
+        Ok((tensors, fit))
+    }
+}
+
+fn failed(module: &str, reason: impl ToString) -> RefitError {
+    RefitError::Fit { module: module.into(), reason: reason.to_string() }
+}
+
+fn stored(
+    module: &str,
+    key: &str,
+    data: TensorData,
+    dtype: DType,
+) -> Result<TensorData, RefitError> {
+    if data.shape().num_dims() == 0 {
+        return Ok(data);
+    }
+    let overflow = || RefitError::Overflow {
+        module: module.into(),
+        key: key.into(),
+        dtype: format!("{dtype:?}"),
+    };
+    let data = cast::cast(data, dtype).map_err(|_| overflow())?;
+    cast::check_finite(Path::new(module), key, &data).map_err(|_| overflow())?;
+    Ok(data)
+}
+
+/// The Frobenius norm of what belongs to `module`, summed in f64.
+pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, RefitError> {
+    let entries = matrix.try_to_vec_as::<f64>().map_err(|error| failed(module, error))?;
+    Ok(entries.iter().map(|x| x * x).sum::<f64>().sqrt())
+}

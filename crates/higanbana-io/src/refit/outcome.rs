@@ -1,0 +1,88 @@
+//! What refitting a whole file gives: layer by layer and in total.
+
+use higanbana_core::Site;
+use serde::Serialize;
+
+use super::Fit;
+
+/// A parameter and its fitted adapter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Layer {
+    /// Name of the module in the file.
+    pub module: String,
+    /// Kind of the parameter.
+    pub parameter: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How close the adapter comes.
+    #[serde(flatten)]
+    pub fit: Fit,
+}
+
+impl Layer {
+    /// Of a module's parameter.
+    pub fn of(module: &str, site: &Site, fit: Fit) -> Self {
+        let (parameter, shape) = (site.kind.name(), site.shape.clone());
+        Self { module: module.into(), parameter, shape, fit }
+    }
+}
+
+/// A difference of two checkpoints that is not in the file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOut {
+    /// Key of the tensor.
+    pub key: String,
+    /// Why it is not.
+    pub reason: String,
+    /// Frobenius norm of the difference, where there is one to speak of.
+    pub norm: Option<f64>,
+}
+
+/// Several errors and norms as one: of all entries of all layers together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Total {
+    /// Frobenius norm of the updates.
+    pub norm: f64,
+    /// Frobenius norm of what is missing.
+    pub error: f64,
+    /// Number of trained values.
+    pub parameters: usize,
+}
+
+impl Total {
+    /// Of these layers.
+    pub fn of(layers: &[Layer]) -> Self {
+        let root = |part: fn(&Fit) -> f64| {
+            layers.iter().map(|layer| part(&layer.fit).powi(2)).sum::<f64>().sqrt()
+        };
+        Self {
+            norm: root(|fit| fit.norm),
+            error: root(|fit| fit.error),
+            parameters: layers.iter().map(|layer| layer.fit.parameters).sum(),
+        }
+    }
+
+    /// Error in units of the norm; nothing of nothing is not missing.
+    pub fn relative(&self) -> f64 {
+        relative(self.error, self.norm)
+    }
+
+    /// With what is not there at all.
+    #[must_use]
+    pub fn without(self, left_out: &[LeftOut]) -> Self {
+        let lost: f64 = left_out.iter().filter_map(|left| left.norm).map(|norm| norm * norm).sum();
+        let with_lost = |x: f64| (x * x + lost).sqrt();
+        Self { norm: with_lost(self.norm), error: with_lost(self.error), ..self }
+    }
+}
+
+impl Fit {
+    /// Error in units of the norm; nothing of nothing is not missing.
+    pub fn relative(&self) -> f64 {
+        relative(self.error, self.norm)
+    }
+}
+
+fn relative(error: f64, norm: f64) -> f64 {
+    if error == 0.0 { 0.0 } else { error / norm }
+}

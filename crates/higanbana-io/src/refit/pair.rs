@@ -1,0 +1,126 @@
+//! Two checkpoints of one model, tensor by tensor.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::RefitError;
+use crate::apply::{Parameter, expect_float, read_matrix};
+use crate::{Checkpoint, Info, cast};
+
+/// A checkpoint before and after tuning.
+#[derive(Debug)]
+pub struct Pair {
+    /// Before.
+    pub base: Checkpoint,
+    /// After.
+    pub tuned: Checkpoint,
+    /// Keys that both have.
+    pub common: BTreeSet<String>,
+}
+
+impl Pair {
+    /// Opens both; no tensor is read.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened, or they have no tensor of one name and shape.
+    pub fn open(base: &Path, tuned: &Path) -> Result<Self, RefitError> {
+        let (base, tuned) = (Checkpoint::open(base)?, Checkpoint::open(tuned)?);
+        let common: BTreeSet<String> =
+            base.names().iter().filter(|key| tuned.info(key).is_some()).cloned().collect();
+        let pair = Self { base, tuned, common };
+        match pair.common.iter().any(|key| pair.same_shape(key)) {
+            true => Ok(pair),
+            false => Err(RefitError::NothingInCommon {
+                base: pair.base.path().into(),
+                tensors: pair.base.names().len(),
+                tuned: pair.tuned.path().into(),
+                others: pair.tuned.names().len(),
+            }),
+        }
+    }
+
+    /// Keys that only the base has, and keys that only the tuned checkpoint has.
+    pub fn unpaired(&self) -> [Vec<String>; 2] {
+        [&self.base, &self.tuned].map(|checkpoint| {
+            let alone = checkpoint.names().iter().filter(|key| !self.common.contains(*key));
+            alone.cloned().collect()
+        })
+    }
+
+    /// Whether both have the tensor, in one shape.
+    pub fn same_shape(&self, key: &str) -> bool {
+        let [base, tuned] = self.infos(key);
+        matches!((base, tuned), (Some(base), Some(tuned)) if base.shape == tuned.shape)
+    }
+
+    /// Whether the tensors differ by more than the element type that they are saved in: those of a
+    /// checkpoint and of its copy in 16 bits do not.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub fn differ(&self, key: &str) -> Result<bool, RefitError> {
+        let [base, tuned] = self.infos(key).map(|info| info.map(|info| info.dtype));
+        if base == tuned {
+            return Ok(self.base.read_bytes(key)? != self.tuned.read_bytes(key)?);
+        }
+        let (base, tuned) = (self.base.read(key)?, self.tuned.read(key)?);
+        let coarser = match precision(base.dtype()) < precision(tuned.dtype()) {
+            true => base.dtype(),
+            false => tuned.dtype(),
+        };
+        let rounded = |data: TensorData| cast::cast(data, coarser).ok();
+        Ok(rounded(base) != rounded(tuned))
+    }
+
+    /// What tuning added to a parameter, as the matrix `[out, in·K]`.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor cannot be read or is quantised, or holds NaN or an infinity.
+    pub fn difference(
+        &self,
+        parameter: &Parameter,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Tensor<2>, RefitError> {
+        let read = |checkpoint: &Checkpoint| {
+            expect_float(checkpoint, &parameter.key)?;
+            parameter.read(checkpoint, device, dtype)
+        };
+        Ok(read(&self.tuned)? - read(&self.base)?)
+    }
+
+    /// [`Self::difference`] of a tensor that is no parameter of a layer.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn difference_of(
+        &self,
+        key: &str,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Tensor<2>, RefitError> {
+        let read = |checkpoint: &Checkpoint| read_matrix(checkpoint, key, device, dtype);
+        Ok(read(&self.tuned)? - read(&self.base)?)
+    }
+
+    fn infos(&self, key: &str) -> [Option<&Info>; 2] {
+        [self.base.info(key), self.tuned.info(key)]
+    }
+}
+
+/// Bits of the mantissa; none for what is no float.
+fn precision(dtype: DType) -> u32 {
+    match dtype {
+        DType::F64 => 52,
+        DType::F32 => 23,
+        DType::F16 => 10,
+        DType::BF16 => 7,
+        _ => 0,
+    }
+}

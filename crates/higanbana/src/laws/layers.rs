@@ -1,0 +1,24 @@
+use higanbana_core::PathChoice;
+
+use super::{Law, Subject, layer::Layer, measure::deviation};
+
+/// $y = op(x, W(\mu)) + b$ with the untouched bias, in a layer of Burn's and in ours on both paths.
+pub(super) const LAW: Law = Law {
+    name: "layers",
+    statement: "this toolkit's layers act as Burn's on both paths, and leave the bias alone",
+    check,
+};
+
+fn check(subject: &Subject) -> Result<(), String> {
+    let defined = Layer::new(subject, &(subject.w0.clone() + subject.update(&subject.trained)));
+    let expected = defined.act(subject);
+    let adapted = Layer::adapted(subject);
+    for path in [PathChoice::Definition, PathChoice::Shortcut, PathChoice::Auto] {
+        let Some(output) = adapted.act_as_own(subject, path) else { return Ok(()) };
+        let error = deviation(&output, &expected);
+        if error > subject.tolerance() {
+            return Err(format!("the layer on path {path:?} departs from W(μ) by {error:e}"));
+        }
+    }
+    Ok(())
+}
