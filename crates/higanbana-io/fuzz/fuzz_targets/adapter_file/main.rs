@@ -3,6 +3,8 @@
 
 #![no_main]
 
+mod repair;
+
 use std::alloc::System;
 use std::fmt::Display;
 use std::fs;
@@ -14,7 +16,7 @@ use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
 use higanbana_io::apply::{Module, stems};
 use higanbana_io::{AdapterReader, Checkpoint, Stems};
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use tempfile::TempDir;
 
 /// Enough for a hundred copies of the longest input in f64; an allocation above it aborts.
@@ -26,6 +28,16 @@ fuzz_target!(|bytes: &[u8]| {
     fs::write(&setting.path, bytes).expect("the temporary folder can be written to");
     setting.read_checkpoint();
     setting.read_adapters();
+});
+
+// One file in four stays as broken as the mutation left it.
+fuzz_mutator!(|file: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let size = fuzzer_mutate(file, size, max_size);
+    let repaired = (seed % 4 > 0).then(|| repair::repair(&file[..size], max_size)).flatten();
+    repaired.map_or(size, |repaired| {
+        file[..repaired.len()].copy_from_slice(&repaired);
+        repaired.len()
+    })
 });
 
 static SETTING: LazyLock<Setting> = LazyLock::new(Setting::new);
@@ -73,8 +85,7 @@ impl Setting {
     fn apply(&self, name: &str, tensors: &Tensors, layer: &Layer) {
         let parameters = layer.each_ref().map(|(site, w0)| (site, Some(w0)));
         let device = Device::default();
-        let read =
-            Module::read(&self.registry, name, tensors, &parameters, &device, DType::F32);
+        let read = Module::read(&self.registry, name, tensors, &parameters, &device, DType::F32);
         let Some(module) = accepted(read) else { return };
         for (adapter, (site, w0)) in module.adapters.iter().zip(layer) {
             if let Some(adapter) = adapter {
