@@ -52,18 +52,19 @@ pub fn progress(length: usize) -> ProgressBar {
     ProgressBar::new(length as u64).with_style(style)
 }
 
-/// Says on standard error how much of a file `has no part`, and lists the first of it.
-pub fn leftovers(file: &Path, has_no_part: &str, leftovers: &[Leftover]) {
+/// Says on standard error how much of a file has no use, and lists the first of it.
+pub fn leftovers(file: &Path, leftovers: &[Leftover]) {
     const SHOWN: usize = 10;
     if leftovers.is_empty() {
         return;
     }
-    eprintln!("warning: {}: {} of it {has_no_part}", file.display(), leftovers.len());
+    let (file, count) = (file.display(), leftovers.len());
+    eprintln!("warning: {file}: no use for {count} of its modules and tensors");
     for leftover in leftovers.iter().take(SHOWN) {
         eprintln!("  {leftover}");
     }
-    if leftovers.len() > SHOWN {
-        eprintln!("  ... and {} more; --json lists them all", leftovers.len() - SHOWN);
+    if count > SHOWN {
+        eprintln!("  ... and {} more; --json lists them all", count - SHOWN);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::Result;
 use clap::Args;
 use higanbana_io::apply::{Adapters, Contents, Inspection, inspect};
+use indicatif::HumanBytes;
 
 use crate::{compute::Compute, output};
 
@@ -45,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     if let Inspection::Adapter(adapters) = &inspection {
         adapters.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        output::leftovers(&arguments.file, "is not understood", &adapters.leftovers);
+        output::leftovers(&arguments.file, &adapters.leftovers);
     }
     match (&inspection, arguments.json) {
         (_, true) => output::json(&inspection),
@@ -68,7 +69,7 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
             row.algorithm.to_string(),
             row.shape.as_ref().map_or_else(unknown, |shape| dimensions(shape)),
             row.rank.map_or_else(unknown, |rank| rank.to_string()),
-            row.alpha.map_or_else(unknown, |alpha| format!("{alpha}")),
+            row.alpha.map_or_else(unknown, |alpha| (alpha as f32).to_string()),
             row.norm.map_or_else(unknown, |norm| format!("{norm:.4}")),
             row.parameters.to_string(),
             row.dtype.clone(),
@@ -76,12 +77,12 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
     }
     output::show(&table)?;
     output::line(format!(
-        "\n{}: {} modules of {}, {} parameters, {:.1} MB{}",
+        "\n{}: {} modules of {}, {} parameters, {}{}",
         adapters.file.display(),
         adapters.modules,
         adapters.dialect,
         adapters.parameters,
-        adapters.bytes as f64 / 1e6,
+        HumanBytes(adapters.bytes),
         adapters.norm.map(|norm| format!(", norm {norm:.4}")).unwrap_or_default()
     ))?;
     if let Some(row) = adapters.adapters.iter().find(|row| row.norm.is_none()) {
@@ -97,11 +98,11 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
 
 fn show_contents(contents: &Contents) -> Result<()> {
     output::line(format!(
-        "{}: no adapter; {} tensors, {} parameters, {:.1} MB",
+        "{}: no adapter; {} tensors, {} parameters, {}",
         contents.file.display(),
         contents.tensors,
         contents.parameters,
-        contents.bytes as f64 / 1e6
+        HumanBytes(contents.bytes)
     ))?;
     for (dtype, count) in &contents.dtypes {
         output::line(format!(

@@ -92,9 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         && let Some(planned) = merge.planned().iter().find(|planned| !planned.leftovers.is_empty())
     {
         let (path, count) = (planned.source.path.display(), planned.leftovers.len());
-        bail!(
-            "{path}: {count} of its parts have no place in the merge; leave out --strict to go on"
-        );
+        bail!("{path}: no use for {count} of its modules and tensors; leave out --strict to go on");
     }
     let bar = output::progress(merge.tensors());
     merge.write(&arguments.output, arguments.overwrite, |key| {
@@ -110,7 +108,7 @@ fn warn(planned: &Planned) {
     for note in &planned.notes {
         eprintln!("note: {note}");
     }
-    output::leftovers(&planned.source.path, "has no place in the merge", &planned.leftovers);
+    output::leftovers(&planned.source.path, &planned.leftovers);
 }
 
 fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {

@@ -47,7 +47,7 @@ pub enum ApplyError {
     },
     /// No module of a file belongs to the base.
     #[error(
-        "{}: none of its {modules} modules fits {}: {example}; it was made for another model, name its base",
+        "{}: none of its {modules} modules fits {}: {example}; is this the model that it was made for?",
         path.display(), base.display()
     )]
     OtherModel {

@@ -8,17 +8,17 @@ use crate::AdapterReader;
 /// Relative Frobenius norm, in f32.
 const TOLERANCE: f64 = 1e-5;
 
-fn reference(name: &str) -> PathBuf {
+pub fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/lycoris").join(name)
 }
 
-fn manifest() -> Vec<Value> {
+pub fn manifest() -> Vec<Value> {
     let text = std::fs::read_to_string(reference("manifest.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
 /// The adapter file of a case; where LyCORIS does not save all that acts, with the rest.
-fn adapter(files: &Files, case: &Value) -> PathBuf {
+pub fn adapter(files: &Files, case: &Value) -> PathBuf {
     let name = case["case"].as_str().unwrap();
     let path = reference(&format!("{name}.safetensors"));
     let Some(rest) = case["base_file"].as_str() else { return path };

@@ -1,3 +1,4 @@
+mod inspect;
 mod lycoris;
 mod merge;
 

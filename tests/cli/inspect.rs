@@ -1,0 +1,106 @@
+use burn::tensor::TensorData;
+
+use super::run::{Desk, reference};
+
+#[test]
+fn an_adapter_is_shown_module_by_module() {
+    let desk = Desk::new();
+    desk.tensors(
+        "a",
+        &[
+            ("lora_unet_l.lora_up.weight", TensorData::from([[1.0f32], [2.0], [2.0]])),
+            ("lora_unet_l.lora_down.weight", TensorData::from([[3.0f32, 4.0]])),
+            ("lora_unet_l.alpha", TensorData::from([0.2f32])),
+        ],
+    );
+    let out = desk.run("inspect a").succeeds();
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    // ‖[1, 2, 2]‖ ‖[3, 4]‖ 0.2
+    let row = ["lora_unet_l", "lora", "3×2", "1", "0.2", "3.0000", "5", "F32"];
+    assert_eq!(lines[1], row);
+    assert!(out.contains("a: 1 modules of kohya, 5 parameters, "), "{out}");
+    assert!(out.contains("metadata\n  name: a\n"), "{out}");
+}
+
+#[test]
+fn updates_that_follow_from_the_base_ask_for_it_by_name() {
+    let desk = Desk::new();
+    let (base, adapter) = (reference("base.safetensors"), reference("diag_oft.safetensors"));
+    let out = desk.run(&format!("inspect {adapter}")).succeeds();
+    assert!(
+        out.contains("The update of diag-oft depends on the base weight: give --base FILE."),
+        "{out}"
+    );
+    let out = desk.run(&format!("inspect {adapter} --base {base}")).succeeds();
+    assert!(!out.contains("depends on"), "{out}");
+    // W(1) − W0 of LyCORIS, from its expected file.
+    let json = desk.run(&format!("inspect {adapter} --base {base} --json")).json();
+    let row = json["adapters"].as_array().unwrap().iter().find(|row| row["key"] == "lin.weight");
+    let norm = row.unwrap()["norm"].as_f64().unwrap();
+    let read = |file: &str, key: &str| -> Vec<f64> {
+        let file = higanbana_io::Checkpoint::open(reference(file)).unwrap();
+        file.read(key).unwrap().iter().collect()
+    };
+    let w0 = read("base.safetensors", "lin.weight");
+    let w = read("diag_oft.expected.safetensors", "lin.weight@1");
+    let expected = w.iter().zip(w0).map(|(w, w0)| (w - w0).powi(2)).sum::<f64>().sqrt();
+    assert!((norm - expected).abs() <= 1e-5 * expected, "{norm} {expected}");
+}
+
+/// Scripts read these names: they may be added to, and not changed.
+#[test]
+fn json_has_stable_names() {
+    let desk = Desk::new();
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let json = desk.run(&format!("inspect {} --json", reference("lora.safetensors"))).json();
+    assert_eq!(json["kind"], "adapter");
+    assert_eq!(
+        keys(&json).join(" "),
+        "kind file bytes dialect adapters modules parameters norm leftovers notes metadata"
+    );
+    assert_eq!(
+        keys(&json["adapters"][0]).join(" "),
+        "module parameter key algorithm shape rank alpha parameters dtype norm"
+    );
+    let json = desk.run(&format!("inspect {} --json", reference("base.safetensors"))).json();
+    assert_eq!(json["kind"], "checkpoint");
+    assert_eq!(
+        keys(&json).join(" "),
+        "kind file bytes family models tensors parameters dtypes metadata"
+    );
+    assert_eq!(keys(&json["dtypes"]["F32"]).join(" "), "tensors parameters");
+}
+
+#[test]
+fn other_files_are_shown_for_what_they_are() {
+    let desk = Desk::new();
+    let out = desk.run(&format!("inspect {}", reference("base.safetensors"))).succeeds();
+    assert!(out.contains("no adapter; 22 tensors, 5328 parameters"), "{out}");
+    desk.bytes("text", b"{\"r\": 16, \"lora_alpha\": 32}");
+    let message = desk.run("inspect text").fails();
+    assert!(message.starts_with("text: is plain text or JSON, not safetensors; "), "{message}");
+    let message = desk.run("inspect none").fails();
+    assert!(message.starts_with("none: cannot be opened"), "{message}");
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+}
+
+#[test]
+fn what_is_not_understood_is_said() {
+    let desk = Desk::new();
+    desk.tensors(
+        "a",
+        &[
+            ("lycoris_l.diff", TensorData::from([[0.0f32]])),
+            ("lycoris_l.weft", TensorData::from([[0.0f32]])),
+        ],
+    );
+    let run = desk.run("inspect a");
+    run.succeeds();
+    assert_eq!(
+        run.err(),
+        "warning: a: no use for 1 of its modules and tensors\n  \
+         lycoris_l.weft: no tensor of a known adapter is called so\n"
+    );
+}

@@ -1,0 +1,235 @@
+use std::{fs, process::Command};
+
+use burn::tensor::TensorData;
+
+use super::run::{BINARY, Desk, reference};
+
+/// A base of two layers and adapters for them.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.tensors(
+        "base.safetensors",
+        &[
+            ("l.weight", TensorData::from([[1.0f32, 2.0], [3.0, 4.0]])),
+            ("m.weight", TensorData::from([[5.0f32, 6.0]])),
+        ],
+    );
+    desk.tensors("a", &[("lycoris_l.diff", TensorData::from([[1.0f32, 0.0], [0.0, 10.0]]))]);
+    desk.tensors("b", &[("lycoris_m.diff", TensorData::from([[100.0f32, 200.0]]))]);
+    desk
+}
+
+/// The message of a merge that must fail and leave the folder as it was.
+fn refusal(desk: &Desk, arguments: &str) -> String {
+    let before = desk.listing();
+    let message = desk.run(arguments).fails();
+    assert_eq!(desk.listing(), before);
+    message
+}
+
+/// ‖a − b‖ / ‖b‖.
+fn relative(a: &[f64], b: &[f64]) -> f64 {
+    let difference: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
+    (difference / b.iter().map(|y| y * y).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn files_of_lycoris_merge_to_the_weights_that_it_acts_with() {
+    let desk = Desk::new();
+    let base = reference("base.safetensors");
+    for (case, strength) in [
+        ("lora", "0.6"),
+        ("loha_tucker", "1"),
+        ("lokr_tucker", "0.6"),
+        ("lokr_dora_in", "1"),
+        ("boft", "0.6"),
+        ("ia3_input", "1"),
+        ("full", "1"),
+        ("norm", "0.6"),
+        ("tlora_principal", "1"),
+    ] {
+        let adapter = reference(&format!("{case}.safetensors"));
+        let command = format!("merge {base} {adapter}:{strength} -o merged --overwrite --strict");
+        let out = desk.run(&command).succeeds();
+        assert!(out.contains("modules of lycoris"), "{out}");
+        let expected = reference(&format!("{case}.expected.safetensors"));
+        let expected = higanbana_io::Checkpoint::open(expected).unwrap();
+        let suffix = format!("@{strength}");
+        let mut compared = 0;
+        for name in expected.names() {
+            let Some(key) = name.strip_suffix(&suffix) else { continue };
+            let there: Vec<f64> = expected.read(name).unwrap().iter().collect();
+            let deviation = relative(&desk.values("merged", key), &there);
+            assert!(deviation <= 1e-5, "{case} {name}: {deviation:.1e}");
+            compared += 1;
+        }
+        assert!(compared > 0, "{case}");
+    }
+}
+
+#[test]
+fn several_adapters_add_with_their_own_strengths() {
+    let desk = desk();
+    let out = desk.run("merge base.safetensors a:2 b a:-1 --multiplier 0.5 -o merged").succeeds();
+    assert_eq!(desk.values("merged", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+    assert_eq!(desk.values("merged", "m.weight"), [55.0, 106.0]);
+    assert_eq!(desk.open("merged").metadata()["name"], "base.safetensors");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "a at 2: 1 modules of lycoris, 1 weights and biases");
+    assert_eq!(lines[1], "b at 0.5: 1 modules of lycoris, 1 weights and biases");
+    assert_eq!(lines[2], "a at -1: 1 modules of lycoris, 1 weights and biases");
+    assert!(lines[3].starts_with("merged: 2 of 2 tensors changed, in "), "{out}");
+}
+
+#[test]
+fn a_negative_multiplier_takes_away_and_zero_copies() {
+    let desk = desk();
+    desk.run("merge base.safetensors a --multiplier -1 -o less").succeeds();
+    assert_eq!(desk.values("less", "l.weight"), [0.0, 2.0, 3.0, -6.0]);
+    desk.run("merge less a:1 --precise -o again").succeeds();
+    let base = fs::read(desk.path("base.safetensors")).unwrap();
+    assert_eq!(fs::read(desk.path("again")).unwrap(), base);
+    let out = desk.run("merge base.safetensors a:0 b:0 -o none").succeeds();
+    assert!(out.contains("none: 0 of 2 tensors changed"), "{out}");
+    assert_eq!(fs::read(desk.path("none")).unwrap(), base);
+}
+
+#[test]
+fn json_says_what_was_done() {
+    let desk = desk();
+    desk.tensors(
+        "c",
+        &[
+            ("lycoris_l.diff", TensorData::from([[0.0f32, 0.0], [0.0, 0.0]])),
+            ("lycoris_k.diff", TensorData::from([[0.0f32]])),
+        ],
+    );
+    let run = desk.run("merge base.safetensors a:0.5 c -o merged --json");
+    let json = run.json();
+    assert_eq!((&json["tensors"], &json["changed"]), (&2.into(), &1.into()));
+    assert_eq!(json["adapters"][0]["strength"], 0.5);
+    assert_eq!(json["adapters"][1]["leftovers"][0]["name"], "lycoris_k");
+    assert!(json["seconds"].as_f64().unwrap() > 0.0);
+    assert!(
+        run.err().starts_with("warning: c: no use for 1 of its modules and tensors\n  lycoris_k: ")
+    );
+}
+
+#[test]
+fn the_first_ten_leftovers_are_listed_and_strict_refuses_them() {
+    let desk = desk();
+    let keys: Vec<String> = (0..12).map(|i| format!("lycoris_x{i}.diff")).collect();
+    let zero = || TensorData::from([[0.0f32]]);
+    let mut tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), zero())).collect();
+    tensors.push(("lycoris_m.diff", TensorData::from([[1.0f32, 1.0]])));
+    desk.tensors("many", &tensors);
+    let run = desk.run("merge base.safetensors many -o merged");
+    run.succeeds();
+    let err: Vec<String> = run.err().lines().map(String::from).collect();
+    assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
+    assert!(err[1].starts_with("  lycoris_x0: not in the base; nearest: lycoris_l, lycoris_m, "));
+    assert_eq!(err[11], "  ... and 2 more; --json lists them all");
+    let message = refusal(&desk, "merge base.safetensors a many -o strict --strict");
+    assert_eq!(
+        message,
+        "many: no use for 12 of its modules and tensors; leave out --strict to go on"
+    );
+    desk.run("merge base.safetensors a b -o strict --strict").succeeds();
+}
+
+#[test]
+fn bad_files_are_refused_in_one_line() {
+    let desk = desk();
+    let good = fs::read(desk.path("a")).unwrap();
+    desk.bytes("empty", b"");
+    desk.bytes("truncated", &good[..good.len() - 1]);
+    desk.bytes("pickle", b"\x80\x02}q\x00X............");
+    desk.bytes("garbage", &[0xff; 64]);
+    let nan = TensorData::from([[0.0f32, f32::NAN], [0.0, 0.0]]);
+    desk.tensors("nan", &[("lycoris_l.diff", nan.clone())]);
+    desk.tensors("shape", &[("lycoris_l.diff", TensorData::from([[0.0f32]]))]);
+    desk.tensors("unknown", &[("lycoris_l.weft", TensorData::from([[0.0f32]]))]);
+    desk.tensors("other", &[("lycoris_q_proj.diff", TensorData::from([[0.0f32]]))]);
+    for (file, begin) in [
+        ("empty", "empty: is empty; "),
+        ("truncated", "truncated: is truncated, "),
+        ("pickle", "pickle: is a Python pickle"),
+        ("garbage", "garbage: is an unknown format, not safetensors; "),
+        ("none", "none: cannot be opened (No such file"),
+        (".", ".: is not a regular file"),
+        ("nan", "nan: tensor \"lycoris_l.diff\" is NaN at element 1; "),
+        ("shape", "shape: lycoris_l.diff: shape [1, 1] does not fit, expected [2, 2]; "),
+        ("unknown", "unknown: holds no adapter, none of its 1 tensors belongs to one"),
+        ("other", "other: none of its 1 modules fits base.safetensors: lycoris_q_proj: "),
+    ] {
+        let message = refusal(&desk, &format!("merge base.safetensors a {file} -o merged"));
+        assert!(message.starts_with(begin), "{message}");
+    }
+    for (file, begin) in [("empty", "empty: is empty"), ("none", "none: cannot be opened")] {
+        let message = refusal(&desk, &format!("merge {file} a -o merged"));
+        assert!(message.starts_with(begin), "{message}");
+    }
+    desk.tensors("base-nan", &[("l.weight", nan)]);
+    let message = refusal(&desk, "merge base-nan a -o merged");
+    assert!(
+        message.starts_with("base-nan: tensor \"l.weight\" is NaN at element 1; "),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_existing_output_is_replaced_only_when_asked() {
+    let desk = desk();
+    desk.bytes("mine", b"mine");
+    let message = refusal(&desk, "merge base.safetensors a -o mine");
+    assert_eq!(message, "mine: exists already; name another output or pass --overwrite");
+    assert_eq!(fs::read(desk.path("mine")).unwrap(), b"mine");
+    desk.run("merge base.safetensors a -o mine --overwrite").succeeds();
+    assert_eq!(desk.values("mine", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+    // The base itself too.
+    desk.run("merge base.safetensors a -o base.safetensors --overwrite").succeeds();
+    assert_eq!(desk.values("base.safetensors", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+}
+
+#[test]
+fn a_folder_that_is_missing_or_takes_no_files_is_named() {
+    let desk = desk();
+    let message = refusal(&desk, "merge base.safetensors a -o no/where");
+    assert!(message.starts_with("no/where: its folder no does not exist; "), "{message}");
+    if cfg!(target_os = "linux") {
+        let message = refusal(&desk, "merge base.safetensors a -o /proc/merged");
+        assert!(message.starts_with("/proc/merged: cannot be written ("), "{message}");
+    }
+}
+
+/// A limit on the size of files stops writing where a full disk would.
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_leaves_nothing_behind() {
+    let desk = Desk::new();
+    desk.tensors("base", &[("l.weight", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
+    desk.tensors("a", &[("lycoris_l.diff", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
+    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" merge base a -o merged";
+    let run = desk.command(Command::new("sh").args(["-c", script, BINARY]));
+    let message = run.fails();
+    assert!(message.starts_with("merged: cannot be written ("), "{message}");
+    assert!(message.ends_with("free some space or choose a writable folder"), "{message}");
+    assert_eq!(desk.listing(), ["a", "base"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    let desk = desk();
+    for (arguments, part) in [
+        ("merge base.safetensors -o out", "<ADAPTER[:MU]>"),
+        ("merge base.safetensors a", "--output <OUT>"),
+        ("merge base.safetensors a:nan -o out", "a strength is a number such as 0.8 or -1"),
+        ("merge base.safetensors a --multiplier much -o out", "a strength is a number"),
+        ("merge base.safetensors a --weight 1 -o out", "--weight"),
+    ] {
+        let err = desk.run(arguments).is_misused();
+        assert!(err.contains(part), "{err}");
+    }
+    let message = refusal(&desk, "merge base.safetensors a -o out --device abacus");
+    assert!(message.starts_with("unknown device `abacus`"), "{message}");
+}
