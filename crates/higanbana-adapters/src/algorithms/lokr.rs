@@ -56,7 +56,8 @@ pub struct LokrConfig {
     pub rank: usize,
     /// $\alpha$; 0 stands for the rank.
     pub alpha: f64,
-    /// Size of the first factor; -1 makes both as equal as can be.
+    /// Smaller part of `in` and of `out`, or the largest divisor below it; -1 makes the two parts as
+    /// equal as can be.
     pub factor: i64,
     /// Decompose the first factor as well.
     pub decompose_both: bool,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::config::METADATA;
 use super::key::{DORA, DOWN, MAGNITUDE, UP};
-use super::reader::scaled;
+use super::slot::scaled;
 use super::{Dialect, Encoded, Tensors};
 use crate::names::{Component, PEFT};
 use crate::{FileError, cast};

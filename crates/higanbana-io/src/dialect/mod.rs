@@ -16,6 +16,7 @@ mod low_rank;
 mod network;
 mod reader;
 mod rename;
+mod slot;
 mod stems;
 #[cfg(test)]
 mod tests;
@@ -25,16 +26,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use burn::tensor::TensorData;
-
 pub use encode::Encoded;
+pub use higanbana_core::Tensors;
 pub use network::Network;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;
 
-use crate::names::{Names, Target};
 use crate::FileError;
+use crate::names::{Names, Target};
 
 /// How an adapter file spells its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,9 +88,6 @@ impl FromStr for Dialect {
 pub fn module_name(target: &Target, names: &Names, to: Dialect) -> Result<String, FileError> {
     Translator::new(Some(names), to).name(&target.weight, Some(&Spot::of(target)))
 }
-
-/// The tensors of one module by LyCORIS's suffixes (`lora_up.weight`, `alpha`).
-pub type Tensors = BTreeMap<String, TensorData>;
 
 /// A whole adapter file in memory.
 #[derive(Debug, Clone)]

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, TensorData};
-
 use super::config::Configs;
 use super::key::{DORA, DOWN, Place, place};
+use super::slot::Slot;
 use super::{AdapterFile, Dialect, Stems, Tensors, Unused};
 use crate::names::PEFT;
-use crate::{Checkpoint, FileError, Info, cast};
+use crate::{Checkpoint, FileError, Info};
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
 #[derive(Debug)]
@@ -19,19 +18,6 @@ pub struct AdapterReader {
     modules: BTreeMap<String, BTreeMap<String, Slot>>,
     unused: Vec<Unused>,
     notes: Vec<String>,
-}
-
-/// Where a tensor of a module comes from.
-#[derive(Debug)]
-enum Slot {
-    /// A tensor as it is.
-    Tensor(String),
-    /// PEFT's norms, which have another shape.
-    Magnitude(String),
-    /// A tensor times a factor.
-    Scaled(String, f64),
-    /// A number from the configuration.
-    Number(f64),
 }
 
 impl AdapterReader {
@@ -218,7 +204,10 @@ impl AdapterReader {
             .modules
             .get(module)
             .ok_or_else(|| FileError::NoSuchKey { path: self.path().into(), key: module.into() })?;
-        slots.iter().map(|(suffix, slot)| Ok((suffix.clone(), self.tensor(slot)?))).collect()
+        slots
+            .iter()
+            .map(|(suffix, slot)| Ok((suffix.clone(), slot.read(&self.checkpoint)?)))
+            .collect()
     }
 
     /// Reads the whole file.
@@ -235,55 +224,5 @@ impl AdapterReader {
             metadata: self.metadata().clone(),
             unused: self.unused.clone(),
         })
-    }
-
-    fn tensor(&self, slot: &Slot) -> Result<TensorData, FileError> {
-        let key = match slot {
-            Slot::Number(value) => return Ok(TensorData::new(vec![*value as f32], [0usize; 0])),
-            Slot::Tensor(key) | Slot::Magnitude(key) | Slot::Scaled(key, _) => key,
-        };
-        let data = self.checkpoint.read(key)?;
-        cast::check_finite(self.path(), key, &data)?;
-        match slot {
-            Slot::Magnitude(_) => Ok(column(data)),
-            Slot::Scaled(_, factor) => scaled(self.path(), key, &data, *factor),
-            _ => Ok(data),
-        }
-    }
-}
-
-impl Slot {
-    fn key(&self) -> Option<&str> {
-        match self {
-            Self::Tensor(key) | Self::Magnitude(key) | Self::Scaled(key, _) => Some(key),
-            Self::Number(_) => None,
-        }
-    }
-}
-
-/// PEFT's `[out]` (linear) or `[1, out, 1, ..]` (convolution) as LyCORIS's `[out, 1, ..]`.
-fn column(data: TensorData) -> TensorData {
-    let mut shape = data.shape().to_vec();
-    match shape.len() {
-        1 => shape.push(1),
-        3.. if shape[0] == 1 => shape.swap(0, 1),
-        _ => return data,
-    }
-    let (bytes, _, dtype) = data.into_parts();
-    TensorData::from_bytes(bytes, shape, dtype)
-}
-
-/// The tensor times a factor; in f32 at least, so that the product is as exact as the reader.
-pub(super) fn scaled(
-    path: &Path,
-    key: &str,
-    data: &TensorData,
-    factor: f64,
-) -> Result<TensorData, FileError> {
-    let values = cast::to_f64(path, key, data)?.into_iter().map(|x| x * factor).collect();
-    let product = TensorData::new::<f64, _>(values, data.shape().clone());
-    match data.dtype() {
-        DType::F64 => Ok(product),
-        _ => Ok(product.convert::<f32>()),
     }
 }
