@@ -48,7 +48,7 @@ macro_rules! laws {
 }
 
 laws! {
-    identity strength stack paths samples gradient merge layers files parameters rank homogeneity pointwise
+    seed identity strength stack paths samples gradient merge layers files parameters rank homogeneity pointwise
 }
 
 #[test]

@@ -22,6 +22,9 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn accepts(_site: &Site) -> bool {
         true
     }
+    fn begin(inner: Lora) -> Lora {
+        inner
+    }
     fn detects() -> bool {
         true
     }
@@ -90,7 +93,7 @@ impl<F: Fault> Adapter for Mutant<F> {
         if !F::accepts(site) {
             return Err(AdapterError::option(site, "refused"));
         }
-        Lora::new(site, config, init).map(Self::of)
+        Lora::new(site, config, init).map(F::begin).map(Self::of)
     }
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         F::update(self, site, w0)
@@ -156,6 +159,7 @@ macro_rules! mutants {
 
 mutants! {
     without_a_fault_no_law_is_broken Nothing
+    a_start_that_no_seed_decides DrawsStart
     a_start_that_moves_one_bit StartsMoved
     a_strength_that_is_squared SquaresStrength
     a_strength_that_is_never_off NeverOff
@@ -180,5 +184,6 @@ mutants! {
     a_degree_that_is_denied DeniesDegree
     a_convolution_of_one_tap_that_is_no_linear_layer ScalesConvolutions
     a_site_that_is_refused RefusesSite
+    an_adapter_that_never_acts NeverActs
     an_update_that_panics Panics
 }

@@ -27,6 +27,7 @@ macro_rules! laws {
 }
 
 laws! {
+    wgpu_seed seed
     wgpu_identity identity
     wgpu_strength strength
     wgpu_stack stack

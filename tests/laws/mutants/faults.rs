@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use burn::tensor::{Tensor, TensorData};
-use higanbana::prelude::*;
+use higanbana::{adapters::algorithms::lora::Lora, prelude::*};
 
 use super::{Fault, Mutant};
 
@@ -21,6 +21,21 @@ macro_rules! fault {
 }
 
 fault! { Nothing breaks [], }
+
+fault! {
+    DrawsStart breaks ["seed"],
+    fn begin(mut inner: Lora) -> Lora {
+        let factor = 1.0 + f64::from(count());
+        inner.lora_down = inner.lora_down.map(|down| down.mul_scalar(factor));
+        inner
+    }
+}
+
+/// A number that is another in each call.
+fn count() -> u32 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    CALLS.fetch_add(1, Ordering::Relaxed) % 7
+}
 
 fault! {
     StartsMoved breaks ["identity", "paths", "layers", "rank", "homogeneity"],
@@ -57,9 +72,7 @@ fault! {
         "pointwise",
     ],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
-        static CALLS: AtomicU32 = AtomicU32::new(0);
-        let call = CALLS.fetch_add(1, Ordering::Relaxed) % 7;
-        mutant.inner.update(site, w0).mul_scalar(1.0 + f64::from(call))
+        mutant.inner.update(site, w0).mul_scalar(1.0 + f64::from(count()))
     }
 }
 
@@ -221,9 +234,19 @@ fault! {
 }
 
 fault! {
+    NeverActs breaks ["coverage"],
+    fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        mutant.inner.update(site, w0).mul_scalar(0.0)
+    }
+    fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
+        mutant.inner.added(call, y0).map(|added| added.mul_scalar(0.0))
+    }
+}
+
+fault! {
     Panics breaks [
         "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "files", "rank",
-        "homogeneity", "pointwise",
+        "homogeneity", "pointwise", "coverage",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         panic!("no update")

@@ -17,6 +17,7 @@
 //! Every tolerance is a small multiple of the rounding error of the element type, so that a law
 //! means the same in `f32` and in `f64`. Prefer `f64` where the device has it.
 
+mod coverage;
 mod files;
 mod gradient;
 mod homogeneity;
@@ -30,6 +31,7 @@ mod paths;
 mod pointwise;
 mod rank;
 mod samples;
+mod seed;
 mod stack;
 mod strength;
 mod subject;
@@ -42,8 +44,9 @@ use std::{
 };
 
 use burn::tensor::{DType, Device};
-use higanbana_core::{Kind, Registry};
+use higanbana_core::Registry;
 
+pub use coverage::coverage;
 pub use subject::Subject;
 pub use trial::{Geometry, Trial};
 
@@ -80,6 +83,7 @@ impl Law {
 
 /// Every law.
 pub const LAWS: &[Law] = &[
+    seed::LAW,
     identity::LAW,
     strength::LAW,
     stack::LAW,
@@ -94,13 +98,6 @@ pub const LAWS: &[Law] = &[
     homogeneity::LAW,
     pointwise::LAW,
 ];
-
-/// An algorithm has an adapter for every kind of parameter that it names, with every set of options.
-const COVERAGE: Law = Law {
-    name: "coverage",
-    statement: "every kind of parameter and every set of options that is named is accepted",
-    check: |_| Ok(()),
-};
 
 /// A law that is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,29 +134,6 @@ pub fn check(
             Ok(subject) => laws.iter().filter_map(|law| law.check(&subject).err()).collect(),
             Err(violation) => vec![violation],
         })
-        .collect()
-}
-
-/// Whether every algorithm takes at least one of the standard layers for each kind of parameter
-/// that it names, and with each set of options.
-pub fn coverage(registry: &Registry, device: &Device, dtype: DType) -> Vec<Violation> {
-    let trials = Trial::standard();
-    let subjects: Vec<Subject> = trials
-        .iter()
-        .flat_map(|trial| Subject::all(registry, trial, device, dtype).filter_map(Result::ok))
-        .collect();
-    registry.iter().flat_map(|kind| uncovered(kind, &subjects)).collect()
-}
-
-fn uncovered(kind: &dyn Kind, subjects: &[Subject]) -> Vec<Violation> {
-    let mine = || subjects.iter().filter(|subject| subject.kind.name() == kind.name());
-    let sites = kind.sites().iter().filter(|site| !mine().any(|s| s.trial.site.kind == **site));
-    let variants = kind.variants().iter().map(|variant| variant.name);
-    let variants = variants.filter(|name| !mine().any(|s| s.variant == Some(name)));
-    sites
-        .map(|site| format!("it is said to adapt a {}, but refuses every one", site.name()))
-        .chain(variants.map(|name| format!("no layer takes the options `{name}`")))
-        .map(|reason| COVERAGE.violation(kind.name().into(), reason))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use higanbana_core::{
     Tensors, Variant,
 };
 
-use super::{COVERAGE, Trial, Violation, measure::values, trained};
+use super::{Trial, Violation, coverage, measure::values, trained};
 
 /// Samples of a batch, and rows of each.
 const BATCH: usize = 3;
@@ -21,8 +21,8 @@ pub struct Subject<'a> {
     pub registry: &'a Registry,
     /// The algorithm.
     pub kind: &'a dyn Kind,
-    /// Name of the set of options; `None` for the defaults.
-    pub variant: Option<&'static str>,
+    /// The set of options; `None` for the defaults.
+    pub variant: Option<&'static Variant>,
     /// The layer and its circumstances.
     pub trial: &'a Trial,
     /// The frozen weight `[out, in·K]`.
@@ -56,7 +56,6 @@ impl<'a> Subject<'a> {
             let noise = values(&noise.normal([value.len()], 0.3));
             value.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
         });
-        let variant = variant.map(|variant| variant.name);
         Ok(Self { registry, kind, variant, trial, w0, fresh, trained })
     }
 
@@ -77,11 +76,10 @@ impl<'a> Subject<'a> {
         sets.filter_map(move |(kind, variant)| {
             match Self::new(registry, kind, variant, trial, (device, dtype)) {
                 Ok(subject) => Some(Ok(subject)),
-                Err(AdapterError::Option { .. } | AdapterError::Numeric { .. }) => None,
+                Err(AdapterError::Option { .. }) => None,
                 Err(error) => {
-                    let set = variant.map_or("defaults", |variant| variant.name);
-                    let subject = format!("{}:{set} on a {trial}", kind.name());
-                    Some(Err(COVERAGE.violation(subject, error.to_string())))
+                    let subject = format!("{}:{} on a {trial}", kind.name(), set(variant));
+                    Some(Err(coverage::LAW.violation(subject, error.to_string())))
                 }
             }
         })
@@ -151,9 +149,12 @@ impl<'a> Subject<'a> {
 
 impl fmt::Display for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = self.variant.unwrap_or("defaults");
-        write!(f, "{}:{set} on a {}", self.kind.name(), self.trial)
+        write!(f, "{}:{} on a {}", self.kind.name(), set(self.variant), self.trial)
     }
+}
+
+fn set(variant: Option<&Variant>) -> &'static str {
+    variant.map_or("defaults", |variant| variant.name)
 }
 
 fn draw<const D: usize>(like: &Tensor<2>, name: &str, seed: u64, shape: [usize; D]) -> Tensor<D> {
