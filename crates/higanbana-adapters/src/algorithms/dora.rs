@@ -20,8 +20,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant, algebra,
-    parts::to_data,
+    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant,
+    algebra, parts::to_data,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 

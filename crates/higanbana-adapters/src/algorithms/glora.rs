@@ -26,9 +26,10 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
-    Tensors, Variant,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
+    spectrum::{self, SpectrumError, Svd},
 };
 use serde::{Deserialize, Serialize};
 
@@ -197,12 +198,35 @@ impl Adapter for Glora {
         };
         Outline::new([&[out], input].concat(), r)
     }
+
+    /// Each of the two products is cut; they keep one rank, the larger that the budget asks for.
+    fn resized(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        let resized = self.cut(budget);
+        Some(resized.map_err(|error| AdapterError::numeric(site, error)))
+    }
 }
 
 impl Glora {
     /// Rank $r$ of both products.
     pub fn rank(&self) -> usize {
         self.a1.lazy_shape()[1]
+    }
+
+    fn cut(&self, budget: Budget) -> Result<Self, SpectrumError> {
+        let a = spectrum::svd(&self.scaled(&self.a1).matmul(self.a2.val()))?;
+        let b = spectrum::svd(&self.scaled(&self.b1).matmul(self.b2.val()))?;
+        let r = budget.rank(&a.s).max(budget.rank(&b.s)).min(a.s.len()).min(b.s.len());
+        let halves = |svd: &Svd| {
+            let halves = spectrum::truncated(svd, r)?.halves(&self.a1.device(), self.a1.dtype());
+            Ok::<_, SpectrumError>(halves.map(Param::from_tensor))
+        };
+        let ([a1, a2], [b1, b2]) = (halves(&a)?, halves(&b)?);
+        Ok(Self { a1, a2, b1, b2, scalar: None, scale: Scale::one(r) })
     }
 
     /// $\frac{\alpha}{r}\sigma$ times a first factor.

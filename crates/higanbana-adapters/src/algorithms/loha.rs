@@ -225,8 +225,7 @@ impl Adapter for Loha {
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
-        let [a, b, core] =
-            ["hada_w1_a", "hada_w1_b", "hada_t1"].map(|key| dims(tensors, key));
+        let [a, b, core] = ["hada_w1_a", "hada_w1_b", "hada_t1"].map(|key| dims(tensors, key));
         match (a, b, core) {
             (&[out, _], &[r, cols], []) => Outline::unfolded([out, cols], r),
             (&[_, out], &[r, input], [_, _, kernel @ ..]) => {

@@ -41,8 +41,8 @@ pub struct Arguments {
 /// Resizes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let budget = arguments.keep.budget();
-    let budget =
-        budget.context("how much to keep? Give --rank R, --energy E, --threshold T or --ratio Q")?;
+    let budget = budget
+        .context("how much to keep? Give --rank R, --energy E, --threshold T or --ratio Q")?;
     let (device, compute) = arguments.arithmetic.resolve()?;
     writer::check(&arguments.output, arguments.overwrite)?;
     let registry = higanbana_adapters::registry();

@@ -29,6 +29,10 @@ pub(super) fn place(key: &str, stems: &Stems) -> Result<Place, &'static str> {
     if key.starts_with("bundle_emb.") {
         return Err("an embedding bundled with the adapter, not part of it");
     }
+    // Names go into messages of one line.
+    if key.contains(char::is_control) {
+        return Err("a name with control characters, which no module has");
+    }
     let segments: Vec<&str> = key.split('.').collect();
     // The marker may be followed by an adapter's name and `weight`.
     for at in (1..segments.len()).rev().take(3) {
@@ -143,6 +147,8 @@ mod tests {
         let stems = Stems::new(["lora_up"]);
         for (key, reason) in [
             ("bundle_emb.name.string_to_param.*", "bundled"),
+            ("a\nb.lora_up.weight", "control characters"),
+            ("a\u{1b}[2J.lora_up.weight", "control characters"),
             ("a.lora_embedding_A", "embedding"),
             ("a.lora_embedding_B.default", "embedding"),
             ("a.lora_B.bias", "bias"),

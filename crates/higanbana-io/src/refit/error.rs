@@ -39,12 +39,6 @@ pub enum RefitError {
         /// What can be.
         choices: String,
     },
-    /// How much to keep was not said.
-    #[error("how much shall {algorithm} keep? Give a rank, an energy, a threshold or a ratio")]
-    NoBudget {
-        /// The algorithm.
-        algorithm: String,
-    },
     /// Two checkpoints have no tensor in common.
     #[error(
         "{} and {} have no weight in common (of {tensors} and {others} tensors); are they checkpoints of one model in one layout?",

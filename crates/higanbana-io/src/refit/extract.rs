@@ -9,10 +9,10 @@ use higanbana_core::{Budget, Kind, Registry, SiteKind};
 use super::fit::norm;
 use super::{Choice, Layer, LeftOut, Pair, RefitError, Total, fit};
 use crate::apply::Parameter;
+use crate::dialect::Network;
 use crate::dialect::module_name;
 use crate::names::Component;
 use crate::writer::Draft;
-use crate::dialect::Network;
 use crate::{Dialect, Names, Target};
 
 /// How to extract.

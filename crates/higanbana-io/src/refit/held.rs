@@ -155,9 +155,8 @@ impl<'a> Modules<'a> {
         site: Site,
         w0: Option<Tensor<2>>,
     ) -> Result<Held<'a>, RefitError> {
-        let w0 = w0.unwrap_or_else(|| {
-            Tensor::zeros([site.out(), site.cols()], (self.device, self.dtype))
-        });
+        let w0 = w0
+            .unwrap_or_else(|| Tensor::zeros([site.out(), site.cols()], (self.device, self.dtype)));
         let parts = Parts::new(module, tensors, self.device, self.dtype).with_base(&w0);
         let failed = ApplyError::adapter(self.reader.path());
         let adapter = kind.read(&site, &parts).map_err(failed)?;

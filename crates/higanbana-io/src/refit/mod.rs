@@ -12,7 +12,7 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Tensor, Device};
+use burn::tensor::{Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, Site, SiteKind};
 
 pub use convert::{Bake, Convert, Converted};

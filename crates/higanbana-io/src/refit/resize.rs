@@ -8,9 +8,9 @@ use higanbana_core::{Budget, Registry, Tensors};
 use super::fit::{Goal, norm};
 use super::held::{Base, Held, Modules};
 use super::{Fit, Layer, RefitError, Total};
+use crate::AdapterReader;
 use crate::apply::stems;
 use crate::dialect::{Encoded, Network};
-use crate::AdapterReader;
 
 /// How to resize.
 #[derive(Debug)]
@@ -100,12 +100,7 @@ impl Resize<'_> {
         })
     }
 
-    fn resize(
-        &self,
-        path: &Path,
-        module: &str,
-        held: &Held,
-    ) -> Result<(Tensors, Fit), RefitError> {
+    fn resize(&self, path: &Path, module: &str, held: &Held) -> Result<(Tensors, Fit), RefitError> {
         let Held { kind, site, adapter, tensors, w0 } = held;
         let update = held.update();
         let own = held.rank().unwrap_or_default();

@@ -1,3 +1,4 @@
+mod hostile;
 mod reading;
 mod writing;
 

@@ -244,7 +244,10 @@ fn the_base_says_where_the_dots_are() {
 
 #[test]
 fn kohya_has_the_original_names_for_sdxl_only() {
-    let diffusers = |path: &str| file([(&*format!("unet.{path}"), low_rank(2.0))]);
+    let diffusers = |path: &str| AdapterFile {
+        dialect: Dialect::Diffusers,
+        ..file([(&*format!("unet.{path}"), low_rank(2.0))])
+    };
     let sdxl = encode(&diffusers("add_embedding.linear_1"), Dialect::Kohya).unwrap();
     assert_eq!(keys(&sdxl)[0], "lora_unet_label_emb_0_0.alpha");
     let sd = encode(&diffusers("down_blocks.3.resnets.0.conv1"), Dialect::Kohya).unwrap();

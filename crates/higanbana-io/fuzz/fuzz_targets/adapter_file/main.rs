@@ -1,0 +1,136 @@
+//! Any bytes as an adapter file: read or refused in one line, never a panic, never memory that
+//! the file's size does not account for.
+
+#![no_main]
+
+mod repair;
+
+use std::alloc::System;
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use burn::tensor::{DType, Device, Int, Tensor};
+use cap::Cap;
+use higanbana_core::{Registry, Site, SiteKind, Tensors};
+use higanbana_io::apply::{Module, stems};
+use higanbana_io::{AdapterReader, Checkpoint, Stems};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use tempfile::TempDir;
+
+/// Enough for a hundred copies of the longest input in f64; an allocation above it aborts.
+#[global_allocator]
+static HEAP: Cap<System> = Cap::new(System, 256 << 20);
+
+fuzz_target!(|bytes: &[u8]| {
+    let setting = &*SETTING;
+    fs::write(&setting.path, bytes).expect("the temporary folder can be written to");
+    setting.read_checkpoint();
+    setting.read_adapters();
+});
+
+// One file in four stays as broken as the mutation left it.
+fuzz_mutator!(|file: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let size = fuzzer_mutate(file, size, max_size);
+    let repaired = (seed % 4 > 0).then(|| repair::repair(&file[..size], max_size)).flatten();
+    repaired.map_or(size, |repaired| {
+        file[..repaired.len()].copy_from_slice(&repaired);
+        repaired.len()
+    })
+});
+
+static SETTING: LazyLock<Setting> = LazyLock::new(Setting::new);
+
+/// What stays the same from file to file.
+struct Setting {
+    _folder: TempDir,
+    path: PathBuf,
+    registry: Registry,
+    stems: Stems,
+    base: Vec<Layer>,
+}
+
+/// A layer's weight and bias, each with its value.
+type Layer = [(Site, Tensor<2>); 2];
+
+impl Setting {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let path = folder.path().join("adapter.safetensors");
+        let registry = higanbana_adapters::registry();
+        let stems = stems(&registry);
+        Self { _folder: folder, path, registry, stems, base: base() }
+    }
+
+    fn read_checkpoint(&self) {
+        let Some(file) = accepted(Checkpoint::open(&self.path)) else { return };
+        for name in file.names() {
+            accepted(file.read(name));
+            file.read_bytes(name).expect("a tensor that the header places is there");
+        }
+    }
+
+    fn read_adapters(&self) {
+        let Some(reader) = accepted(AdapterReader::open(&self.path, &self.stems)) else { return };
+        reader.notes().iter().for_each(one_line);
+        reader.unused().iter().for_each(one_line);
+        let Some(file) = accepted(reader.read_all()) else { return };
+        for (name, tensors) in &file.modules {
+            self.base.iter().for_each(|layer| self.apply(name, tensors, layer));
+        }
+    }
+
+    /// A module read for a layer can be applied to it.
+    fn apply(&self, name: &str, tensors: &Tensors, layer: &Layer) {
+        let parameters = layer.each_ref().map(|(site, w0)| (site, Some(w0)));
+        let device = Device::default();
+        let read = Module::read(&self.registry, name, tensors, &parameters, &device, DType::F32);
+        let Some(module) = accepted(read) else { return };
+        for (adapter, (site, w0)) in module.adapters.iter().zip(layer) {
+            if let Some(adapter) = adapter {
+                assert_eq!(adapter.update_at(site, w0, 1.0).dims(), w0.dims());
+            }
+        }
+    }
+}
+
+fn accepted<T, E: Display>(result: Result<T, E>) -> Option<T> {
+    result.inspect_err(one_line).ok()
+}
+
+fn one_line(message: &impl Display) {
+    let message = message.to_string();
+    assert!(!message.contains(['\n', '\r']), "more than one line: {message:?}");
+}
+
+/// The layers of LyCORIS's files under `tests/reference`.
+fn base() -> Vec<Layer> {
+    use SiteKind::*;
+    let weights: [(SiteKind, &[usize]); 12] = [
+        (Linear, &[24, 20]),
+        (Linear, &[36, 36]),
+        (Linear, &[12, 24]),
+        (Conv1d, &[12, 6, 3]),
+        (Conv2d, &[24, 8, 1, 1]),
+        (Conv2d, &[12, 8, 3, 3]),
+        (Conv2d, &[12, 4, 3, 3]),
+        (Conv2d, &[12, 8, 3, 2]),
+        (Conv3d, &[12, 4, 2, 1, 3]),
+        (Norm, &[24]),
+        (Norm, &[12]),
+        // Prime sizes, which no factor divides.
+        (Linear, &[7, 5]),
+    ];
+    weights.map(|(kind, shape)| layer(kind, shape)).into()
+}
+
+fn layer(kind: SiteKind, shape: &[usize]) -> Layer {
+    let bias = if kind == SiteKind::Norm { SiteKind::NormBias } else { SiteKind::Bias };
+    [(kind, shape), (bias, &shape[..1])].map(|(kind, shape)| {
+        let site = Site::new("layer", kind, shape);
+        let (out, cols) = (site.out(), site.cols());
+        let values = Tensor::<1, Int>::arange(1..(out * cols + 1) as i64, &Device::default());
+        (site, values.float().reshape([out, cols]) / (out * cols) as f64)
+    })
+}
