@@ -9,11 +9,23 @@ use indicatif::HumanBytes;
 
 use crate::{compute::Compute, output};
 
+/// What `--json` prints; the types of `higanbana_io::apply` say what each field means.
+const JSON: &str = "\
+JSON of an adapter:
+  kind: \"adapter\", file, bytes, dialect, modules, parameters, norm or null,
+  adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm, shape or null,
+              rank or null, alpha or null, parameters, dtype, norm or null}],
+  leftovers: [{name, reason}], notes: [text], metadata: {key: text}
+JSON of any other file:
+  kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors, parameters,
+  dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
+A norm is null where the update depends on the base weight and no --base has it.";
+
 /// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
 ///
 /// Example: higanbana inspect adapter.safetensors --base model.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_long_help = JSON)]
 pub struct Arguments {
     /// An adapter file, or any other safetensors file
     file: PathBuf,

@@ -1,16 +1,17 @@
 //! Merging adapters into a base, tensor by tensor.
 
+mod plan;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{AdapterError, Registry};
+use higanbana_core::Registry;
 
-use super::leftover::{Leftover, Leftovers};
-use super::parameter::{Parameter, expect_float, read_matrix};
-use super::{ApplyError, Module, stems};
+use super::parameter::{Parameter, read_matrix};
+use super::{ApplyError, Leftover, Module};
 use crate::writer::{self, Entry};
-use crate::{AdapterReader, Checkpoint, Dialect, FileError, Names, cast};
+use crate::{AdapterReader, Checkpoint, Dialect, FileError, cast};
 
 /// An adapter file and the strength $\mu$ to merge it with.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,99 +65,6 @@ struct Patch {
 }
 
 impl<'a> Merge<'a> {
-    /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
-    /// computed in. Nothing of the base but its header is read.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
-    /// adapt one tensor, or no module of a file fits.
-    pub fn plan(
-        base: &Path,
-        sources: &[Source],
-        registry: &'a Registry,
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self, ApplyError> {
-        let base = Checkpoint::open(base)?;
-        let names = Names::new(base.names());
-        let stems = stems(registry);
-        let mut merge = Self {
-            registry,
-            device: device.clone(),
-            dtype,
-            base,
-            readers: Vec::new(),
-            planned: Vec::new(),
-            patches: BTreeMap::new(),
-        };
-        for source in sources {
-            let reader = AdapterReader::open(&source.path, &stems)?;
-            merge.add(source, reader, &names)?;
-        }
-        Ok(merge)
-    }
-
-    fn add(
-        &mut self,
-        source: &Source,
-        reader: AdapterReader,
-        names: &Names,
-    ) -> Result<(), ApplyError> {
-        let file = self.readers.len();
-        let mut leftovers = Leftovers::of(&reader, names);
-        let (mut modules, mut adapted) = (0, BTreeMap::new());
-        for name in reader.modules() {
-            let Some(target) = leftovers.expect(name) else { continue };
-            let tensors = reader.read(name)?;
-            let parameters: Vec<Parameter> = Parameter::of(&self.base, target)?
-                .into_iter()
-                .filter(|parameter| self.registry.detect(parameter.site.kind, &tensors).is_some())
-                .collect();
-            if parameters.is_empty() {
-                leftovers.unknown(name, &tensors, &format!("{:?}", target.weight));
-                continue;
-            }
-            let sites: Vec<_> = parameters.iter().map(|found| (&found.site, None)).collect();
-            match Module::read(self.registry, name, &tensors, &sites, &self.device, self.dtype) {
-                Ok(read) => leftovers.unused(name, &read.unused),
-                // What follows from the base weight is checked when that is read.
-                Err(AdapterError::NeedsBase { .. }) => (),
-                Err(error) => return Err(ApplyError::adapter(reader.path())(error)),
-            }
-            modules += 1;
-            for parameter in parameters {
-                expect_float(&self.base, &parameter.key)?;
-                let place = (parameter.key.clone(), parameter.rows.as_ref().map(|rows| rows.start));
-                if let Some(first) = adapted.insert(place, name.to_string()) {
-                    let (path, second) = (reader.path().into(), name.into());
-                    return Err(ApplyError::Twice { path, key: parameter.key, first, second });
-                }
-                let patch = Patch { file, module: name.into(), parameter };
-                self.patches.entry(patch.parameter.key.clone()).or_default().push(patch);
-            }
-        }
-        let leftovers = leftovers.into_vec();
-        if modules == 0 {
-            return Err(ApplyError::OtherModel {
-                path: reader.path().into(),
-                base: self.base.path().into(),
-                modules: reader.modules().count(),
-                example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
-            });
-        }
-        self.planned.push(Planned {
-            source: source.clone(),
-            dialect: reader.dialect(),
-            modules,
-            parameters: adapted.len(),
-            leftovers,
-            notes: reader.notes().to_vec(),
-        });
-        self.readers.push(reader);
-        Ok(())
-    }
-
     /// What of each file goes into the base, in the order of the files.
     pub fn planned(&self) -> &[Planned] {
         &self.planned

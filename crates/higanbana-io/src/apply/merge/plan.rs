@@ -1,0 +1,119 @@
+//! Matching the modules of adapter files with a base.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{AdapterError, Registry, Tensors};
+
+use super::{Merge, Patch, Planned, Source};
+use crate::apply::leftover::Leftovers;
+use crate::apply::parameter::expect_float;
+use crate::apply::{ApplyError, Leftover, Module, Parameter, stems};
+use crate::{AdapterReader, Checkpoint, Names};
+
+impl<'a> Merge<'a> {
+    /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
+    /// computed in. Nothing of the base but its header is read.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
+    /// adapt one tensor, or no module of a file fits.
+    pub fn plan(
+        base: &Path,
+        sources: &[Source],
+        registry: &'a Registry,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, ApplyError> {
+        let base = Checkpoint::open(base)?;
+        let names = Names::new(base.names());
+        let stems = stems(registry);
+        let mut merge = Self {
+            registry,
+            device: device.clone(),
+            dtype,
+            base,
+            readers: Vec::new(),
+            planned: Vec::new(),
+            patches: BTreeMap::new(),
+        };
+        for source in sources {
+            let reader = AdapterReader::open(&source.path, &stems)?;
+            let planned = merge.add(source, &reader, &names)?;
+            merge.planned.push(planned);
+            merge.readers.push(reader);
+        }
+        Ok(merge)
+    }
+
+    /// Finds the place of every module of the next file.
+    fn add(
+        &mut self,
+        source: &Source,
+        reader: &AdapterReader,
+        names: &Names,
+    ) -> Result<Planned, ApplyError> {
+        let mut leftovers = Leftovers::of(reader, names);
+        let mut modules = 0;
+        let mut adapted = BTreeMap::new();
+        for module in reader.modules() {
+            let Some(target) = leftovers.expect(module) else { continue };
+            let tensors = reader.read(module)?;
+            let mut parameters = Parameter::of(&self.base, target)?;
+            parameters.retain(|place| self.registry.detect(place.site.kind, &tensors).is_some());
+            if parameters.is_empty() {
+                leftovers.unknown(module, &tensors, &format!("{:?}", target.weight));
+                continue;
+            }
+            let unused = self.try_out(module, &tensors, &parameters);
+            leftovers.unused(module, &unused.map_err(ApplyError::adapter(reader.path()))?);
+            modules += 1;
+            for parameter in parameters {
+                expect_float(&self.base, &parameter.key)?;
+                let place = (parameter.key.clone(), parameter.rows.as_ref().map(|rows| rows.start));
+                if let Some(first) = adapted.insert(place, module) {
+                    let (first, second) = (first.into(), module.into());
+                    let path = reader.path().into();
+                    return Err(ApplyError::Twice { path, key: parameter.key, first, second });
+                }
+                let patches = self.patches.entry(parameter.key.clone()).or_default();
+                patches.push(Patch { file: self.readers.len(), module: module.into(), parameter });
+            }
+        }
+        let leftovers = leftovers.into_vec();
+        if modules == 0 {
+            return Err(ApplyError::OtherModel {
+                path: reader.path().into(),
+                base: self.base.path().into(),
+                modules: reader.modules().count(),
+                example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
+            });
+        }
+        Ok(Planned {
+            source: source.clone(),
+            dialect: reader.dialect(),
+            modules,
+            parameters: adapted.len(),
+            leftovers,
+            notes: reader.notes().to_vec(),
+        })
+    }
+
+    /// Reads a module without its base weight; the keys that its adapters do not use.
+    fn try_out(
+        &self,
+        module: &str,
+        tensors: &Tensors,
+        parameters: &[Parameter],
+    ) -> Result<Vec<String>, AdapterError> {
+        let sites: Vec<_> = parameters.iter().map(|parameter| (&parameter.site, None)).collect();
+        match Module::read(self.registry, module, tensors, &sites, &self.device, self.dtype) {
+            Ok(read) => Ok(read.unused),
+            // What follows from the base weight is checked when that is read.
+            Err(AdapterError::NeedsBase { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
