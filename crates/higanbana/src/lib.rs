@@ -19,3 +19,8 @@ pub mod prelude {
         spectrum,
     };
 }
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
