@@ -120,14 +120,19 @@ impl From<Storage> for DType {
 }
 
 /// Writes an adapter file and, where its dialect has one, the configuration beside it: both or
-/// neither is in the way.
+/// neither.
 pub fn write(file: &Encoded, path: &Path, overwrite: bool) -> Result<()> {
-    if let Some(config) = &file.adapter_config {
-        let beside = path.with_file_name("adapter_config.json");
-        writer::check(path, overwrite)?;
-        writer::write_text(&beside, config, overwrite)?;
+    let Some(config) = &file.adapter_config else {
+        return Ok(file.write(path, overwrite)?);
+    };
+    let beside = path.with_file_name("adapter_config.json");
+    let is_new = !beside.exists();
+    writer::write_text(&beside, config, overwrite)?;
+    let written = file.write(path, overwrite);
+    if written.is_err() && is_new {
+        std::fs::remove_file(&beside)?;
     }
-    Ok(file.write(path, overwrite)?)
+    Ok(written?)
 }
 
 /// Writes the layers as a table, with their errors.
@@ -137,7 +142,10 @@ pub fn show(layers: &[Layer]) -> Result<()> {
     for layer in layers {
         let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
         table.add_row([
-            layer.module.clone(),
+            match layer.parameter.ends_with("bias") {
+                true => format!("{} (bias)", layer.module),
+                false => layer.module.clone(),
+            },
             layer.fit.algorithm.clone(),
             shape.join("×"),
             layer.fit.rank.map_or_else(|| "–".into(), |rank| rank.to_string()),

@@ -1,7 +1,7 @@
 //! The adapters that a module of a file holds.
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{AdapterError, DynAdapter, Parts, Registry, Site, Tensors};
+use higanbana_core::{AdapterError, DynAdapter, Kind, Parts, Registry, Site, SiteKind, Tensors};
 
 /// A module of an adapter file, read for the parameters of one layer.
 #[derive(Debug)]
@@ -13,6 +13,18 @@ pub struct Module {
 }
 
 impl Module {
+    /// The parameter of kind `kind` that `tensors` adapt by `algorithm`, as far as they tell.
+    pub fn site(
+        module: &str,
+        kind: SiteKind,
+        algorithm: &dyn Kind,
+        tensors: &Tensors,
+    ) -> Option<Site> {
+        let shape = algorithm.outline(kind, tensors).shape.filter(|shape| is_buildable(shape))?;
+        let kind = if kind.is_vector() { kind } else { SiteKind::of_rank(shape.len())? };
+        Some(Site::new(module, kind, shape))
+    }
+
     /// Reads the tensors of `module` for the parameters of a layer, each with its value where that
     /// is at hand: a layer's weight and its bias may each have an adapter.
     ///
@@ -45,4 +57,11 @@ impl Module {
         let unused = unused.into_iter().map(String::from).collect();
         Ok(Self { adapters, unused })
     }
+}
+
+/// Whether a layer can have this shape: factors in a small file may claim any product.
+fn is_buildable(shape: &[usize]) -> bool {
+    const LARGEST: usize = 1 << 31;
+    let values = shape.iter().try_fold(1usize, |values, &size| values.checked_mul(size));
+    !shape.is_empty() && values.is_some_and(|values| (1..=LARGEST).contains(&values))
 }

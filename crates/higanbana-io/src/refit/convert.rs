@@ -6,11 +6,10 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
-use super::held::{Base, Held, Modules};
+use super::held::{Held, Modules};
 use super::{Choice, Fit, Layer, RefitError, Total, fit};
-use crate::apply::stems;
+use crate::Dialect;
 use crate::dialect::{Encoded, Network};
-use crate::{AdapterReader, Dialect};
 
 /// An algorithm to put every update into.
 #[derive(Debug, Clone, Copy)]
@@ -70,27 +69,19 @@ impl Convert<'_> {
         path: &Path,
         mut progress: impl FnMut(&str, usize),
     ) -> Result<Converted, RefitError> {
-        let reader = AdapterReader::open(path, &stems(self.registry))?;
-        let base = self.base.map(Base::open).transpose()?;
-        let modules = Modules {
-            registry: self.registry,
-            reader: &reader,
-            base: base.as_ref(),
-            device: &self.device,
-            dtype: self.compute,
-        };
+        let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
         let mut file = modules.file();
         let mut layers = Vec::new();
-        let count = reader.modules().count();
-        for module in reader.modules() {
+        let count = modules.reader.modules().count();
+        for module in modules.reader.modules() {
             progress(module, count);
-            let tensors = match &self.bake {
-                None => reader.read(module)?,
-                Some(bake) => self.baked(bake, &modules, module, &mut layers)?,
-            };
+            let mut tensors = modules.reader.read(module)?;
+            if let Some(bake) = &self.bake {
+                tensors = self.baked(bake, &modules, module, &tensors, &mut layers)?;
+            }
             file.modules.insert(module.into(), tensors);
         }
-        let names = base.as_ref().map(|base| &base.names);
+        let names = modules.base.as_ref().map(|(_, names)| names);
         let network = self.bake.map(|bake| bake.network(&layers)).unwrap_or_default();
         Ok(Converted {
             file: file.encode(self.to, names, &network)?,
@@ -104,10 +95,11 @@ impl Convert<'_> {
         bake: &Bake,
         modules: &Modules,
         module: &str,
+        tensors: &Tensors,
         layers: &mut Vec<Layer>,
     ) -> Result<Tensors, RefitError> {
         let mut baked = Tensors::new();
-        for held in modules.read(module)? {
+        for held in modules.read(module, tensors)? {
             if bake.choice.kind.sites().contains(&held.site.kind) {
                 let (tensors, fit) = bake.one(modules, module, &held)?;
                 layers.push(Layer::of(module, &held.site, fit));
@@ -143,7 +135,7 @@ impl Bake<'_> {
             return Err(RefitError::NeedsShape { path, module: module.into() });
         }
         // What has the algorithm already needs no more rank than it has.
-        let own = held.rank().filter(|_| held.kind.name() == into.name());
+        let own = held.outline().rank.filter(|_| held.kind.name() == into.name());
         let budget = match (self.budget, own) {
             (Budget::Rank(rank), Some(own)) => Budget::Rank(rank.min(own)),
             (budget, _) => budget,

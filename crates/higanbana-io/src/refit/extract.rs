@@ -7,13 +7,13 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
 use super::fit::norm;
+use super::known::{base_model_version, is_embedding};
 use super::{Choice, Layer, LeftOut, Pair, RefitError, Total, fit};
 use crate::apply::Parameter;
-use crate::dialect::Network;
-use crate::dialect::module_name;
+use crate::dialect::{Network, module_name};
 use crate::names::Component;
 use crate::writer::Draft;
-use crate::{Dialect, Names, Target};
+use crate::{Dialect, FileError, Names, Target};
 
 /// How to extract.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl Extract<'_> {
             diffusion,
             draft: Draft::new(out, overwrite)?,
             seen: BTreeSet::new(),
+            named: BTreeMap::new(),
             found: Extracted {
                 layers: Vec::new(),
                 left_out: Vec::new(),
@@ -133,6 +134,8 @@ struct Run<'a> {
     draft: Draft,
     /// Keys that were looked at.
     seen: BTreeSet<String>,
+    /// Names of modules in the file, and the weights that they mean.
+    named: BTreeMap<String, String>,
     found: Extracted,
 }
 
@@ -160,12 +163,26 @@ impl Run<'_> {
             }
         }
         if adapted.iter().any(|(_, update)| update.is_some()) {
-            let module = module_name(target, self.names, self.found.dialect)?;
+            let module = self.name(target)?;
             for (parameter, update) in adapted {
                 self.put(&module, parameter, update.map(|(update, _)| update))?;
             }
         }
         Ok(())
+    }
+
+    /// What the file calls a layer; flattened names may coincide.
+    fn name(&mut self, target: &Target) -> Result<String, FileError> {
+        let name = module_name(target, self.names, self.found.dialect)?;
+        match self.named.insert(name.clone(), target.weight.clone()) {
+            None => Ok(name),
+            Some(first) => Err(FileError::DuplicateKey {
+                path: self.pair.base.path().into(),
+                key: name,
+                first,
+                second: target.weight.clone(),
+            }),
+        }
     }
 
     /// What tuning added to a parameter, and its norm; none if nothing.
@@ -223,13 +240,17 @@ impl Run<'_> {
         for key in self.pair.common.difference(&self.seen.clone()) {
             if !self.pair.same_shape(key) {
                 self.leave_out(key, "its shape differs".into(), None);
-            } else if self.pair.differ(key)? {
-                let difference =
-                    self.pair.difference_of(key, &self.how.device, self.how.compute)?;
-                let norm = norm(key, &difference)?;
-                self.leave_out(key, "no layer's weight or bias".into(), Some(norm));
-            } else {
-                self.found.equal += 1;
+                continue;
+            }
+            let norm = match self.pair.differ(key)? {
+                true => {
+                    norm(key, &self.pair.difference_of(key, &self.how.device, self.how.compute)?)?
+                }
+                false => 0.0,
+            };
+            match norm > 0.0 {
+                true => self.leave_out(key, "no layer's weight or bias".into(), Some(norm)),
+                false => self.found.equal += 1,
             }
         }
         Ok(())
@@ -258,36 +279,11 @@ impl Run<'_> {
             dim: fixed,
             alpha: fixed.map(|rank| rank as f64),
             args: Some(BTreeMap::from([("algo".to_string(), algorithm.to_string())])),
-            base_model_version: base_model_version(self.pair, self.names),
+            base_model_version: base_model_version(&self.pair.base, self.names),
         };
         let mut metadata = BTreeMap::new();
         network.describe(&mut metadata);
         self.draft.write(metadata)?;
         Ok(self.found)
     }
-}
-
-/// Whether a module is an embedding, whose weight is a matrix too: the last part of its path tells.
-fn is_embedding(path: &str) -> bool {
-    let last = path.rsplit('.').next().unwrap_or(path);
-    last.ends_with("embedding") || last.ends_with("embeddings") || EMBEDDINGS.contains(&last)
-}
-
-/// Other names of embeddings in language models.
-const EMBEDDINGS: [&str; 4] = ["embed_tokens", "wte", "wpe", "shared"];
-
-/// What kohya's trainer calls the base, by the width of the text that its UNet attends to.
-fn base_model_version(pair: &Pair, names: &Names) -> Option<String> {
-    let attends = |target: &&Target| {
-        target.component == Component::Unet
-            && target.path.as_deref().is_some_and(|path| path.ends_with("attn2.to_k"))
-    };
-    let target = names.targets().iter().find(attends)?;
-    let version = match pair.base.info(&target.weight)?.shape[..] {
-        [_, 768] => "sd_v1",
-        [_, 1024] => "sd_v2",
-        [_, 2048] => "sdxl_base_v1-0",
-        _ => return None,
-    };
-    Some(version.into())
 }

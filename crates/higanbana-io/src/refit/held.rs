@@ -1,4 +1,4 @@
-//! What a module of an adapter file adapts, told by its base or by its tensors alone.
+//! What the modules of an adapter file adapt, told by a base or by their tensors alone.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,31 +9,16 @@ use higanbana_core::{
 };
 
 use super::RefitError;
-use crate::apply::{ApplyError, Parameter};
+use crate::apply::{ApplyError, Module, Parameter, stems};
 use crate::{AdapterFile, AdapterReader, Checkpoint, Names};
-
-/// A base checkpoint and the names of its parameters.
-#[derive(Debug)]
-pub(super) struct Base {
-    pub checkpoint: Checkpoint,
-    pub names: Names,
-}
-
-impl Base {
-    pub fn open(path: &Path) -> Result<Self, RefitError> {
-        let checkpoint = Checkpoint::open(path)?;
-        let names = Names::new(checkpoint.names());
-        Ok(Self { checkpoint, names })
-    }
-}
 
 /// The modules of an adapter file, and what is needed to compute with them.
 pub(super) struct Modules<'a> {
-    pub registry: &'a Registry,
-    pub reader: &'a AdapterReader,
-    pub base: Option<&'a Base>,
-    pub device: &'a Device,
-    pub dtype: DType,
+    pub reader: AdapterReader,
+    pub base: Option<(Checkpoint, Names)>,
+    registry: &'a Registry,
+    device: &'a Device,
+    dtype: DType,
 }
 
 /// An adapter of one parameter.
@@ -58,11 +43,6 @@ impl Held<'_> {
         self.kind.outline(self.site.kind, &self.tensors)
     }
 
-    /// Rank, where the algorithm has one.
-    pub fn rank(&self) -> Option<usize> {
-        self.outline().rank
-    }
-
     /// Element type of its tensors: of the largest.
     pub fn dtype(&self) -> DType {
         let largest = self.tensors.values().max_by_key(|data| data.num_elements());
@@ -71,6 +51,22 @@ impl Held<'_> {
 }
 
 impl<'a> Modules<'a> {
+    /// Opens a file, and its base if there is one.
+    pub fn open(
+        path: &Path,
+        base: Option<&Path>,
+        registry: &'a Registry,
+        device: &'a Device,
+        dtype: DType,
+    ) -> Result<Self, RefitError> {
+        let reader = AdapterReader::open(path, &stems(registry))?;
+        let base = base.map(Checkpoint::open).transpose()?.map(|base| {
+            let names = Names::new(base.names());
+            (base, names)
+        });
+        Ok(Self { reader, base, registry, device, dtype })
+    }
+
     /// The file, without any module yet.
     pub fn file(&self) -> AdapterFile {
         AdapterFile {
@@ -88,39 +84,45 @@ impl<'a> Modules<'a> {
         self.reader.notes().iter().cloned().chain(unused).collect()
     }
 
+    /// Whether the adapter of a layer's weight in these tensors has a rank.
+    pub fn has_rank(&self, tensors: &Tensors) -> bool {
+        let layer = SiteKind::Linear;
+        let kind = self.registry.detect(layer, tensors);
+        kind.is_some_and(|kind| kind.outline(layer, tensors).rank.is_some())
+    }
+
     /// The adapters of a module, each for a parameter of its own.
     ///
     /// # Errors
     ///
     /// When the base has no such module or is needed and not there, no algorithm has the tensors, or
     /// they contradict each other.
-    pub fn read(&self, module: &str) -> Result<Vec<Held<'a>>, RefitError> {
-        let tensors = self.reader.read(module)?;
-        let held = match self.base {
-            Some(base) => self.at_base(module, &tensors, base)?,
-            None => self.alone(module, &tensors)?,
+    pub fn read(&self, module: &str, tensors: &Tensors) -> Result<Vec<Held<'a>>, RefitError> {
+        let held = match &self.base {
+            Some((base, names)) => self.at_base(module, tensors, base, names)?,
+            None => self.alone(module, tensors)?,
         };
-        if held.is_empty() {
-            return Err(RefitError::Unknown {
+        match held.is_empty() {
+            false => Ok(held),
+            true => Err(RefitError::Unknown {
                 path: self.reader.path().into(),
                 module: module.into(),
                 keys: tensors.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-            });
+            }),
         }
-        Ok(held)
     }
 
     fn at_base(
         &self,
         module: &str,
         tensors: &Tensors,
-        base: &Base,
+        base: &Checkpoint,
+        names: &Names,
     ) -> Result<Vec<Held<'a>>, RefitError> {
-        let target = base.names.expect(module)?;
         let mut held = Vec::new();
-        for parameter in Parameter::of(&base.checkpoint, target)? {
+        for parameter in Parameter::of(base, names.expect(module)?)? {
             let Some(kind) = self.registry.detect(parameter.site.kind, tensors) else { continue };
-            let w0 = parameter.read(&base.checkpoint, self.device, self.dtype)?;
+            let w0 = parameter.read(base, self.device, self.dtype)?;
             held.push(self.hold(module, tensors, kind, parameter.site, Some(w0))?);
         }
         Ok(held)
@@ -133,14 +135,8 @@ impl<'a> Modules<'a> {
             if kind.needs_base() {
                 return Err(self.needs_base(module, kind));
             }
-            let shape = kind.outline(site, tensors).shape.filter(|shape| !shape.contains(&0));
-            let found = shape.and_then(|shape| {
-                let site = if site.is_vector() { site } else { SiteKind::of_rank(shape.len())? };
-                Some(Site::new(module, site, shape))
-            });
-            let site = found.ok_or_else(|| RefitError::NeedsShape {
-                path: self.reader.path().into(),
-                module: module.into(),
+            let site = Module::site(module, site, kind, tensors).ok_or_else(|| {
+                RefitError::NeedsShape { path: self.reader.path().into(), module: module.into() }
             })?;
             held.push(self.hold(module, tensors, kind, site, None)?);
         }

@@ -1,20 +1,20 @@
 //! Adapters in another form: taken from two checkpoints, of another rank, of another algorithm, in
 //! another dialect. What that loses is measured on the tensors that are written.
 
+mod choice;
 mod convert;
 mod error;
 mod extract;
 mod fit;
 mod held;
+mod known;
 mod outcome;
 mod pair;
 mod resize;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Device, Tensor};
-use higanbana_core::{Budget, Kind, Registry, Site, SiteKind};
-
+pub use choice::Choice;
 pub use convert::{Bake, Convert, Converted};
 pub use error::RefitError;
 pub use extract::{Extract, Extracted};
@@ -22,51 +22,3 @@ pub use fit::{Fit, fit};
 pub use outcome::{Layer, LeftOut, Total};
 pub use pair::Pair;
 pub use resize::{Resize, Resized};
-
-/// An algorithm to fit, and where.
-#[derive(Debug, Clone, Copy)]
-pub struct Choice<'a> {
-    /// The algorithm.
-    pub kind: &'a dyn Kind,
-    /// Whether it adapts convolutions of more than one tap too.
-    pub convolutions: bool,
-}
-
-impl<'a> Choice<'a> {
-    /// By the algorithm's name, or by that of its form for convolutions where the field has two.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such algorithm, or none that can be fitted to an update.
-    pub fn named(registry: &'a Registry, name: &str) -> Result<Self, RefitError> {
-        let choices: Vec<(&str, Self)> = Self::all(registry);
-        let found = choices.iter().find(|(own, _)| *own == name);
-        found.map(|(_, choice)| *choice).ok_or_else(|| RefitError::NotFittable {
-            algorithm: name.into(),
-            choices: choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    /// Every algorithm that can be fitted to the update of a layer.
-    pub fn all(registry: &'a Registry) -> Vec<(&'a str, Self)> {
-        let fits = registry.iter().filter(|kind| is_fittable(*kind));
-        fits.flat_map(|kind| {
-            let wide = kind.convolutional_name();
-            let plain = Self { kind, convolutions: wide.is_none() };
-            let wide = wide.map(|name| (name, Self { kind, convolutions: true }));
-            [(kind.name(), plain)].into_iter().chain(wide)
-        })
-        .collect()
-    }
-
-    /// Whether it keeps whatever it is given, biases too, and so has no rank to choose.
-    pub fn is_dense(&self) -> bool {
-        self.kind.sites().contains(&SiteKind::Bias)
-    }
-}
-
-fn is_fittable(kind: &dyn Kind) -> bool {
-    let site = Site::new("", SiteKind::Linear, [1, 1]);
-    let update = Tensor::ones([1, 1], &Device::default());
-    kind.sites().contains(&site.kind) && kind.fit(&site, &update, Budget::Rank(1)).is_some()
-}

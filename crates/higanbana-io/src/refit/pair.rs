@@ -68,10 +68,10 @@ impl Pair {
             return Ok(self.base.read_bytes(key)? != self.tuned.read_bytes(key)?);
         }
         let (base, tuned) = (self.base.read(key)?, self.tuned.read(key)?);
-        let coarser = match precision(base.dtype()) < precision(tuned.dtype()) {
-            true => base.dtype(),
-            false => tuned.dtype(),
+        let (Some(a), Some(b)) = (precision(base.dtype()), precision(tuned.dtype())) else {
+            return Ok(true);
         };
+        let coarser = if a < b { base.dtype() } else { tuned.dtype() };
         let rounded = |data: TensorData| cast::cast(data, coarser).ok();
         Ok(rounded(base) != rounded(tuned))
     }
@@ -114,13 +114,13 @@ impl Pair {
     }
 }
 
-/// Bits of the mantissa; none for what is no float.
-fn precision(dtype: DType) -> u32 {
+/// Bits of the mantissa of a float.
+fn precision(dtype: DType) -> Option<u32> {
     match dtype {
-        DType::F64 => 52,
-        DType::F32 => 23,
-        DType::F16 => 10,
-        DType::BF16 => 7,
-        _ => 0,
+        DType::F64 => Some(52),
+        DType::F32 => Some(23),
+        DType::F16 => Some(10),
+        DType::BF16 => Some(7),
+        _ => None,
     }
 }

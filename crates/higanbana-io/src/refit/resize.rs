@@ -6,10 +6,8 @@ use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
 use super::fit::{Goal, norm};
-use super::held::{Base, Held, Modules};
+use super::held::{Held, Modules};
 use super::{Fit, Layer, RefitError, Total};
-use crate::AdapterReader;
-use crate::apply::stems;
 use crate::dialect::{Encoded, Network};
 
 /// How to resize.
@@ -61,30 +59,24 @@ impl Resize<'_> {
         path: &Path,
         mut progress: impl FnMut(&str, usize),
     ) -> Result<Resized, RefitError> {
-        let reader = AdapterReader::open(path, &stems(self.registry))?;
-        let base = self.base.map(Base::open).transpose()?;
-        let modules = Modules {
-            registry: self.registry,
-            reader: &reader,
-            base: base.as_ref(),
-            device: &self.device,
-            dtype: self.compute,
-        };
+        let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
         let (mut layers, mut kept) = (Vec::new(), Vec::new());
         let mut file = modules.file();
-        let count = reader.modules().count();
-        for module in reader.modules() {
+        let count = modules.reader.modules().count();
+        for module in modules.reader.modules() {
             progress(module, count);
-            let mut tensors = reader.read(module)?;
-            let before = layers.len();
-            for held in modules.read(module)?.iter().filter(|held| held.rank().is_some()) {
-                let (resized, fit) = self.resize(path, module, held)?;
+            let mut tensors = modules.reader.read(module)?;
+            if !modules.has_rank(&tensors) {
+                kept.push(module.to_string());
+                file.modules.insert(module.into(), tensors);
+                continue;
+            }
+            for held in modules.read(module, &tensors)? {
+                let Some(rank) = held.outline().rank else { continue };
+                let (resized, fit) = self.resize(path, module, &held, rank)?;
                 tensors.retain(|key, _| !held.tensors.contains_key(key));
                 tensors.extend(resized);
                 layers.push(Layer::of(module, &held.site, fit));
-            }
-            if layers.len() == before {
-                kept.push(module.to_string());
             }
             file.modules.insert(module.into(), tensors);
         }
@@ -100,10 +92,16 @@ impl Resize<'_> {
         })
     }
 
-    fn resize(&self, path: &Path, module: &str, held: &Held) -> Result<(Tensors, Fit), RefitError> {
+    /// One adapter, whose rank is `own`.
+    fn resize(
+        &self,
+        path: &Path,
+        module: &str,
+        held: &Held,
+        own: usize,
+    ) -> Result<(Tensors, Fit), RefitError> {
         let Held { kind, site, adapter, tensors, w0 } = held;
         let update = held.update();
-        let own = held.rank().unwrap_or_default();
         let as_it_is = || {
             let fit = Fit {
                 algorithm: kind.name().into(),

@@ -40,11 +40,6 @@ impl Draft {
         Ok(Self { path: path.into(), overwrite, scratch, end: 0, stored: BTreeMap::new() })
     }
 
-    /// Whether nothing was put down yet.
-    pub fn is_empty(&self) -> bool {
-        self.stored.is_empty()
-    }
-
     /// Puts down a tensor.
     ///
     /// # Errors

@@ -57,22 +57,11 @@ pub(super) fn guess<'a>(
     let first = |kinds: &&[SiteKind]| {
         kinds.iter().find_map(|&kind| {
             let algorithm = registry.detect(kind, tensors)?;
-            let shape = algorithm.outline(kind, tensors).shape.filter(|shape| is_buildable(shape));
-            let site = shape.and_then(|shape| {
-                let kind = if kind.is_vector() { kind } else { SiteKind::of_rank(shape.len())? };
-                Some(Site::new(module, kind, shape))
-            });
+            let site = Module::site(module, kind, algorithm, tensors);
             Some(Place { algorithm, kind, site, key: None, value: None, device: device.clone() })
         })
     };
     [WEIGHTS, BIASES].iter().filter_map(first).collect()
-}
-
-/// Whether a layer can have this shape: factors in a small file may claim any product.
-fn is_buildable(shape: &[usize]) -> bool {
-    const LARGEST: usize = 1 << 31;
-    let values = shape.iter().try_fold(1usize, |values, &size| values.checked_mul(size));
-    !shape.is_empty() && values.is_some_and(|values| (1..=LARGEST).contains(&values))
 }
 
 /// Reads the adapters of a module; none of them where one depends on a base weight that is not at
