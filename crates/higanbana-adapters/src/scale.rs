@@ -41,6 +41,11 @@ impl Scale {
         Self { value: 1.0, rank }
     }
 
+    /// The same $s$ at another rank.
+    pub fn at_rank(self, rank: usize) -> Self {
+        Self { rank, ..self }
+    }
+
     /// $s$.
     pub fn value(self) -> f64 {
         self.value

@@ -47,6 +47,11 @@ impl RankSchedule {
         })
     }
 
+    /// For a smaller rank, which bounds $r_{min}$.
+    pub fn at_rank(self, rank: usize) -> Self {
+        Self { min_rank: self.min_rank.min(rank), ..self }
+    }
+
     /// The tensors of a file.
     pub fn write(self) -> Tensors {
         Tensors::from([

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use higanbana_io::Leftover;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -42,21 +42,39 @@ pub fn show(table: &Table) -> Result<()> {
     line(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
-/// A progress bar on a terminal, nothing elsewhere.
-pub fn progress(length: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
-        .expect("the template is valid");
-    ProgressBar::new(length as u64).with_style(style)
+/// Does work that tells each of its steps and how many there are, with a progress bar on a terminal.
+pub fn steps<T>(work: impl FnOnce(&dyn Fn(&str, usize)) -> T) -> T {
+    let bar = if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
+            .expect("the template is valid");
+        ProgressBar::new(0).with_style(style)
+    } else {
+        ProgressBar::hidden()
+    };
+    let done = work(&|step, steps| {
+        bar.set_length(steps as u64);
+        bar.set_message(step.to_string());
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    done
 }
 
-/// Says on standard error how much of a file has no use, and lists the first of it.
-pub fn leftovers(file: &Path, leftovers: &[Leftover]) {
+/// Says on standard error what a user should know of a file, how much of it has no use, and lists the
+/// first of that.
+///
+/// # Errors
+/// When something has no use and `strict` is set.
+pub fn leftovers(
+    file: &Path,
+    notes: &[String],
+    leftovers: &[Leftover],
+    strict: bool,
+) -> Result<()> {
     const SHOWN: usize = 10;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     if leftovers.is_empty() {
-        return;
+        return Ok(());
     }
     let (file, count) = (file.display(), leftovers.len());
     eprintln!("warning: {file}: no use for {count} of its modules and tensors");
@@ -66,6 +84,15 @@ pub fn leftovers(file: &Path, leftovers: &[Leftover]) {
     if count > SHOWN {
         eprintln!("  ... and {} more; --json lists them all", count - SHOWN);
     }
+    if strict {
+        bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");
+    }
+    Ok(())
+}
+
+/// `1 module`, `2 modules`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// An error in one line: what failed and, where the message does not say it itself, why.

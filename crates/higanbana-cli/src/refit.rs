@@ -1,16 +1,10 @@
 //! What the commands share that fit adapters to updates.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use higanbana_core::Budget;
-use higanbana_io::{
-    dialect::Encoded,
-    refit::{Choice, Layer, Total},
-    writer,
-};
+use higanbana_io::refit::{Choice, Layer, Total};
 use serde_json::{Value, json};
 
 use crate::{compute::Compute, output};
@@ -119,22 +113,6 @@ impl From<Storage> for DType {
     }
 }
 
-/// Writes an adapter file and, where its dialect has one, the configuration beside it: both or
-/// neither.
-pub fn write(file: &Encoded, path: &Path, overwrite: bool) -> Result<()> {
-    let Some(config) = &file.adapter_config else {
-        return Ok(file.write(path, overwrite)?);
-    };
-    let beside = path.with_file_name("adapter_config.json");
-    let is_new = !beside.exists();
-    writer::write_text(&beside, config, overwrite)?;
-    let written = file.write(path, overwrite);
-    if written.is_err() && is_new {
-        std::fs::remove_file(&beside)?;
-    }
-    Ok(written?)
-}
-
 /// Writes the layers as a table, with their errors.
 pub fn show(layers: &[Layer]) -> Result<()> {
     let headings = ["module", "algorithm", "shape", "rank>", "parameters>", "norm>", "error>"];
@@ -142,9 +120,10 @@ pub fn show(layers: &[Layer]) -> Result<()> {
     for layer in layers {
         let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
         table.add_row([
-            match layer.parameter.ends_with("bias") {
-                true => format!("{} (bias)", layer.module),
-                false => layer.module.clone(),
+            if layer.parameter.ends_with("bias") {
+                format!("{} (bias)", layer.module)
+            } else {
+                layer.module.clone()
             },
             layer.fit.algorithm.clone(),
             shape.join("×"),

@@ -45,8 +45,8 @@ pub struct Cost {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outline {
     /// Shape of the parameter: `[out, in/groups, kernel...]`. Where a file unfolds the kernel, as in
-    /// `[out, in·K]`, so does this.
-    pub shape: Option<Vec<usize>>,
+    /// `[out, in·K]`, so does this. A size that they leave open is none; empty if they tell nothing.
+    pub shape: Vec<Option<usize>>,
     /// Whether a kernel may be unfolded: these tensors would look the same on a linear layer.
     pub unfolded: bool,
     /// Rank $r$, where the algorithm has one.
@@ -56,12 +56,31 @@ pub struct Outline {
 impl Outline {
     /// Shape and rank.
     pub fn new(shape: impl Into<Vec<usize>>, rank: impl Into<Option<usize>>) -> Self {
-        Self { shape: Some(shape.into()), unfolded: false, rank: rank.into() }
+        Self {
+            shape: shape.into().into_iter().map(Some).collect(),
+            unfolded: false,
+            rank: rank.into(),
+        }
+    }
+
+    /// Rows alone: whatever the columns are, these tensors would look the same.
+    pub fn rows(out: usize) -> Self {
+        Self { shape: vec![Some(out), None], ..Self::default() }
+    }
+
+    /// Input features alone.
+    pub fn input(input: usize) -> Self {
+        Self { shape: vec![None, Some(input)], ..Self::default() }
     }
 
     /// Shape `[out, in·K]` and rank.
     pub fn unfolded([out, cols]: [usize; 2], rank: impl Into<Option<usize>>) -> Self {
         Self { unfolded: true, ..Self::new([out, cols], rank) }
+    }
+
+    /// The shape, if no size of it is open.
+    pub fn whole_shape(&self) -> Option<Vec<usize>> {
+        self.shape.iter().copied().collect::<Option<Vec<_>>>().filter(|shape| !shape.is_empty())
     }
 }
 
@@ -119,8 +138,9 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Name on the command line and in configurations.
     const NAME: &'static str;
-    /// Name where convolutions of more than one tap are adapted too, if the field's plain name means
-    /// that they are not.
+    /// A second name of the same algorithm, if the field calls its form on convolutions otherwise. Where
+    /// rules choose the layers, both mean the same; where nothing else does, as in an extraction, the
+    /// plain name leaves convolutions of more than one tap alone.
     const CONVOLUTIONAL_NAME: Option<&'static str> = None;
     /// Name in prose.
     const TITLE: &'static str;

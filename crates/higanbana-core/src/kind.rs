@@ -178,9 +178,9 @@ impl Registry {
         self.kinds.iter().map(Box::as_ref)
     }
 
-    /// The algorithm of this name.
+    /// The algorithm of this name, or of this second name ([`Kind::convolutional_name`]).
     pub fn get(&self, name: &str) -> Option<&dyn Kind> {
-        self.iter().find(|kind| kind.name() == name)
+        self.iter().find(|kind| kind.name() == name || kind.convolutional_name() == Some(name))
     }
 
     /// The algorithm whose tensors these are, for a parameter of this kind. The last one added is

@@ -37,7 +37,8 @@ impl<'a> Parts<'a> {
         Self { base: Some(w0), ..self }
     }
 
-    /// The frozen weight `[out, in·K]`.
+    /// The frozen weight `[out, in·K]`. To be asked for last: [`Parts::unused`] then tells the same
+    /// without it.
     ///
     /// # Errors
     /// When it was not given with [`Parts::with_base`].

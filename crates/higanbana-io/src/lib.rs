@@ -1,7 +1,5 @@
 //! Files: model checkpoints and adapter files of every dialect, in safetensors.
 
-#![warn(missing_docs)]
-
 pub mod apply;
 pub mod cast;
 pub mod checkpoint;
@@ -9,6 +7,7 @@ pub mod dialect;
 mod dtype;
 mod error;
 mod hash;
+mod model;
 pub mod names;
 pub mod refit;
 pub mod writer;
@@ -19,5 +18,6 @@ pub use dialect::{AdapterFile, AdapterReader, Dialect, Stems};
 pub use dtype::{burn_dtype, file_dtype};
 pub use error::FileError;
 pub use hash::sshs_model_hash;
-pub use names::{Names, Target};
+pub use model::{Loaded, load, save};
+pub use names::{Names, Target, lycoris_name};
 pub use safetensors::Dtype;

@@ -7,8 +7,6 @@
 //! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
 //! saves, reloads, and runs the laws of the toolkit on it.
 
-use std::collections::BTreeMap;
-
 use burn::{
     module::{Module, Param},
     nn,
@@ -16,8 +14,8 @@ use burn::{
     tensor::{DType, Device, Distribution, Tensor, activation},
 };
 use higanbana::{
-    adapters::inject::{Injection, adapters, attach, inject},
-    io::{AdapterReader, Stems, writer},
+    adapters::inject::{Injection, adapters, attach, inject, sites},
+    io::{Dialect, load, save},
     laws,
     prelude::*,
 };
@@ -151,26 +149,11 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("mine.safetensors");
-    let mut tensors = BTreeMap::new();
-    for (site, adapter) in adapters(&net, "mine")? {
-        for (key, data) in adapter.write(&site) {
-            tensors.insert(format!("lycoris_{}.{key}", site.path.replace('.', "_")), data);
-        }
-    }
-    writer::write_tensors(&path, &tensors, &BTreeMap::new(), false)?;
-
-    let file = AdapterReader::open(&path, &Stems::new(KhatriRao::KEYS))?;
-    let reread = adapters(&net, "mine")?
-        .into_iter()
-        .map(|(site, _)| {
-            let module = format!("lycoris_{}", site.path.replace('.', "_"));
-            let tensors = file.read(&module)?;
-            let parts = Parts::new(&module, &tensors, &device, DType::F32);
-            let adapter = DynAdapter::new(KhatriRao::read(&site, &parts)?);
-            Ok((site, adapter))
-        })
-        .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
-    let reloaded = attach(&base.valid(), "mine", 1.0, reread)?;
+    save(&path, &adapters(&net, "mine")?, Dialect::Lycoris, &registry, false)?;
+    let base = base.valid();
+    let file = load(&path, &sites(&base), &registry)?;
+    assert!(file.leftovers.is_empty(), "{:?}", file.leftovers);
+    let reloaded = attach(&base, "mine", 1.0, file.adapters)?;
     let x = x.without_autodiff();
     assert_eq!(reloaded.forward(x.clone()).to_data(), net.valid().forward(x).to_data());
     println!("saved, reloaded: the same bits");

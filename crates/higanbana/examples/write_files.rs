@@ -21,7 +21,7 @@ use higanbana::{
     core::Budget,
     io::{
         AdapterFile, AdapterReader, Checkpoint, Dialect, Merge, Names, Source,
-        apply::{Module, Parameter, stems},
+        apply::{ModuleReader, Parameter, stems},
         cast::cast,
         dialect::{Encoded, Network},
         refit::{Choice, Extract},
@@ -63,22 +63,17 @@ pub fn rewrite(case: &Value) -> Result<Encoded> {
         }
         let parameters = Parameter::of(&base, names.expect(module)?)?;
         let device = Device::default();
-        let values: Vec<_> = parameters
-            .iter()
-            .map(|parameter| parameter.read(&base, &device, DType::F32))
-            .collect::<Result<_, _>>()?;
-        let sites: Vec<_> =
-            parameters.iter().zip(&values).map(|(p, value)| (&p.site, Some(value))).collect();
-        let read = Module::read(&registry, module, &tensors, &sites, &device, DType::F32)?;
-        let mut written = BTreeMap::new();
-        for (parameter, adapter) in parameters.iter().zip(&read.adapters) {
-            written.extend(adapter.iter().flat_map(|adapter| adapter.write(&parameter.site)));
-        }
+        let (path, registry, dtype) = (reader.path(), &registry, DType::F32);
+        let how = ModuleReader { path, registry, device: &device, dtype };
+        let value = |parameter: &Parameter| parameter.read(&base, &device, dtype).map(Some);
+        let holding = how.at_base(module, &tensors, parameters, value)?;
+        let acting = holding.held.into_iter().filter_map(|held| held.acting);
+        let written = acting.flat_map(|acting| acting.adapter.write(&acting.site));
         let same_type = |(key, data): (String, TensorData)| {
             let dtype = tensors.get(&key).map_or(DType::F32, |data| data.dtype());
             Ok((key, cast(data, dtype)?))
         };
-        let written: Result<_> = written.into_iter().map(same_type).collect();
+        let written: Result<_> = written.map(same_type).collect();
         modules.insert(module.to_string(), written?);
     }
     let file = AdapterFile {

@@ -27,8 +27,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
-    Variant, algebra, parts::to_data,
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
+    Tensors, Variant, algebra, parts::{dims, to_data},
 };
 
 use crate::rotation::{Constraint, RotationConfig, on_channels, with_gain};
@@ -130,6 +130,13 @@ impl Adapter for Boft {
             rescale: parts.optional("rescale", [site.out()])?.map(Param::from_tensor),
             constraint: Constraint::read(parts)?,
         })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        match dims(tensors, "oft_blocks") {
+            &[_, k, b, ..] => Outline::rows(k.saturating_mul(b)),
+            _ => Outline::default(),
+        }
     }
 }
 

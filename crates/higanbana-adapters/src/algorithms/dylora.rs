@@ -24,7 +24,7 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
     Tensors, Variant, init,
     parts::{scalar_data, to_data},
     training::weigh_rows,
@@ -160,6 +160,34 @@ impl Adapter for DyLora {
         })
     }
 
+    /// The leading ranks at the same scale: a prefix, which is an adapter too. The truncated singular
+    /// value decomposition comes closer, and is LoRA's. The budget counts the norms of the ranks' own
+    /// updates.
+    fn resized(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        let (up, down) = (self.lora_up.val(), self.lora_down.val());
+        let squares = up.clone().square().sum_dim(0).reshape([self.rank()])
+            * down.clone().square().sum_dim(1).reshape([self.rank()]);
+        let norms = match squares.sqrt().try_into_vec_as::<f64>() {
+            Ok(norms) => norms,
+            Err(error) => return Some(Err(AdapterError::numeric(site, error))),
+        };
+        let norms: Vec<f64> = norms.iter().map(|norm| self.scale.value().abs() * norm).collect();
+        let r = budget.rank(&norms).min(self.rank());
+        Some(Ok(Self {
+            lora_up: Param::from_tensor(up.narrow(1, 0, r)),
+            lora_down: Param::from_tensor(down.narrow(0, 0, r)),
+            scale: self.scale.at_rank(r),
+            block_size: 1,
+            prefix: None,
+            step: None,
+        }))
+    }
+
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         let lora_down = weigh_rows(&self.lora_down, weights(self.rank()));
         Some(Self { lora_down, ..self.clone() })
@@ -246,6 +274,18 @@ mod tests {
         }
         adapter.condition(&Condition::default());
         assert_eq!(update(&site, &adapter).into_scalar::<f32>(), 5.0);
+    }
+
+    #[test]
+    fn a_smaller_rank_is_a_prefix() {
+        let (site, mut adapter) = adapter();
+        let w0 = Tensor::zeros([1, 1], &Device::default());
+        let small = adapter.resized(&site, &w0, Budget::Rank(2)).unwrap().unwrap();
+        adapter.condition(&Condition::with_rank(2));
+        assert_eq!(update(&site, &small).to_data(), update(&site, &adapter).to_data());
+        // Their norms are 1/2, 1, 3/2 and 2: three of them have 14/30 of the squares.
+        let small = adapter.resized(&site, &w0, Budget::Energy(0.4)).unwrap().unwrap();
+        assert_eq!(small.rank(), 3);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, Tensors, Variant,
-    parts::{scalar_data, to_data},
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind, Tensors,
+    Variant, parts::{dims, scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,16 @@ impl Adapter for Ia3 {
         let on_input = parts.tensor("on_input", [1])?.into_scalar::<f32>() != 0.0;
         let weight = parts.tensor("weight", [features(site, on_input)])?;
         Ok(Self { weight: Param::from_tensor(weight), on_input })
+    }
+
+    fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
+        let features = dims(tensors, "weight").iter().product();
+        let on_input = tensors.get("on_input").and_then(|flag| flag.iter::<f64>().next());
+        match on_input {
+            None => Outline::default(),
+            Some(0.0) => Outline::rows(features),
+            Some(_) => Outline::input(features),
+        }
     }
 }
 

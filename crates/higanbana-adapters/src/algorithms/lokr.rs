@@ -251,13 +251,15 @@ impl Adapter for Lokr {
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
         let (w1, w2) = (First::outline(tensors), Second::outline(tensors));
-        let shape = match (w1.shape.as_deref(), w2.shape.as_deref()) {
-            (Some(&[l, m]), Some(&[k, n, ref kernel @ ..])) => {
-                Some([&[l * k, m * n], kernel].concat())
-            }
-            _ => None,
+        let rank = w1.rank.or(w2.rank);
+        let (&[Some(l), Some(m)], &[Some(k), Some(n), ref kernel @ ..]) =
+            (&w1.shape[..], &w2.shape[..])
+        else {
+            return Outline { rank, ..Outline::default() };
         };
-        Outline { shape, unfolded: w2.unfolded, rank: w1.rank.or(w2.rank) }
+        let size = |a: usize, b: usize| Some(a.saturating_mul(b));
+        let shape = [&[size(l, k), size(m, n)], kernel].concat();
+        Outline { shape, unfolded: w2.unfolded, rank }
     }
 
     /// With factors of these sizes: those that are decomposed are cut, which is the best where only

@@ -29,7 +29,7 @@ use burn::{
     tensor::{FloatDType, Tensor, TensorData},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
     SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
     spectrum,
@@ -205,6 +205,7 @@ impl Adapter for Tlora {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let r = parts.dim("q_layer.weight", 0)?;
         let trained = factors(site, parts, "", r)?;
+        let (scale, schedule) = (Scale::read(parts, r)?, RankSchedule::read(parts)?);
         let start = if parts.has("base_lambda_layer") {
             factors(site, parts, "base_", r)?
         } else {
@@ -212,7 +213,33 @@ impl Adapter for Tlora {
             let svd = svd.map_err(|error| AdapterError::numeric(site, error))?;
             SingularFactors::of(&svd, Stretch::Principal, r, &trained.q.device(), trained.q.dtype())
         };
-        Ok(Self::between(trained, start, Scale::read(parts, r)?, RankSchedule::read(parts)?))
+        Ok(Self::between(trained, start, scale, schedule))
+    }
+
+    /// The leading ranks, of the start too, at the same scale: what the update is where a mask leaves
+    /// no more. This is T-LoRA's own nesting, and no best approximation: that is the truncated
+    /// singular value decomposition of the whole update, which belongs to no start and no mask. The
+    /// budget counts the norms of the ranks' own updates, the singular values where these are
+    /// orthogonal.
+    fn resized(
+        &self,
+        _site: &Site,
+        _w0: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, AdapterError>> {
+        let r = budget.rank(&self.norms_by_rank()).min(self.rank());
+        let leading = |param: &Param<Tensor<2>>, dim: usize| param.val().narrow(dim, 0, r);
+        let trained = SingularFactors {
+            p: leading(&self.p_layer, 1),
+            lambda: leading(&self.lambda_layer, 1),
+            q: leading(&self.q_layer, 0),
+        };
+        let start = SingularFactors {
+            p: leading(&self.base_p_layer, 1),
+            lambda: leading(&self.base_lambda_layer, 1),
+            q: leading(&self.base_q_layer, 0),
+        };
+        Some(Ok(Self::between(trained, start, self.scale.at_rank(r), self.schedule.at_rank(r))))
     }
 
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
@@ -290,6 +317,23 @@ impl Tlora {
         (self.scale.apply(left), Tensor::cat(vec![q.clone(), q - base_q], 0))
     }
 
+    /// Frobenius norm of what each rank adds to the update.
+    fn norms_by_rank(&self) -> Vec<f64> {
+        let r = self.rank();
+        let (left, right) = self.moved();
+        let norm = |i: usize| {
+            // Two rank-one matrices: ‖ab + cd‖ from the Gram matrices of their sides.
+            let pair = |x: &Tensor<2>, dim| {
+                Tensor::cat(vec![x.clone().narrow(dim, i, 1), x.clone().narrow(dim, i + r, 1)], dim)
+            };
+            let (left, right) = (pair(&left, 1), pair(&right, 0));
+            let left = left.clone().transpose().matmul(left);
+            let right = right.clone().matmul(right.transpose());
+            (left * right).sum().into_scalar::<f64>().max(0.0).sqrt()
+        };
+        (0..r).map(norm).collect()
+    }
+
     /// The masks of the samples over both halves of [`Tlora::moved`], `[1 or batch, 2r]`.
     fn masks(&self) -> Tensor<2> {
         let r = self.rank();
@@ -360,6 +404,27 @@ mod tests {
             tlora.condition(&Condition::at([t, t], 1000.0));
             let column = tlora.update(&site, &w0).narrow(1, sample, 1).transpose();
             assert!(largest(column - added.clone().narrow(0, sample, 1)) < 1e-15, "{t}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_rank_is_what_a_mask_leaves_of_the_larger() {
+        let (site, w0, mut tlora) = adapter("rank = 4\nalpha = 2.0\nmin_rank = 3");
+        tlora.q_layer = tlora.q_layer.map(|q| q * 1.5 + 0.25);
+        let small = tlora.resized(&site, &w0, Budget::Rank(2)).unwrap().unwrap();
+        assert_eq!((small.rank(), small.scale.value()), (2, 0.5));
+        tlora.active = vec![2];
+        assert!(largest(small.update(&site, &w0) - tlora.update(&site, &w0)) < 1e-15);
+        tlora.active = Vec::new();
+        // A rank's norm is that of its update.
+        let norms = tlora.norms_by_rank();
+        for (r, norm) in norms.iter().enumerate() {
+            tlora.active = vec![r + 1];
+            let up_to = tlora.update(&site, &w0);
+            tlora.active = vec![r];
+            let own = up_to - tlora.update(&site, &w0);
+            let expected = own.square().sum().into_scalar::<f64>().sqrt();
+            assert!((norm - expected).abs() < 1e-13, "{norm} {expected}");
         }
     }
 

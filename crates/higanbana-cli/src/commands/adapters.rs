@@ -63,6 +63,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn describe(kind: &dyn Kind) -> Result<()> {
     let sites: Vec<_> = kind.sites().iter().map(|site| site.name()).collect();
     output::line(format!("{}: {} ({})", kind.name(), kind.title(), kind.reference()))?;
+    if let Some(name) = kind.convolutional_name() {
+        output::line(format!("  also called   {name}; in extract alone, the plain name leaves convolutions of several taps out"))?;
+    }
     output::line(format!("  update        {}", plain_text(kind.formula())))?;
     output::line(format!("  degree        {}", docs::degree(kind)))?;
     output::line(format!("  rank at most  {}", plain_text(kind.rank())))?;
@@ -82,6 +85,7 @@ fn describe(kind: &dyn Kind) -> Result<()> {
 fn as_json(kind: &dyn Kind) -> serde_json::Value {
     json!({
         "name": kind.name(),
+        "convolutional_name": kind.convolutional_name(),
         "title": kind.title(),
         "reference": kind.reference(),
         "update": kind.formula(),

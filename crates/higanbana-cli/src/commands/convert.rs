@@ -7,7 +7,7 @@ use clap::Args;
 use higanbana_core::Registry;
 use higanbana_io::{
     Dialect,
-    refit::{Bake, Choice, Convert},
+    refit::{Bake, Choice, Convert, Converted},
     writer,
 };
 use serde_json::json;
@@ -43,6 +43,9 @@ pub struct Arguments {
     /// The base model: its names, and its weights where an update is computed from them
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// Refuse a file with a module or a tensor that has no use
+    #[arg(long)]
+    strict: bool,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -85,43 +88,42 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     writer::check(&arguments.output, arguments.overwrite)?;
     let base = arguments.base.as_deref();
     let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
-    let bar = output::progress(0);
-    let converted = convert.run(&arguments.input, |module, modules| {
-        bar.set_length(modules as u64);
-        bar.set_message(module.to_string());
-        bar.inc(1);
-    })?;
-    bar.finish_and_clear();
-    converted.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    refit::write(&converted.file, &arguments.output, arguments.overwrite)?;
+    let converted = output::steps(|step| convert.run(&arguments.input, step))?;
+    let Converted { file, layers, leftovers, notes } = &converted;
+    output::leftovers(&arguments.input, notes, leftovers, arguments.strict)?;
+    file.write(&arguments.output, arguments.overwrite)?;
 
     let total = converted.total();
     let bytes = fs::metadata(&arguments.output)?.len();
-    let tensors = converted.file.tensors.len();
+    let tensors = file.tensors.len();
     if arguments.json {
         return output::json(&json!({
             "output": arguments.output,
             "bytes": bytes,
             "dialect": arguments.to.name(),
             "tensors": tensors,
-            "baked": refit::layers(&converted.layers)?,
+            "baked": refit::layers(layers)?,
             "total": refit::total(&total)?,
+            "leftovers": leftovers,
+            "notes": notes,
         }));
     }
-    if !converted.layers.is_empty() {
-        refit::show(&converted.layers)?;
+    if !layers.is_empty() {
+        refit::show(layers)?;
         output::line("")?;
     }
     output::line(format!(
-        "{}: {tensors} tensors of {}, {:.1} MB",
+        "{}: {} of {}, {:.1} MB",
         arguments.output.display(),
+        output::count(tensors, "tensor"),
         arguments.to,
         bytes as f64 / 1e6
     ))?;
-    match converted.layers.len() {
+    match layers.len() {
         0 => Ok(()),
         count => output::line(format!(
-            "{count} updates baked, relative error {}",
+            "{} baked, relative error {}",
+            output::count(count, "update"),
             refit::percent(total.relative())
         )),
     }

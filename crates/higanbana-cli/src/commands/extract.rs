@@ -68,14 +68,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         compute,
         dtype: arguments.dtype.into(),
     };
-    let bar = output::progress(0);
     let Arguments { base, tuned, output, overwrite, .. } = arguments;
-    let extracted = extract.run(base, tuned, output, *overwrite, |key, keys| {
-        bar.set_length(keys as u64);
-        bar.set_message(key.to_string());
-        bar.inc(1);
-    })?;
-    bar.finish_and_clear();
+    let extracted =
+        output::steps(|step| extract.run(base, tuned, output, *overwrite, step))?;
     let bytes = fs::metadata(output)?.len();
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json {
@@ -97,17 +92,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     refit::show(&extracted.layers)?;
     let total = extracted.total();
     output::line(format!(
-        "\n{}: {} adapters, {} parameters, {:.1} MB, in {seconds:.1} s",
+        "\n{}: {}, {} parameters, {:.1} MB, in {seconds:.1} s",
         output.display(),
-        extracted.layers.len(),
+        output::count(extracted.layers.len(), "adapter"),
         total.parameters,
         bytes as f64 / 1e6
     ))?;
     output::line(format!(
-        "relative error {} of these layers, {} of the whole difference; {} tensors are equal",
+        "relative error {} of these layers, {} of the whole difference; equal: {}",
         refit::percent(total.relative()),
         refit::percent(extracted.total_of_all().relative()),
-        extracted.equal
+        output::count(extracted.equal, "tensor")
     ))?;
     show_rest(&extracted)
 }
@@ -123,12 +118,13 @@ fn show_rest(extracted: &Extracted) -> Result<()> {
     }
     for (reason, (count, square)) in reasons {
         let share = refit::percent(square.sqrt() / whole);
-        output::line(format!("left out: {count} tensors, {share} of the difference: {reason}"))?;
+        let count = output::count(count, "tensor");
+        output::line(format!("left out: {count}, {share} of the difference: {reason}"))?;
     }
     for (whose, keys) in [("base", &extracted.only_in_base), ("tuned", &extracted.only_in_tuned)] {
         if let Some(first) = keys.first() {
-            let count = keys.len();
-            output::line(format!("only in the {whose} model: {count} tensors, {first:?} first"))?;
+            let count = output::count(keys.len(), "tensor");
+            output::line(format!("only in the {whose} model: {count}, {first:?} first"))?;
         }
     }
     Ok(())

@@ -13,13 +13,15 @@ use crate::{compute::Compute, output};
 const JSON: &str = "\
 JSON of an adapter:
   kind: \"adapter\", file, bytes, dialect, modules, parameters, norm or null,
-  adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm, shape or null,
-              rank or null, alpha or null, parameters, dtype, norm or null}],
+  adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm,
+              shape: [number or null] or null, unfolded, rank or null, alpha or null,
+              parameters, dtype, norm or null}],
   leftovers: [{name, reason}], notes: [text], metadata: {key: text}
 JSON of any other file:
   kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors, parameters,
   dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
-A norm is null where the update depends on the base weight and no --base has it.";
+A size is null where the file leaves it open; where unfolded is true, the columns of shape may be
+in·K of a convolution. A norm is null where the update depends on the base weight and no --base has it.";
 
 /// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
 ///
@@ -32,6 +34,9 @@ pub struct Arguments {
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// Refuse a file with a module or a tensor that has no use
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     compute: Compute,
     /// Print JSON
@@ -43,22 +48,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
     let registry = higanbana_adapters::registry();
-    let bar = output::progress(0);
-    let inspection = inspect(
-        &arguments.file,
-        arguments.base.as_deref(),
-        &registry,
-        &device,
-        |module, modules| {
-            bar.set_length(modules as u64);
-            bar.set_message(module.to_string());
-            bar.inc(1);
-        },
-    )?;
-    bar.finish_and_clear();
+    let inspection = output::steps(|step| {
+        inspect(&arguments.file, arguments.base.as_deref(), &registry, &device, step)
+    })?;
     if let Inspection::Adapter(adapters) = &inspection {
-        adapters.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        output::leftovers(&arguments.file, &adapters.leftovers);
+        let Adapters { notes, leftovers, .. } = &**adapters;
+        output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
     }
     match (&inspection, arguments.json) {
         (_, true) => output::json(&inspection),
@@ -79,7 +74,7 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
         table.add_row([
             name,
             row.algorithm.to_string(),
-            row.shape.as_ref().map_or_else(unknown, |shape| dimensions(shape)),
+            row.shape.as_ref().map_or_else(unknown, |shape| dimensions(shape, row.unfolded)),
             row.rank.map_or_else(unknown, |rank| rank.to_string()),
             row.alpha.map_or_else(unknown, |alpha| (alpha as f32).to_string()),
             row.norm.map_or_else(unknown, |norm| format!("{norm:.4}")),
@@ -89,11 +84,11 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
     }
     output::show(&table)?;
     output::line(format!(
-        "\n{}: {} modules of {}, {} parameters, {}{}",
+        "\n{}: {} of {}, {}, {}{}",
         adapters.file.display(),
-        adapters.modules,
+        output::count(adapters.modules, "module"),
         adapters.dialect,
-        adapters.parameters,
+        output::count(adapters.parameters, "parameter"),
         HumanBytes(adapters.bytes),
         adapters.norm.map(|norm| format!(", norm {norm:.4}")).unwrap_or_default()
     ))?;
@@ -110,16 +105,17 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
 
 fn show_contents(contents: &Contents) -> Result<()> {
     output::line(format!(
-        "{}: no adapter; {} tensors, {} parameters, {}",
+        "{}: no adapter; {}, {}, {}",
         contents.file.display(),
-        contents.tensors,
-        contents.parameters,
+        output::count(contents.tensors, "tensor"),
+        output::count(contents.parameters, "parameter"),
         HumanBytes(contents.bytes)
     ))?;
     for (dtype, count) in &contents.dtypes {
         output::line(format!(
-            "  {dtype}: {} tensors, {} parameters",
-            count.tensors, count.parameters
+            "  {dtype}: {}, {}",
+            output::count(count.tensors, "tensor"),
+            output::count(count.parameters, "parameter")
         ))?;
     }
     output::line(format!("  family: {}", contents.family.unwrap_or("unknown")))?;
@@ -145,8 +141,11 @@ fn show_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-fn dimensions(shape: &[usize]) -> String {
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+/// A size that the file leaves open is a question mark; columns may hide a kernel's taps.
+fn dimensions(shape: &[Option<usize>], unfolded: bool) -> String {
+    let size = |size: &Option<usize>| size.map_or_else(|| "?".into(), |size| size.to_string());
+    let shape = shape.iter().map(size).collect::<Vec<_>>().join("×");
+    if unfolded { format!("{shape} (in·K)") } else { shape }
 }
 
 fn unknown() -> String {

@@ -2,13 +2,12 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Result, bail};
-use burn::tensor::DType;
+use anyhow::Result;
 use clap::Args;
 use higanbana_io::apply::{Merge, Planned, Source};
 use serde_json::json;
 
-use crate::{compute::Compute, output};
+use crate::{output, refit::Arithmetic};
 
 /// Merge adapters into a base model: W = W0 + Σ (W_i(μ_i) − W0), each from the untouched base
 ///
@@ -28,9 +27,6 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1.0, value_name = "MU", allow_negative_numbers = true)]
     #[arg(value_parser = strength)]
     multiplier: f64,
-    /// Compute in f64 instead of f32
-    #[arg(long)]
-    precise: bool,
     /// Refuse adapters that do not fit the base in every tensor
     #[arg(long)]
     strict: bool,
@@ -38,7 +34,7 @@ pub struct Arguments {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    compute: Compute,
+    arithmetic: Arithmetic,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -73,11 +69,7 @@ fn strength(text: &str) -> Result<f64, String> {
 /// Merges.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
-    let device = arguments.compute.device()?;
-    let dtype = if arguments.precise { DType::F64 } else { DType::F32 };
-    if !device.supports_dtype(dtype) {
-        bail!("--precise: this device has no f64, leave it out or take --device flex");
-    }
+    let (device, dtype) = arguments.arithmetic.resolve()?;
     let sources = arguments.adapters.iter().map(|adapter| Source {
         path: adapter.path.clone(),
         strength: adapter.strength.unwrap_or(arguments.multiplier),
@@ -85,38 +77,25 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let sources: Vec<Source> = sources.collect();
     let registry = higanbana_adapters::registry();
     let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
-    for planned in merge.planned() {
-        warn(planned);
+    for Planned { source, notes, leftovers, .. } in merge.planned() {
+        output::leftovers(&source.path, notes, leftovers, arguments.strict)?;
     }
-    if arguments.strict
-        && let Some(planned) = merge.planned().iter().find(|planned| !planned.leftovers.is_empty())
-    {
-        let (path, count) = (planned.source.path.display(), planned.leftovers.len());
-        bail!("{path}: no use for {count} of its modules and tensors; leave out --strict to go on");
-    }
-    let bar = output::progress(merge.tensors());
-    merge.write(&arguments.output, arguments.overwrite, |key| {
-        bar.set_message(key.to_string());
-        bar.inc(1);
+    output::steps(|step| {
+        let progress = |key: &str| step(key, merge.tensors());
+        merge.write(&arguments.output, arguments.overwrite, progress)
     })?;
-    bar.finish_and_clear();
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json { json(arguments, &merge, seconds) } else { show(arguments, &merge, seconds) }
-}
-
-fn warn(planned: &Planned) {
-    for note in &planned.notes {
-        eprintln!("note: {note}");
-    }
-    output::leftovers(&planned.source.path, &planned.leftovers);
 }
 
 fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
     for Planned { source, dialect, modules, parameters, .. } in merge.planned() {
         output::line(format!(
-            "{} at {}: {modules} modules of {dialect}, {parameters} weights and biases",
+            "{} at {}: {} of {dialect} for {} of the base",
             source.path.display(),
-            source.strength
+            source.strength,
+            output::count(*modules, "module"),
+            output::count(*parameters, "tensor")
         ))?;
     }
     output::line(format!(
@@ -136,6 +115,7 @@ fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
             "modules": planned.modules,
             "parameters": planned.parameters,
             "leftovers": planned.leftovers,
+            "notes": planned.notes,
         })
     });
     output::json(&json!({

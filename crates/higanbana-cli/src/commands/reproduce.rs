@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use higanbana_lab::{
-    adapters::{Reload, Row, run as compare},
+    adapters::{Fixtures, Reload, Row, run as compare},
     report,
 };
 
@@ -50,12 +50,10 @@ fn adapters(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
     let registry = higanbana_adapters::registry();
-    let bar = output::progress(higanbana_lab::adapters::Fixtures::committed().cases.len());
-    let rows = compare(&registry, &device, |case| {
-        bar.set_message(case.to_string());
-        bar.inc(1);
+    let rows = output::steps(|step| {
+        let cases = Fixtures::committed().cases.len();
+        compare(&registry, &device, |case| step(case, cases))
     })?;
-    bar.finish_and_clear();
     let page = arguments.out.join("adapters.html");
     higanbana_io::writer::write_text(&page, &report::adapters(&rows, &registry)?, true)?;
     if arguments.json {

@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use higanbana_io::{refit::Resize, writer};
+use higanbana_io::{
+    refit::{Resize, Resized},
+    writer,
+};
 use serde_json::json;
 
 use crate::{
@@ -28,6 +31,9 @@ pub struct Arguments {
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// Refuse a file with a module or a tensor that has no use
+    #[arg(long)]
+    strict: bool,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -48,15 +54,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
     let base = arguments.base.as_deref();
     let resize = Resize { registry: &registry, budget, base, device, compute };
-    let bar = output::progress(0);
-    let resized = resize.run(&arguments.file, |module, modules| {
-        bar.set_length(modules as u64);
-        bar.set_message(module.to_string());
-        bar.inc(1);
-    })?;
-    bar.finish_and_clear();
-    resized.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    refit::write(&resized.file, &arguments.output, arguments.overwrite)?;
+    let resized = output::steps(|step| resize.run(&arguments.file, step))?;
+    let Resized { file, layers, kept, leftovers, notes } = &resized;
+    output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
+    file.write(&arguments.output, arguments.overwrite)?;
 
     let total = resized.total();
     let [before, bytes] = [&arguments.file, &arguments.output]
@@ -65,23 +66,26 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return output::json(&json!({
             "output": arguments.output,
             "bytes": bytes,
-            "layers": refit::layers(&resized.layers)?,
+            "layers": refit::layers(layers)?,
             "total": refit::total(&total)?,
-            "kept": resized.kept,
+            "kept": kept,
+            "leftovers": leftovers,
+            "notes": notes,
         }));
     }
-    refit::show(&resized.layers)?;
+    refit::show(layers)?;
     output::line(format!(
-        "\n{}: {} adapters, {} parameters, {:.1} MB after {:.1} MB; relative error {}",
+        "\n{}: {}, {} parameters, {:.1} MB after {:.1} MB; relative error {}",
         arguments.output.display(),
-        resized.layers.len(),
+        output::count(layers.len(), "adapter"),
         total.parameters,
         bytes as f64 / 1e6,
         before as f64 / 1e6,
         refit::percent(total.relative())
     ))?;
-    match resized.kept.len() {
+    match kept.len() {
         0 => Ok(()),
+        1 => output::line("1 module has no rank and stays as it is"),
         count => output::line(format!("{count} modules have no rank and stay as they are")),
     }
 }

@@ -47,14 +47,14 @@ pub enum ApplyError {
     },
     /// No module of a file belongs to the base.
     #[error(
-        "{}: none of its {modules} modules fits {}: {example}; is this the model that it was made for?",
-        path.display(), base.display()
+        "{}: none of its {modules} modules fits {base}: {example}; is this the model that it was made for?",
+        path.display()
     )]
     OtherModel {
         /// The adapter file.
         path: PathBuf,
-        /// The base.
-        base: PathBuf,
+        /// The model.
+        base: String,
         /// How many modules the file has.
         modules: usize,
         /// What is wrong with the first of them.
@@ -82,7 +82,7 @@ impl ApplyError {
         move |reason| Self::Adapter { path: path.into(), reason }
     }
 
-    pub(super) fn base(path: &Path, key: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn base(path: &Path, key: &str, reason: impl Into<String>) -> Self {
         Self::Base { path: path.into(), key: key.into(), reason: reason.into() }
     }
 }

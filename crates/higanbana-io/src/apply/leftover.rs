@@ -21,9 +21,8 @@ impl fmt::Display for Leftover {
     }
 }
 
-/// The leftovers of a file, as they come up while it is matched with a base.
-pub(super) struct Leftovers<'a> {
-    names: &'a Names,
+/// The leftovers of a file, as they come up while it is read.
+pub(crate) struct Leftovers {
     modules: Vec<Leftover>,
     keys: Vec<Leftover>,
 }
@@ -31,20 +30,20 @@ pub(super) struct Leftovers<'a> {
 /// For how many modules similar names are searched: that means to compare with every name there is.
 const WITH_NEAREST: usize = 10;
 
-impl<'a> Leftovers<'a> {
+impl Leftovers {
     /// Begins with the tensors that belong to no module.
-    pub fn of(reader: &AdapterReader, names: &'a Names) -> Self {
+    pub fn of(reader: &AdapterReader) -> Self {
         let unused = reader.unused().iter();
         let keys = unused.map(|unused| leftover(&unused.key, unused.reason)).collect();
-        Self { names, modules: Vec::new(), keys }
+        Self { modules: Vec::new(), keys }
     }
 
-    /// What `module` means in the base; if nothing, or not one thing, it is left over.
-    pub fn expect(&mut self, module: &str) -> Option<&'a Target> {
-        let reason = match self.names.find(module) {
+    /// What `module` means among the names of a base; if nothing, or not one thing, it is left over.
+    pub fn expect<'n>(&mut self, module: &str, names: &'n Names) -> Option<&'n Target> {
+        let reason = match names.find(module) {
             Ok(Some(target)) => return Some(target),
             Ok(None) if self.modules.len() < WITH_NEAREST => {
-                match self.names.nearest(module, 3)[..] {
+                match names.nearest(module, 3)[..] {
                     [] => "the base has no layers".into(),
                     ref nearest => format!("not in the base; nearest: {}", nearest.join(", ")),
                 }

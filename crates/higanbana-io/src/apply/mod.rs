@@ -1,10 +1,10 @@
 //! Adapter files and the bases that they are for: merging and inspecting.
 
 mod error;
+mod held;
 mod inspect;
 mod leftover;
 mod merge;
-mod module;
 mod parameter;
 #[cfg(test)]
 mod tests;
@@ -12,10 +12,12 @@ mod tests;
 use higanbana_core::Registry;
 
 pub use error::ApplyError;
+pub(crate) use held::of_weight;
+pub use held::{Acting, Held, Holding, ModuleReader};
 pub use inspect::{Adapters, Contents, Count, Inspection, Row, inspect};
 pub use leftover::Leftover;
+pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
-pub use module::Module;
 pub use parameter::{Parameter, expect_float, read_matrix};
 
 use crate::Stems;

@@ -25,13 +25,22 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Writes the file; the configuration is the caller's to place ([`writer::write_text`]).
+    /// Writes the file and, where its dialect has one, the configuration beside it: both or neither.
     ///
     /// # Errors
-    ///
     /// Those of [`writer::write_tensors`].
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), FileError> {
-        writer::write_tensors(path, &self.tensors, &self.metadata, overwrite)
+        let write = || writer::write_tensors(path, &self.tensors, &self.metadata, overwrite);
+        let Some(config) = &self.adapter_config else { return write() };
+        let beside = path.with_file_name("adapter_config.json");
+        let is_new = !beside.exists();
+        writer::write_text(&beside, config, overwrite)?;
+        write().inspect_err(|_| {
+            if is_new {
+                // The first failure is the one to tell of.
+                let _ = std::fs::remove_file(&beside);
+            }
+        })
     }
 }
 
@@ -56,10 +65,8 @@ impl AdapterFile {
         names: Option<&Names>,
         network: &Network,
     ) -> Result<Encoded, FileError> {
-        let published = match names.is_none() && to != self.dialect {
-            true => self.published_names(),
-            false => None,
-        };
+        let is_needed = names.is_none() && to != self.dialect;
+        let published = is_needed.then(|| self.published_names()).flatten();
         let translator = Translator::new(names.or(published.as_ref()), to);
         let mut renamed = BTreeMap::<String, (&str, Component, &Tensors)>::new();
         for (module, tensors) in &self.modules {

@@ -28,6 +28,7 @@ use std::str::FromStr;
 
 pub use encode::Encoded;
 pub use higanbana_core::Tensors;
+pub(crate) use network::Member;
 pub use network::Network;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};

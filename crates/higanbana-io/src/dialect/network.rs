@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use higanbana_core::{Registry, Tensors};
+
+use crate::apply::of_weight;
+use crate::names::Component;
+use crate::{Names, Target};
+
 /// How an adapter was made, as `ss_...` metadata tell it. What is none is left as the file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Network {
@@ -15,17 +21,98 @@ pub struct Network {
     pub base_model_version: Option<String>,
 }
 
+/// One module, as the metadata count it.
+pub(crate) struct Member<'a> {
+    /// Name of its algorithm.
+    pub algorithm: &'a str,
+    /// Its rank, if it has one.
+    pub rank: Option<usize>,
+    /// Its alpha; the rank if it has none.
+    pub alpha: Option<f64>,
+}
+
+const MODULE: &str = "ss_network_module";
+const DIM: &str = "ss_network_dim";
+const ALPHA: &str = "ss_network_alpha";
+const ARGS: &str = "ss_network_args";
+const BASE: &str = "ss_base_model_version";
+
 impl Network {
+    /// Of a file with these modules.
+    pub fn of<'t>(registry: &Registry, modules: impl IntoIterator<Item = &'t Tensors>) -> Self {
+        Self::of_members(modules.into_iter().filter_map(|tensors| {
+            let (at, kind) = of_weight(registry, tensors)?;
+            let alpha = tensors.get("alpha").and_then(|alpha| alpha.iter::<f64>().next());
+            Some(Member { algorithm: kind.name(), rank: kind.outline(at, tensors).rank, alpha })
+        }))
+    }
+
+    /// The largest rank, alpha where it is, and the algorithm that most modules have.
+    pub(crate) fn of_members<'m>(members: impl IntoIterator<Item = Member<'m>>) -> Self {
+        let mut network = Self::default();
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for Member { algorithm, rank, alpha } in members {
+            *counts.entry(algorithm).or_default() += 1;
+            if rank > network.dim {
+                network.dim = rank;
+                network.alpha = alpha.or(rank.map(|rank| rank as f64));
+            }
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        network.args = most.map(|(algorithm, _)| args(algorithm));
+        network
+    }
+
+    /// With the base's family, where the width of the text that its UNet attends to tells; `shape`
+    /// gives that of a weight.
+    #[must_use]
+    pub fn on<'s>(mut self, names: &Names, shape: impl Fn(&str) -> Option<&'s [usize]>) -> Self {
+        let attends = |target: &&Target| {
+            target.component == Component::Unet
+                && target.path.as_deref().is_some_and(|path| path.ends_with("attn2.to_k"))
+        };
+        let target = names.targets().iter().find(attends);
+        let version = match target.and_then(|target| shape(&target.weight)) {
+            Some([_, 768]) => "sd_v1",
+            Some([_, 1024]) => "sd_v2",
+            Some([_, 2048]) => "sdxl_base_v1-0",
+            _ => return self,
+        };
+        self.base_model_version = Some(version.into());
+        self
+    }
+
+    /// Without what a file says of itself already.
+    #[must_use]
+    pub fn unless_said(self, metadata: &BTreeMap<String, String>) -> Self {
+        let unsaid = |key: &str| !metadata.contains_key(key);
+        Self {
+            dim: self.dim.filter(|_| unsaid(DIM)),
+            alpha: self.alpha.filter(|_| unsaid(ALPHA)),
+            args: self.args.filter(|_| unsaid(ARGS)),
+            base_model_version: self.base_model_version.filter(|_| unsaid(BASE)),
+        }
+    }
+
     /// Writes itself into a file's metadata. All values are strings there.
     pub fn describe(&self, metadata: &mut BTreeMap<String, String>) {
         let mut set = |key: &str, value: Option<String>| {
             metadata.extend(value.map(|value| (key.to_string(), value)));
         };
-        set("ss_network_module", Some("lycoris.kohya".into()));
-        set("ss_network_dim", self.dim.map(|dim| dim.to_string()));
-        set("ss_network_alpha", self.alpha.map(|alpha| alpha.to_string()));
-        let args = self.args.as_ref().map(|args| serde_json::json!(args).to_string());
-        set("ss_network_args", args);
-        set("ss_base_model_version", self.base_model_version.clone());
+        set(MODULE, Some("lycoris.kohya".into()));
+        set(DIM, self.dim.map(|dim| dim.to_string()));
+        set(ALPHA, self.alpha.map(|alpha| alpha.to_string()));
+        set(ARGS, self.args.as_ref().map(|args| serde_json::json!(args).to_string()));
+        set(BASE, self.base_model_version.clone());
     }
+}
+
+/// LyCORIS's options for an algorithm: weight decomposition is one, and no algorithm of its own.
+fn args(algorithm: &str) -> BTreeMap<String, String> {
+    let (algorithm, decomposed) = match algorithm.strip_suffix("+dora") {
+        Some(inner) => (inner, true),
+        None => (algorithm, false),
+    };
+    let decomposed = decomposed.then(|| ("dora_wd".to_string(), "True".to_string()));
+    [("algo".to_string(), algorithm.to_string())].into_iter().chain(decomposed).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use crate::FileError;
-use crate::names::{Architecture, Component, Names, PEFT, Target, flat};
+use crate::names::{Architecture, Component, Names, PEFT, Target, flat, lycoris_name};
 
 /// Prefixes of dotted names and what follows them.
 const DOTTED: [(&str, Component); 7] = [
@@ -71,7 +71,7 @@ impl<'a> Translator<'a> {
         };
         let either = spot.path.as_deref().or(spot.ldm.as_deref());
         Ok(match self.to {
-            Dialect::Lycoris => format!("lycoris_{}", flat(either.unwrap_or(module))),
+            Dialect::Lycoris => lycoris_name(either.unwrap_or(module)),
             Dialect::Kohya => {
                 let path = self.original(spot).or(either).unwrap_or(module);
                 format!("{}{}", self.kohya_prefix(spot.component), flat(path))

@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use crate::FileError;
 use layout::Layout;
+pub use spelling::lycoris_name;
 pub(crate) use spelling::{PEFT, flat};
 pub use table::Architecture;
 

@@ -30,7 +30,7 @@ pub(super) fn spellings(target: &Target) -> Vec<String> {
     let own = target.weight.strip_suffix(".weight").unwrap_or(&target.weight);
     let mut names = Vec::new();
     if target.part.is_none() {
-        names.extend([own.to_string(), format!("{PEFT}{own}"), format!("lycoris_{}", flat(own))]);
+        names.extend([own.to_string(), format!("{PEFT}{own}"), lycoris_name(own)]);
     }
     // Newer releases of transformers drop the text encoder's outermost `text_model`.
     let short = target.path.as_deref().and_then(|path| path.strip_prefix("text_model."));
@@ -40,6 +40,11 @@ pub(super) fn spellings(target: &Target) -> Vec<String> {
         names.extend(flat_prefixes(target.component).iter().map(|p| format!("{p}{flat}")));
     }
     names
+}
+
+/// What LyCORIS's own dialect calls the layer at a path: `a.b` is `lycoris_a_b`.
+pub fn lycoris_name(path: &str) -> String {
+    format!("lycoris_{}", flat(path))
 }
 
 /// A path as flattened names have it.

@@ -1,15 +1,15 @@
 //! An adapter file in another dialect, and in another algorithm where a dialect asks for one.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
-use super::held::{Held, Modules};
+use super::modules::Modules;
 use super::{Choice, Fit, Layer, RefitError, Total, fit};
-use crate::Dialect;
-use crate::dialect::{Encoded, Network};
+use crate::apply::{Acting, Held, Leftovers};
+use crate::dialect::Encoded;
+use crate::{Dialect, Leftover};
 
 /// An algorithm to put every update into.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Converted {
     pub file: Encoded,
     /// What was baked, and what that lost.
     pub layers: Vec<Layer>,
+    /// Tensors that are not in it; where something was baked, also those that no adapter uses.
+    pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
     pub notes: Vec<String>,
 }
@@ -71,22 +73,28 @@ impl Convert<'_> {
     ) -> Result<Converted, RefitError> {
         let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
         let mut file = modules.file();
+        let mut leftovers = Leftovers::of(&modules.reader);
         let mut layers = Vec::new();
         let count = modules.reader.modules().count();
         for module in modules.reader.modules() {
             progress(module, count);
             let mut tensors = modules.reader.read(module)?;
             if let Some(bake) = &self.bake {
-                tensors = self.baked(bake, &modules, module, &tensors, &mut layers)?;
+                let held = modules.read(module, &tensors, &mut leftovers)?;
+                tensors = self.baked(bake, &modules, module, held, &mut layers)?;
             }
             file.modules.insert(module.into(), tensors);
         }
         let names = modules.base.as_ref().map(|(_, names)| names);
-        let network = self.bake.map(|bake| bake.network(&layers)).unwrap_or_default();
+        let mut network = modules.network(&file.modules);
+        if self.bake.is_none() {
+            network = network.unless_said(&file.metadata);
+        }
         Ok(Converted {
             file: file.encode(self.to, names, &network)?,
             layers,
-            notes: modules.notes(),
+            leftovers: leftovers.into_vec(),
+            notes: modules.reader.notes().to_vec(),
         })
     }
 
@@ -95,14 +103,15 @@ impl Convert<'_> {
         bake: &Bake,
         modules: &Modules,
         module: &str,
-        tensors: &Tensors,
+        held: Vec<(Held, Acting)>,
         layers: &mut Vec<Layer>,
     ) -> Result<Tensors, RefitError> {
         let mut baked = Tensors::new();
-        for held in modules.read(module, tensors)? {
-            if bake.choice.kind.sites().contains(&held.site.kind) {
-                let (tensors, fit) = bake.one(modules, module, &held)?;
-                layers.push(Layer::of(module, &held.site, fit));
+        for (held, acting) in held {
+            let site = &acting.site;
+            if bake.choice.kind.sites().contains(&site.kind) {
+                let (tensors, fit) = bake.one(modules, module, &held, &acting)?;
+                layers.push(Layer::of(module, site, fit));
                 baked.extend(tensors);
             } else if bake.choice.is_dense() {
                 // What a dense algorithm does not adapt, a norm, is a plain difference already.
@@ -112,7 +121,7 @@ impl Convert<'_> {
                 return Err(RefitError::NoPlace {
                     path: modules.reader.path().into(),
                     module: module.into(),
-                    part: held.site.kind.name().into(),
+                    part: site.kind.name().into(),
                     into: bake.choice.kind.name().into(),
                     instead: dense.map(|(name, _)| name.into()).unwrap_or_default(),
                 });
@@ -128,36 +137,26 @@ impl Bake<'_> {
         modules: &Modules,
         module: &str,
         held: &Held,
+        acting: &Acting,
     ) -> Result<(Tensors, Fit), RefitError> {
-        let into = self.choice.kind;
-        if modules.base.is_none() && held.outline().unfolded {
+        let (into, outline) = (self.choice.kind, held.outline());
+        if modules.base.is_none() && outline.unfolded {
             let path = modules.reader.path().into();
             return Err(RefitError::NeedsShape { path, module: module.into() });
         }
         // What has the algorithm already needs no more rank than it has.
-        let own = held.outline().rank.filter(|_| held.kind.name() == into.name());
+        let own = outline.rank.filter(|_| held.kind.name() == into.name());
         let budget = match (self.budget, own) {
             (Budget::Rank(rank), Some(own)) => Budget::Rank(rank.min(own)),
             (budget, _) => budget,
         };
         let dtype = self.dtype.unwrap_or(held.dtype());
-        let (tensors, fit) = fit(into, module, &held.site, &held.update(), budget, dtype)?;
+        let (tensors, fit) = fit(into, module, &acting.site, &acting.update(1.0), budget, dtype)?;
         let whole = own.is_some_and(|own| budget == Budget::Rank(own));
-        match whole && self.dtype.is_none() && tensors.keys().eq(held.tensors.keys()) {
-            true => Ok((held.tensors.clone(), Fit { error: 0.0, ..fit })),
-            false => Ok((tensors, fit)),
-        }
-    }
-
-    /// How the file is to describe itself.
-    fn network(&self, layers: &[Layer]) -> Network {
-        let rank = layers.iter().filter_map(|layer| layer.fit.rank).max();
-        let algorithm = self.choice.kind.name().to_string();
-        Network {
-            dim: rank,
-            alpha: rank.map(|rank| rank as f64),
-            args: Some(BTreeMap::from([("algo".to_string(), algorithm)])),
-            base_model_version: None,
+        if whole && self.dtype.is_none() && tensors.keys().eq(held.tensors.keys()) {
+            Ok((held.tensors.clone(), Fit { error: 0.0, ..fit }))
+        } else {
+            Ok((tensors, fit))
         }
     }
 }

@@ -7,10 +7,10 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
 use super::fit::norm;
-use super::known::{base_model_version, is_embedding};
+use super::known::is_embedding;
 use super::{Choice, Layer, LeftOut, Pair, RefitError, Total, fit};
 use crate::apply::Parameter;
-use crate::dialect::{Network, module_name};
+use crate::dialect::{Member, Network, module_name};
 use crate::names::Component;
 use crate::writer::Draft;
 use crate::{Dialect, FileError, Names, Target};
@@ -115,12 +115,12 @@ impl Extract<'_> {
     /// The algorithm for a kind of parameter.
     fn kind(&self, site: SiteKind) -> Option<&dyn Kind> {
         let norm = matches!(site, SiteKind::Norm | SiteKind::NormBias);
-        match self.choice.kind.sites().contains(&site) {
-            true => Some(self.choice.kind),
-            false if norm && (self.norms || self.choice.is_dense()) => {
-                self.registry.iter().find(|kind| kind.sites().contains(&site))
-            }
-            false => None,
+        if self.choice.kind.sites().contains(&site) {
+            Some(self.choice.kind)
+        } else if norm && (self.norms || self.choice.is_dense()) {
+            self.registry.iter().find(|kind| kind.sites().contains(&site))
+        } else {
+            None
         }
     }
 }
@@ -242,15 +242,15 @@ impl Run<'_> {
                 self.leave_out(key, "its shape differs".into(), None);
                 continue;
             }
-            let norm = match self.pair.differ(key)? {
-                true => {
-                    norm(key, &self.pair.difference_of(key, &self.how.device, self.how.compute)?)?
-                }
-                false => 0.0,
+            let norm = if self.pair.differ(key)? {
+                norm(key, &self.pair.difference_of(key, &self.how.device, self.how.compute)?)?
+            } else {
+                0.0
             };
-            match norm > 0.0 {
-                true => self.leave_out(key, "no layer's weight or bias".into(), Some(norm)),
-                false => self.found.equal += 1,
+            if norm > 0.0 {
+                self.leave_out(key, "no layer's weight or bias".into(), Some(norm));
+            } else {
+                self.found.equal += 1;
             }
         }
         Ok(())
@@ -271,16 +271,14 @@ impl Run<'_> {
                 others: self.found.left_out.len(),
             });
         }
-        let fixed = match self.how.budget {
-            Budget::Rank(rank) if !self.how.choice.is_dense() => Some(rank),
-            _ => None,
-        };
-        let network = Network {
-            dim: fixed,
-            alpha: fixed.map(|rank| rank as f64),
-            args: Some(BTreeMap::from([("algo".to_string(), algorithm.to_string())])),
-            base_model_version: base_model_version(&self.pair.base, self.names),
-        };
+        let members = self.found.layers.iter().map(|layer| Member {
+            algorithm: &layer.fit.algorithm,
+            rank: layer.fit.rank,
+            alpha: None,
+        });
+        let base = &self.pair.base;
+        let network = Network::of_members(members)
+            .on(self.names, |key| base.info(key).map(|info| info.shape.as_slice()));
         let mut metadata = BTreeMap::new();
         network.describe(&mut metadata);
         self.draft.write(metadata)?;

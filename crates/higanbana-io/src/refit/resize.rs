@@ -6,9 +6,11 @@ use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
 use super::fit::{Goal, norm};
-use super::held::{Held, Modules};
+use super::modules::Modules;
 use super::{Fit, Layer, RefitError, Total};
-use crate::dialect::{Encoded, Network};
+use crate::Leftover;
+use crate::apply::{Acting, Held, Leftovers};
+use crate::dialect::Encoded;
 
 /// How to resize.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Resized {
     pub layers: Vec<Layer>,
     /// Modules without a rank, which stay as they are.
     pub kept: Vec<String>,
+    /// Tensors that are not in it, and those that no adapter uses.
+    pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
     pub notes: Vec<String>,
 }
@@ -62,6 +66,7 @@ impl Resize<'_> {
         let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
         let (mut layers, mut kept) = (Vec::new(), Vec::new());
         let mut file = modules.file();
+        let mut leftovers = Leftovers::of(&modules.reader);
         let count = modules.reader.modules().count();
         for module in modules.reader.modules() {
             progress(module, count);
@@ -71,24 +76,25 @@ impl Resize<'_> {
                 file.modules.insert(module.into(), tensors);
                 continue;
             }
-            for held in modules.read(module, &tensors)? {
+            for (held, acting) in modules.read(module, &tensors, &mut leftovers)? {
                 let Some(rank) = held.outline().rank else { continue };
-                let (resized, fit) = self.resize(path, module, &held, rank)?;
+                let (resized, fit) = self.resize(path, module, &held, &acting, rank)?;
                 tensors.retain(|key, _| !held.tensors.contains_key(key));
                 tensors.extend(resized);
-                layers.push(Layer::of(module, &held.site, fit));
+                layers.push(Layer::of(module, &acting.site, fit));
             }
             file.modules.insert(module.into(), tensors);
         }
-        let Some(rank) = layers.iter().filter_map(|layer| layer.fit.rank).max() else {
+        if layers.is_empty() {
             return Err(RefitError::NoRank { path: path.into() });
-        };
-        let network = Network { dim: Some(rank), alpha: Some(rank as f64), ..Network::default() };
+        }
+        let network = modules.network(&file.modules);
         Ok(Resized {
             file: file.encode(file.dialect, None, &network)?,
             layers,
             kept,
-            notes: modules.notes(),
+            leftovers: leftovers.into_vec(),
+            notes: modules.reader.notes().to_vec(),
         })
     }
 
@@ -98,10 +104,12 @@ impl Resize<'_> {
         path: &Path,
         module: &str,
         held: &Held,
+        acting: &Acting,
         own: usize,
     ) -> Result<(Tensors, Fit), RefitError> {
-        let Held { kind, site, adapter, tensors, w0 } = held;
-        let update = held.update();
+        let Held { kind, tensors, .. } = held;
+        let Acting { site, adapter, w0 } = acting;
+        let update = acting.update(1.0);
         let as_it_is = || {
             let fit = Fit {
                 algorithm: kind.name().into(),

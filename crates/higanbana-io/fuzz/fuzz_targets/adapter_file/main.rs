@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use burn::tensor::{DType, Device, Int, Tensor};
 use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
-use higanbana_io::apply::{Module, stems};
+use higanbana_io::apply::{ModuleReader, Parameter, stems};
 use higanbana_io::{AdapterReader, Checkpoint, Stems};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use tempfile::TempDir;
@@ -83,14 +83,21 @@ impl Setting {
 
     /// A module read for a layer can be applied to it.
     fn apply(&self, name: &str, tensors: &Tensors, layer: &Layer) {
-        let parameters = layer.each_ref().map(|(site, w0)| (site, Some(w0)));
         let device = Device::default();
-        let read = Module::read(&self.registry, name, tensors, &parameters, &device, DType::F32);
-        let Some(module) = accepted(read) else { return };
-        for (adapter, (site, w0)) in module.adapters.iter().zip(layer) {
-            if let Some(adapter) = adapter {
-                assert_eq!(adapter.update_at(site, w0, 1.0).dims(), w0.dims());
-            }
+        let (path, registry, dtype) = (&*self.path, &self.registry, DType::F32);
+        let how = ModuleReader { path, registry, device: &device, dtype };
+        let parameters = layer.iter().map(|(site, _)| {
+            let (key, site) = (site.path.clone(), site.clone());
+            Parameter { key, site, rows: None }
+        });
+        let value = |parameter: &Parameter| {
+            let of = layer.iter().find(|(site, _)| *site == parameter.site);
+            Ok(of.map(|(_, w0)| w0.clone()))
+        };
+        let read = how.at_base(name, tensors, parameters.collect(), value);
+        let Some(holding) = accepted(read) else { return };
+        for acting in holding.held.iter().filter_map(|held| held.acting.as_ref()) {
+            assert_eq!(acting.update(1.0).dims(), acting.w0.dims());
         }
     }
 }

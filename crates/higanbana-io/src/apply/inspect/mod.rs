@@ -1,19 +1,19 @@
 //! What is in a file.
 
 mod checkpoint;
-mod places;
+mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 use serde::Serialize;
 
 pub use checkpoint::{Contents, Count};
+pub use row::Row;
 
-use super::leftover::Leftovers;
-use super::{ApplyError, Leftover, stems};
+use super::{ApplyError, Leftover, Leftovers, ModuleReader, Parameter, stems};
 use crate::{AdapterReader, Checkpoint, FileError, Names};
 
 /// What a file is. As JSON: the fields of the variant, and `kind`.
@@ -51,33 +51,6 @@ pub struct Adapters {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The adapter of one parameter.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// The module's name in the file.
-    pub module: String,
-    /// `weight` or `bias`.
-    pub parameter: &'static str,
-    /// The tensor of the base that it adapts, if a base was given and has it.
-    pub key: Option<String>,
-    /// The algorithm's name.
-    pub algorithm: &'static str,
-    /// Shape of the parameter: of the base's, else as far as the file tells. A file may keep a
-    /// kernel unfolded, `[out, in·K]`.
-    pub shape: Option<Vec<usize>>,
-    /// Rank, where the algorithm has one.
-    pub rank: Option<usize>,
-    /// `alpha` of the file, where it has one.
-    pub alpha: Option<f64>,
-    /// Trained values.
-    pub parameters: usize,
-    /// Element types of its tensors, joined by `+`.
-    pub dtype: String,
-    /// Frobenius norm of the update at strength 1; none if it follows from the base weight, and no
-    /// base was given or it does not have the module.
-    pub norm: Option<f64>,
-}
-
 /// Says what is in a file; with `base`, also of algorithms whose update depends on the base weight.
 /// `progress` is told each module and how many there are.
 ///
@@ -101,27 +74,28 @@ pub fn inspect(
     };
     let base = base.map(Checkpoint::open).transpose()?;
     let names = Names::new(base.iter().flat_map(|base| base.names()));
-    let mut leftovers = Leftovers::of(&reader, &names);
+    let how = ModuleReader { path, registry, device, dtype: DType::F32 };
+    let mut leftovers = Leftovers::of(&reader);
     let modules = reader.modules().count();
     let mut rows = Vec::new();
     for module in reader.modules() {
         progress(module, modules);
         let tensors = reader.read(module)?;
-        let target = if base.is_some() { leftovers.expect(module) } else { None };
-        let places = match (&base, target) {
-            (Some(base), Some(target)) => places::of(base, target, &tensors, registry, device)?,
-            _ => places::guess(module, &tensors, registry, device),
+        let target = base.as_ref().and_then(|_| leftovers.expect(module, &names));
+        let holding = match (&base, target) {
+            (Some(base), Some(target)) => {
+                let value = |it: &Parameter| it.read(base, device, how.dtype).map(Some);
+                how.at_base(module, &tensors, Parameter::of(base, target)?, value)?
+            }
+            _ => how.alone(module, &tensors)?,
         };
-        if places.is_empty() {
+        if holding.held.is_empty() {
             leftovers.unknown(module, &tensors, "this layer");
             continue;
         }
-        let read = places::read(&places, module, &tensors, registry, device)
-            .map_err(ApplyError::adapter(path))?;
-        leftovers.unused(module, &read.unused);
+        leftovers.unused(module, &holding.unused);
         let dtype = dtypes(&reader, module);
-        let found = places.iter().zip(read.adapters);
-        rows.extend(found.map(|(place, adapter)| place.row(module, &tensors, adapter, &dtype)));
+        rows.extend(holding.held.iter().map(|held| Row::of(module, held, &tensors, &dtype)));
     }
     let norm = rows.iter().map(|row| row.norm.map(|norm| norm * norm)).sum::<Option<f64>>();
     Ok(Inspection::Adapter(Box::new(Adapters {

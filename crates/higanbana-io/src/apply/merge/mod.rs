@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::Registry;
 
 use super::parameter::{Parameter, read_matrix};
-use super::{ApplyError, Leftover, Module};
+use super::{ApplyError, Leftover, ModuleReader};
 use crate::writer::{self, Entry};
 use crate::{AdapterReader, Checkpoint, Dialect, FileError, cast};
 
@@ -129,13 +129,19 @@ impl<'a> Merge<'a> {
     fn update(&self, patch: &Patch, w0: &Tensor<2>) -> Result<Tensor<2>, ApplyError> {
         let reader = &self.readers[patch.file];
         let tensors = reader.read(&patch.module)?;
-        let (site, w0) = (&patch.parameter.site, patch.parameter.of_matrix(w0));
-        let place = [(site, Some(&w0))];
-        let read =
-            Module::read(self.registry, &patch.module, &tensors, &place, &self.device, self.dtype)
-                .map_err(ApplyError::adapter(reader.path()))?;
-        let adapter = read.adapters.into_iter().flatten().next().expect("it was there in the plan");
-        Ok(adapter.update_at(site, &w0, self.planned[patch.file].source.strength))
+        let value = |parameter: &Parameter| Ok(Some(parameter.of_matrix(w0)));
+        let parameter = vec![patch.parameter.clone()];
+        let holding =
+            self.modules(reader).at_base(&patch.module, &tensors, parameter, value)?;
+        let acting = holding.held.into_iter().find_map(|held| held.acting);
+        let acting = acting.expect("it was there in the plan, and its weight is at hand");
+        Ok(acting.update(self.planned[patch.file].source.strength))
+    }
+
+    /// How the modules of a file are read.
+    fn modules<'r>(&'r self, reader: &'r AdapterReader) -> ModuleReader<'r> {
+        let Self { registry, device, dtype, .. } = self;
+        ModuleReader { path: reader.path(), registry, device, dtype: *dtype }
     }
 
     /// A merged tensor in the base's element type.

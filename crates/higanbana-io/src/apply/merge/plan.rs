@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use higanbana_core::{AdapterError, Registry, Tensors};
+use higanbana_core::Registry;
 
 use super::{Merge, Patch, Planned, Source};
-use crate::apply::leftover::Leftovers;
 use crate::apply::parameter::expect_float;
-use crate::apply::{ApplyError, Leftover, Module, Parameter, stems};
+use crate::apply::{ApplyError, Leftover, Leftovers, Parameter, stems};
 use crate::{AdapterReader, Checkpoint, Names};
 
 impl<'a> Merge<'a> {
@@ -55,20 +54,23 @@ impl<'a> Merge<'a> {
         reader: &AdapterReader,
         names: &Names,
     ) -> Result<Planned, ApplyError> {
-        let mut leftovers = Leftovers::of(reader, names);
+        let mut leftovers = Leftovers::of(reader);
         let mut modules = 0;
         let mut adapted = BTreeMap::new();
         for module in reader.modules() {
-            let Some(target) = leftovers.expect(module) else { continue };
+            let Some(target) = leftovers.expect(module, names) else { continue };
             let tensors = reader.read(module)?;
-            let mut parameters = Parameter::of(&self.base, target)?;
-            parameters.retain(|place| self.registry.detect(place.site.kind, &tensors).is_some());
-            if parameters.is_empty() {
+            // What follows from the base weight is checked when that is read.
+            let parameters = Parameter::of(&self.base, target)?;
+            let holding =
+                self.modules(reader).at_base(module, &tensors, parameters, |_| Ok(None))?;
+            if holding.held.is_empty() {
                 leftovers.unknown(module, &tensors, &format!("{:?}", target.weight));
                 continue;
             }
-            let unused = self.try_out(module, &tensors, &parameters);
-            leftovers.unused(module, &unused.map_err(ApplyError::adapter(reader.path()))?);
+            leftovers.unused(module, &holding.unused);
+            let parameters: Vec<Parameter> =
+                holding.held.into_iter().filter_map(|held| held.parameter).collect();
             modules += 1;
             for parameter in parameters {
                 expect_float(&self.base, &parameter.key)?;
@@ -86,7 +88,7 @@ impl<'a> Merge<'a> {
         if modules == 0 {
             return Err(ApplyError::OtherModel {
                 path: reader.path().into(),
-                base: self.base.path().into(),
+                base: self.base.path().display().to_string(),
                 modules: reader.modules().count(),
                 example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
             });
@@ -99,21 +101,5 @@ impl<'a> Merge<'a> {
             leftovers,
             notes: reader.notes().to_vec(),
         })
-    }
-
-    /// Reads a module without its base weight; the keys that its adapters do not use.
-    fn try_out(
-        &self,
-        module: &str,
-        tensors: &Tensors,
-        parameters: &[Parameter],
-    ) -> Result<Vec<String>, AdapterError> {
-        let sites: Vec<_> = parameters.iter().map(|parameter| (&parameter.site, None)).collect();
-        match Module::read(self.registry, module, tensors, &sites, &self.device, self.dtype) {
-            Ok(read) => Ok(read.unused),
-            // What follows from the base weight is checked when that is read.
-            Err(AdapterError::NeedsBase { .. }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -1,0 +1,76 @@
+//! What there is to say about one adapter.
+
+use higanbana_core::{SiteKind, Tensors};
+use serde::Serialize;
+
+use crate::apply::{Acting, Held};
+
+/// The adapter of one parameter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The module's name in the file.
+    pub module: String,
+    /// `weight` or `bias`.
+    pub parameter: &'static str,
+    /// The tensor of the base that it adapts, if a base was given and has it.
+    pub key: Option<String>,
+    /// The algorithm's name.
+    pub algorithm: &'static str,
+    /// Shape of the parameter: of the base's, else as far as the file tells; a size that it leaves
+    /// open is none, and so is a shape of which it tells nothing.
+    pub shape: Option<Vec<Option<usize>>>,
+    /// Whether the shape is `[out, in·K]` of a file that keeps kernels unfolded, if there are any.
+    pub unfolded: bool,
+    /// Rank, where the algorithm has one.
+    pub rank: Option<usize>,
+    /// `alpha` of the file, where it has one.
+    pub alpha: Option<f64>,
+    /// Trained values.
+    pub parameters: usize,
+    /// Element types of its tensors, joined by `+`.
+    pub dtype: String,
+    /// Frobenius norm of the update at strength 1; none if it follows from the base weight, and no
+    /// base was given or it does not have the module.
+    pub norm: Option<f64>,
+}
+
+impl Row {
+    pub(super) fn of(module: &str, held: &Held, tensors: &Tensors, dtype: &str) -> Self {
+        let outline = held.outline();
+        let alpha = tensors.get("alpha").filter(|alpha| alpha.num_elements() == 1);
+        let base = held.parameter.as_ref();
+        let shape = match base {
+            Some(parameter) => parameter.site.shape.iter().copied().map(Some).collect(),
+            None => outline.shape,
+        };
+        Self {
+            module: module.into(),
+            parameter: match held.at {
+                SiteKind::Bias | SiteKind::NormBias => "bias",
+                _ => "weight",
+            },
+            key: base.map(|parameter| parameter.key.clone()),
+            algorithm: held.kind.name(),
+            shape: Some(shape).filter(|shape| !shape.is_empty()),
+            unfolded: base.is_none() && outline.unfolded,
+            rank: outline.rank,
+            alpha: alpha.and_then(|alpha| alpha.iter::<f64>().next()),
+            parameters: match &held.acting {
+                Some(acting) => acting.adapter.parameter_count(&acting.site),
+                None => stored(&held.tensors),
+            },
+            dtype: dtype.into(),
+            norm: held.acting.as_ref().map(norm),
+        }
+    }
+}
+
+/// ‖W(1) − W₀‖ in the Frobenius norm, summed in f64.
+fn norm(acting: &Acting) -> f64 {
+    acting.update(1.0).into_data().iter::<f64>().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Values in the tensors, without lone numbers such as `alpha`.
+fn stored(tensors: &Tensors) -> usize {
+    tensors.values().map(|data| data.num_elements()).filter(|&elements| elements > 1).sum()
+}

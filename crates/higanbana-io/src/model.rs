@@ -1,0 +1,261 @@
+//! The adapters of a model as a file, and back: the bridge to [`higanbana_adapters::inject`].
+//!
+//! ```
+//! use burn::{nn::LinearConfig, tensor::Device};
+//! use higanbana_adapters::inject::{Injection, adapters, attach, inject, sites};
+//! use higanbana_adapters::registry;
+//! use higanbana_io::{Dialect, load, save};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (base, registry) = (LinearConfig::new(8, 4).init(&Device::default()), registry());
+//! let (model, _) = inject(&base, &registry, &Injection::new("style", "lora"))?;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("style.safetensors");
+//! save(&path, &adapters(&model, "style")?, Dialect::Lycoris, &registry, false)?;
+//! let file = load(&path, &sites(&base), &registry)?;
+//! assert!(file.leftovers.is_empty());
+//! let again = attach(&base, "style", 1.0, file.adapters)?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use higanbana_adapters::inject::FoundSite;
+use higanbana_core::{DynAdapter, Registry, Site, Tensors};
+
+use crate::apply::{ApplyError, Leftovers, ModuleReader, Parameter, stems};
+use crate::dialect::Network;
+use crate::{AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names};
+
+/// What a file holds for a model.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The adapters with the model's parameters, as [`higanbana_adapters::inject::attach`] takes them.
+    pub adapters: Vec<(Site, DynAdapter)>,
+    /// Modules and tensors of the file that have no place in the model.
+    pub leftovers: Vec<Leftover>,
+    /// What a user should know, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Writes adapters as a file, with alpha and metadata: [`higanbana_adapters::inject::adapters`] gives
+/// those of a set. A layer `a.b` is `lycoris_a_b` in LyCORIS's dialect. A set's strength is not kept.
+///
+/// # Errors
+/// When the dialect cannot hold an adapter, two layers have one name in it, or the file exists or
+/// cannot be written.
+pub fn save(
+    path: &Path,
+    adapters: &[(Site, DynAdapter)],
+    to: Dialect,
+    registry: &Registry,
+    overwrite: bool,
+) -> Result<(), FileError> {
+    let mut modules = BTreeMap::<String, Tensors>::new();
+    for (site, adapter) in adapters {
+        modules.entry(site.path.clone()).or_default().extend(adapter.write(site));
+    }
+    let names = names(adapters.iter().map(|(site, _)| site));
+    let shape = |key: &str| {
+        let (site, _) = adapters.iter().find(|(site, _)| key_of(&site.path) == key)?;
+        Some(site.shape.as_slice())
+    };
+    let network = Network::of(registry, modules.values()).on(&names, shape);
+    // The model's own paths are dotted.
+    let dialect = Dialect::Diffusers;
+    let (path, metadata, unused) = (path.to_path_buf(), BTreeMap::new(), Vec::new());
+    let file = AdapterFile { path, dialect, modules, metadata, unused };
+    file.encode(to, Some(&names), &network)?.write(&file.path, overwrite)
+}
+
+/// Reads a file of any dialect for a model whose [`sites`](higanbana_adapters::inject::sites()) are
+/// these; its names are matched with the model's own. The adapters are on the device, and of the
+/// element type, of the weights.
+///
+/// # Errors
+/// When the file cannot be read, nothing in it fits the model, two modules are for one parameter, or
+/// tensors contradict each other or the model.
+pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loaded, ApplyError> {
+    let reader = AdapterReader::open(path, &stems(registry))?;
+    let names = names(sites.iter().map(|found| &found.site));
+    let mut leftovers = Leftovers::of(&reader);
+    let mut adapters = Vec::new();
+    let mut adapted = BTreeMap::new();
+    for module in reader.modules() {
+        let Some(target) = leftovers.expect(module, &names) else { continue };
+        let tensors = reader.read(module)?;
+        let layer = sites.iter().filter(|found| key_of(&found.site.path) == target.weight);
+        let layer: Vec<&FoundSite> = layer.collect();
+        let Some(weight) = layer.first().map(|found| found.matrix()) else { continue };
+        let (device, dtype) = (weight.device(), weight.dtype());
+        let parameters = layer.iter().map(|found| {
+            let (key, site) = (target.weight.clone(), found.site.clone());
+            Parameter { key, site, rows: None }
+        });
+        let value = |parameter: &Parameter| {
+            let found = layer.iter().find(|found| found.site.kind == parameter.site.kind);
+            Ok(found.map(|found| found.matrix()))
+        };
+        let how = ModuleReader { path, registry, device: &device, dtype };
+        let holding = how.at_base(module, &tensors, parameters.collect(), value)?;
+        if holding.held.is_empty() {
+            leftovers.unknown(module, &tensors, &format!("{:?}", target.weight));
+            continue;
+        }
+        leftovers.unused(module, &holding.unused);
+        for acting in holding.held.into_iter().filter_map(|held| held.acting) {
+            let place = (acting.site.path.clone(), acting.site.kind);
+            if let Some(first) = adapted.insert(place, module) {
+                let (path, key) = (path.into(), acting.site.path);
+                let (first, second) = (first.into(), module.into());
+                return Err(ApplyError::Twice { path, key, first, second });
+            }
+            adapters.push((acting.site, acting.adapter));
+        }
+    }
+    let leftovers = leftovers.into_vec();
+    if adapters.is_empty() {
+        return Err(ApplyError::OtherModel {
+            path: path.into(),
+            base: "the model".into(),
+            modules: reader.modules().count(),
+            example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
+        });
+    }
+    Ok(Loaded { adapters, leftovers, notes: reader.notes().to_vec() })
+}
+
+/// The names of a model's layers, as those of a checkpoint with its paths.
+fn names<'a>(sites: impl Iterator<Item = &'a Site>) -> Names {
+    Names::new(sites.map(|site| key_of(&site.path)))
+}
+
+fn key_of(path: &str) -> String {
+    format!("{path}.weight")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use burn::module::Module;
+    use burn::nn;
+    use burn::tensor::{Device, Distribution, Tensor};
+    use higanbana_adapters::inject::{adapters, attach, sites};
+    use higanbana_adapters::registry;
+    use higanbana_core::Budget;
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::Checkpoint;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        first_one: nn::Linear,
+        rest: Vec<nn::Linear>,
+        norm: nn::LayerNorm,
+    }
+
+    impl Net {
+        fn new() -> Self {
+            let device = Device::flex();
+            device.seed(3);
+            let linear = |i, o| nn::LinearConfig::new(i, o).init(&device);
+            let norm = nn::LayerNormConfig::new(6).init(&device);
+            Self { first_one: linear(4, 8), rest: vec![linear(8, 6), linear(6, 6)], norm }
+        }
+
+        fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+            let x = self.rest.iter().fold(self.first_one.forward(x), |x, layer| layer.forward(x));
+            self.norm.forward(x)
+        }
+    }
+
+    /// The net with a fitted adapter on everything that one of the algorithms adapts.
+    fn adapted(algorithms: &[&str]) -> Net {
+        let (net, registry) = (Net::new(), registry());
+        let fitted = sites(&net).into_iter().filter_map(|found| {
+            let site = found.site;
+            let kinds = algorithms.iter().map(|name| registry.get(name).unwrap());
+            let kind = kinds.into_iter().find(|kind| kind.sites().contains(&site.kind))?;
+            let shape = [site.out(), site.cols()];
+            let update = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+            let adapter = kind.fit(&site, &update, Budget::Rank(2)).unwrap().unwrap();
+            Some((site, adapter))
+        });
+        attach(&net, "mine", 1.0, fitted.collect()).unwrap()
+    }
+
+    fn file() -> (TempDir, PathBuf) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("adapter_model.safetensors");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_model_s_adapters_come_back_from_every_dialect() {
+        let x = Tensor::<2>::random([5, 4], Distribution::Normal(0.0, 1.0), &Device::flex());
+        for (to, algorithms, name) in [
+            (Dialect::Lycoris, &["lora", "full", "norm"][..], "lycoris_rest_1"),
+            (Dialect::Kohya, &["lokr", "full", "norm"], "lora_unet_rest_1"),
+            (Dialect::Diffusers, &["lora"], "transformer.rest.1"),
+            (Dialect::Peft, &["lora"], "base_model.model.rest.1"),
+        ] {
+            let (_folder, path) = file();
+            let net = adapted(algorithms);
+            let own = adapters(&net, "mine").unwrap();
+            save(&path, &own, to, &registry(), false).unwrap();
+            let keys = Checkpoint::open(&path).unwrap();
+            assert!(keys.names().iter().any(|key| key.starts_with(name)), "{:?}", keys.names());
+
+            let base = Net::new();
+            let loaded = load(&path, &sites(&base), &registry()).unwrap();
+            assert_eq!((loaded.leftovers, loaded.notes), (vec![], vec![]), "{to}");
+            assert_eq!(loaded.adapters.len(), own.len(), "{to}");
+            let again = attach(&base, "mine", 1.0, loaded.adapters).unwrap();
+            assert_eq!(
+                again.forward(x.clone()).to_data(),
+                net.forward(x.clone()).to_data(),
+                "{to}: the same bits"
+            );
+            assert_ne!(again.forward(x.clone()).to_data(), base.forward(x.clone()).to_data());
+        }
+    }
+
+    #[test]
+    fn files_describe_what_they_hold() {
+        let (_folder, path) = file();
+        let own = adapters(&adapted(&["lora", "full"]), "mine").unwrap();
+        save(&path, &own, Dialect::Kohya, &registry(), false).unwrap();
+        let file = Checkpoint::open(&path).unwrap();
+        let about: Vec<_> = file.metadata().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(about[..4], [
+            ("ss_network_alpha", "2"),
+            ("ss_network_args", r#"{"algo":"lora"}"#),
+            ("ss_network_dim", "2"),
+            ("ss_network_module", "lycoris.kohya"),
+        ]);
+        assert_eq!(about[4].0, "sshs_model_hash");
+        assert!(file.info("lora_unet_first_one.alpha").is_some());
+    }
+
+    #[test]
+    fn what_has_no_place_is_reported() {
+        let (_folder, path) = file();
+        let own = adapters(&adapted(&["lora"]), "mine").unwrap();
+        save(&path, &own, Dialect::Lycoris, &registry(), false).unwrap();
+        let part: Vec<_> =
+            sites(&Net::new()).into_iter().filter(|it| it.site.path != "rest.0").collect();
+        let loaded = load(&path, &part, &registry()).unwrap();
+        assert_eq!(loaded.adapters.len(), 2);
+        let [left] = &loaded.leftovers[..] else { panic!("{:?}", loaded.leftovers) };
+        assert!(left.to_string().starts_with("lycoris_rest_0: not in the base; nearest: "), "{left}");
+
+        let other = sites(&nn::LinearConfig::new(2, 2).init(&Device::flex()));
+        let message = load(&path, &other, &registry()).unwrap_err().to_string();
+        assert!(message.contains("none of its 3 modules fits the model: "), "{message}");
+    }
+}

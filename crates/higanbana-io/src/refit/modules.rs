@@ -1,0 +1,120 @@
+//! An adapter file and what is needed to compute with its modules.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{Registry, Tensors};
+
+use super::RefitError;
+use crate::apply::{
+    Acting, Held, Holding, Leftovers, ModuleReader, Parameter, of_weight, stems,
+};
+use crate::dialect::Network;
+use crate::{AdapterFile, AdapterReader, Checkpoint, FileError, Names};
+
+/// The modules of an adapter file.
+pub(super) struct Modules<'a> {
+    pub reader: AdapterReader,
+    pub base: Option<(Checkpoint, Names)>,
+    registry: &'a Registry,
+    device: &'a Device,
+    dtype: DType,
+}
+
+impl<'a> Modules<'a> {
+    /// Opens a file, and its base if there is one.
+    pub fn open(
+        path: &Path,
+        base: Option<&Path>,
+        registry: &'a Registry,
+        device: &'a Device,
+        dtype: DType,
+    ) -> Result<Self, FileError> {
+        let reader = AdapterReader::open(path, &stems(registry))?;
+        let base = base.map(Checkpoint::open).transpose()?.map(|base| {
+            let names = Names::new(base.names());
+            (base, names)
+        });
+        Ok(Self { reader, base, registry, device, dtype })
+    }
+
+    /// The file, without any module yet.
+    pub fn file(&self) -> AdapterFile {
+        AdapterFile {
+            path: self.reader.path().into(),
+            dialect: self.reader.dialect(),
+            modules: BTreeMap::new(),
+            metadata: self.reader.metadata().clone(),
+            unused: Vec::new(),
+        }
+    }
+
+    /// What the metadata of a file of these modules are to say.
+    pub fn network(&self, modules: &BTreeMap<String, Tensors>) -> Network {
+        let network = Network::of(self.registry, modules.values());
+        match &self.base {
+            None => network,
+            Some((base, names)) => {
+                network.on(names, |key| base.info(key).map(|info| info.shape.as_slice()))
+            }
+        }
+    }
+
+    /// Whether the adapter of a layer's weight in these tensors has a rank.
+    pub fn has_rank(&self, tensors: &Tensors) -> bool {
+        let kind = of_weight(self.registry, tensors);
+        kind.is_some_and(|(at, kind)| kind.outline(at, tensors).rank.is_some())
+    }
+
+    /// The adapters of a module, each for a parameter of its own; tensors that none of them uses are
+    /// left over.
+    ///
+    /// # Errors
+    /// When the base has no such module or is needed and not there, no algorithm has the tensors, or
+    /// they contradict each other.
+    pub fn read(
+        &self,
+        module: &str,
+        tensors: &Tensors,
+        leftovers: &mut Leftovers,
+    ) -> Result<Vec<(Held<'a>, Acting)>, RefitError> {
+        let holding = self.holding(module, tensors)?;
+        if holding.held.is_empty() {
+            return Err(RefitError::Unknown {
+                path: self.reader.path().into(),
+                module: module.into(),
+                keys: tensors.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            });
+        }
+        leftovers.unused(module, &holding.unused);
+        let act = |mut held: Held<'a>| match held.acting.take() {
+            Some(acting) => Ok((held, acting)),
+            None => Err(self.needs_base(module, &held)),
+        };
+        holding.held.into_iter().map(act).collect()
+    }
+
+    fn holding(&self, module: &str, tensors: &Tensors) -> Result<Holding<'a>, RefitError> {
+        let Self { reader, registry, device, dtype, .. } = self;
+        // The file's path is needed for messages only.
+        let how = ModuleReader { path: reader.path(), registry, device, dtype: *dtype };
+        Ok(match &self.base {
+            None => how.alone(module, tensors)?,
+            Some((base, names)) => {
+                let parameters = Parameter::of(base, names.expect(module)?)?;
+                let value = |it: &Parameter| it.read(base, device, *dtype).map(Some);
+                how.at_base(module, tensors, parameters, value)?
+            }
+        })
+    }
+
+    fn needs_base(&self, module: &str, held: &Held) -> RefitError {
+        let (path, module) = (self.reader.path().into(), module.into());
+        if held.kind.needs_base() || held.outline().whole_shape().is_some() {
+            RefitError::NeedsBase { path, module, algorithm: held.kind.name().into() }
+        } else {
+            RefitError::NeedsShape { path, module }
+        }
+    }
+}
