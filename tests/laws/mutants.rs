@@ -43,8 +43,8 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn forward(_mutant: &Mutant<Self>, _call: &Call) -> Option<Features> {
         None
     }
-    fn cost(mutant: &Mutant<Self>, site: &Site) -> Option<Cost> {
-        mutant.inner.cost(site)
+    fn cost(mutant: &Mutant<Self>, site: &Site, groups: usize) -> Option<Cost> {
+        mutant.inner.cost(site, groups)
     }
     fn degree(mutant: &Mutant<Self>) -> Degree {
         mutant.inner.degree()
@@ -113,8 +113,8 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn forward(&self, call: &Call) -> Option<Features> {
         F::forward(self, call)
     }
-    fn cost(&self, site: &Site) -> Option<Cost> {
-        F::cost(self, site)
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
+        F::cost(self, site, groups)
     }
     fn degree(&self) -> Degree {
         F::degree(self)

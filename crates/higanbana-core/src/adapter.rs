@@ -35,7 +35,8 @@ pub struct Variant {
 /// Work of the two forward paths, in multiply-accumulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// To build the update once.
+    /// To build the update once; `usize::MAX` where the samples of the batch at hand share none, so
+    /// that only the shortcut serves them.
     pub update: usize,
     /// For each position of the features, on the shortcut.
     pub shortcut: usize,
@@ -188,7 +189,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     }
 
     /// The shortcut: `op(x, W(μ) − W0)` without building a weight; `y0` is `op(x, W0)`.
-    /// `None` where there is none.
+    /// `None` where there is none; it and [`Adapter::forward`] then have no [`Adapter::cost`] either.
     fn added(&self, _call: &Call, _y0: &Features) -> Option<Features> {
         None
     }
@@ -198,8 +199,9 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// Work of both paths; `None` where there is no shortcut.
-    fn cost(&self, _site: &Site) -> Option<Cost> {
+    /// Work of both paths in a layer whose channels fall apart into this many groups; `None` where
+    /// there is no shortcut.
+    fn cost(&self, _site: &Site, _groups: usize) -> Option<Cost> {
         None
     }
 

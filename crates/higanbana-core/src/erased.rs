@@ -29,7 +29,7 @@ pub trait AnyAdapter: Debug + Send + Sync {
     /// [`Adapter::forward`].
     fn forward(&self, call: &Call) -> Option<Features>;
     /// [`Adapter::cost`].
-    fn cost(&self, site: &Site) -> Option<Cost>;
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost>;
     /// [`Adapter::degree`].
     fn degree(&self) -> Degree;
     /// [`Adapter::rank_bound`].
@@ -116,8 +116,8 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     fn forward(&self, call: &Call) -> Option<Features> {
         self.0.forward(call)
     }
-    fn cost(&self, site: &Site) -> Option<Cost> {
-        self.0.cost(site)
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
+        self.0.cost(site, groups)
     }
     fn degree(&self) -> Degree {
         self.0.degree()

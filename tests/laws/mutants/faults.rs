@@ -102,7 +102,7 @@ fault! {
 
 fault! {
     HidesCost breaks ["paths"],
-    fn cost(_mutant: &Mutant<Self>, _site: &Site) -> Option<Cost> {
+    fn cost(_mutant: &Mutant<Self>, _site: &Site, _groups: usize) -> Option<Cost> {
         None
     }
 }

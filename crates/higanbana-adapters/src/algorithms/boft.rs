@@ -88,16 +88,15 @@ impl Adapter for Boft {
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None; // The last stage mixes rows of different groups.
-        }
+        self.cost(call.site, call.op.groups())?;
         Some(on_channels(y0, |y| self.turned(call.site, y, call.strength)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let [m, _, b, _] = self.oft_blocks.dims();
         let shortcut = m * site.out() * b;
-        Some(Cost { update: shortcut * site.cols(), shortcut })
+        // The last stage mixes rows of different groups.
+        (groups == 1).then(|| Cost { update: shortcut * site.cols(), shortcut })
     }
 
     fn degree(&self) -> Degree {

@@ -77,17 +77,17 @@ impl Adapter for DiagOft {
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
-        let [_, b, _] = self.oft_blocks.dims();
-        if !(call.site.out() / call.groups()).is_multiple_of(b) {
-            return None; // A block would mix rows of different groups.
-        }
+        self.cost(call.site, call.op.groups())?;
         let turned = on_channels(y0, |y| self.turned(call.site, y));
         Some(turned.mul_scalar(call.strength))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let [_, b, _] = self.oft_blocks.dims();
-        Some(Cost { update: site.out() * b * site.cols(), shortcut: site.out() * b })
+        let shortcut = site.out() * b;
+        // No block may mix rows of different groups.
+        let apart = (site.out() / groups).is_multiple_of(b);
+        apart.then(|| Cost { update: shortcut * site.cols(), shortcut })
     }
 
     fn degree(&self) -> Degree {

@@ -152,7 +152,7 @@ impl Adapter for Tlora {
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        let groups = call.groups();
+        let groups = call.op.groups();
         let (left, right) = self.moved();
         let mut inner = call.apply(right.repeat_dim(0, groups));
         if !self.active.is_empty() {
@@ -161,12 +161,11 @@ impl Adapter for Tlora {
         Some(inner.mix_groups(left.mul_scalar(call.strength), groups))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let r = 2 * self.rank();
-        Some(Cost {
-            update: site.out() * r * site.cols(),
-            shortcut: r * (site.out() + site.cols()),
-        })
+        let shared = self.active.len() <= 1;
+        let update = if shared { site.out() * r * site.cols() } else { usize::MAX };
+        Some(Cost { update, shortcut: r * (site.out() + groups * site.cols()) })
     }
 
     fn degree(&self) -> Degree {
