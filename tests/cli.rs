@@ -1,6 +1,7 @@
 //! The command line, run as a user runs it.
 
 mod cli {
+    mod about;
     mod convert;
     mod extract;
     mod inspect;

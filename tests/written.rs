@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use higanbana::{
     adapters::registry,
-    io::{Checkpoint, refit::Choice},
+    io::{Checkpoint, Dtype, refit::Choice},
 };
 use serde_json::Value;
-use write_files::{manifest, reference, rewrite};
+use write_files::{extract, manifest, reference, rewrite};
 
 /// What `tests/reference/check_written.py` found.
 fn findings() -> Vec<Value> {
@@ -39,6 +39,34 @@ fn a_file_that_is_read_and_written_again_holds_the_same_values() {
         if written.tensors.keys().collect::<BTreeSet<_>>() == own {
             let hash = &finding(&format!("rewritten/{name}"))["hash"];
             assert_eq!(hash, &written.metadata["sshs_model_hash"], "{name}; run check_written.py");
+        }
+    }
+}
+
+/// What was judged is what is written now: names, shapes, types, and values up to the rounding that
+/// the decompositions of other processors differ by.
+#[test]
+fn an_extracted_file_is_the_one_that_lycoris_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    extract(folder.path()).unwrap();
+    for (name, _) in Choice::all(&registry()) {
+        let written = Checkpoint::open(folder.path().join(format!("{name}.safetensors"))).unwrap();
+        let found = finding(&format!("extracted/{name}"));
+        let judged = found["tensors"].as_object().expect("run check_written.py");
+        let keys: BTreeSet<_> = written.names().iter().collect();
+        assert_eq!(keys, judged.keys().collect(), "{name}; run check_written.py");
+        for (key, about) in judged {
+            let info = written.info(key).unwrap();
+            assert_eq!(about[0], serde_json::json!(info.shape), "{name} {key}");
+            assert_eq!(
+                (&about[1], info.dtype),
+                (&"torch.float32".into(), Dtype::F32),
+                "{name} {key}"
+            );
+            let values = written.read(key).unwrap();
+            let norm = values.iter::<f64>().map(|x| x * x).sum::<f64>().sqrt();
+            let there = about[2].as_f64().unwrap();
+            assert!((norm - there).abs() <= 1e-4 * there, "{name} {key}: {norm} {there}");
         }
     }
 }

@@ -1,12 +1,6 @@
 use burn::tensor::TensorData;
 
-use super::run::{Desk, reference};
-
-/// ‖a − b‖ / ‖b‖.
-fn relative(a: &[f64], b: &[f64]) -> f64 {
-    let difference: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
-    (difference / b.iter().map(|y| y * y).sum::<f64>()).sqrt()
-}
+use super::run::{Desk, reference, relative};
 
 #[test]
 fn every_dialect_gives_the_same_weights() {
@@ -94,4 +88,37 @@ fn what_is_asked_for_in_vain_is_refused_in_one_line() {
     assert!(message.contains("choose lycoris, kohya, diffusers, peft"), "{message}");
     let message = desk.run(&format!("convert {lora} --to kohya --bake boft -o out")).is_misused();
     assert!(message.contains("boft cannot be fitted"), "{message}");
+}
+
+#[test]
+fn what_has_no_use_is_said_and_strictly_refused() {
+    let desk = Desk::new();
+    desk.tensors(
+        "stray",
+        &[
+            ("lycoris_l.diff", TensorData::from([[1.0f32]])),
+            ("lycoris_l.hada_t1", TensorData::from([1.0f32])),
+            ("lycoris_l.weft", TensorData::from([1.0f32])),
+        ],
+    );
+    let command = "convert stray --to kohya --bake diff -o out";
+    let message = desk.refusal(&format!("{command} --strict"));
+    assert!(message.starts_with("stray: no use for 2 of its modules and tensors; "), "{message}");
+    let run = desk.run(&format!("{command} --json"));
+    assert!(run.err().contains("lycoris_l.hada_t1: not used by its adapter"), "{}", run.err());
+    let json = run.json();
+    let names = json["leftovers"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|left| left["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["lycoris_l.weft", "lycoris_l.hada_t1"]);
+    assert_eq!(json["notes"], serde_json::json!([]));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_leaves_nothing_behind() {
+    let desk = Desk::new();
+    desk.tensors("a", &[("lycoris_l.diff", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
+    let message = desk.run_without_room("convert a --to kohya -o out").fails();
+    assert!(message.starts_with("out: cannot be written ("), "{message}");
+    assert_eq!(desk.listing(), ["a"]);
 }

@@ -18,7 +18,7 @@ fn an_adapter_is_shown_module_by_module() {
     // ‖[1, 2, 2]‖ ‖[3, 4]‖ 0.2
     let row = ["lora_unet_l", "lora", "3×2", "1", "0.2", "3.0000", "5", "F32"];
     assert_eq!(lines[1], row);
-    assert!(out.contains("a: 1 modules of kohya, 5 parameters, "), "{out}");
+    assert!(out.contains("a: 1 module of kohya, 5 parameters, "), "{out}");
     assert!(out.contains("metadata\n  name: a\n"), "{out}");
 }
 
@@ -47,6 +47,24 @@ fn updates_that_follow_from_the_base_ask_for_it_by_name() {
     assert!((norm - expected).abs() <= 1e-5 * expected, "{norm} {expected}");
 }
 
+#[test]
+fn shapes_are_shown_as_far_as_files_tell() {
+    let desk = Desk::new();
+    for (name, cell) in [
+        ("diag_oft", "24×?"),
+        ("boft", "24×?"),
+        ("ia3_output", "24×?"),
+        ("ia3_input", "?×20"),
+        ("loha", "24×20 (in·K)"),
+        ("lora", "24×20 "),
+    ] {
+        let out = desk.run(&format!("inspect {}", reference(&format!("{name}.safetensors"))));
+        let out = out.succeeds();
+        let row = out.lines().find(|line| line.starts_with("lycoris_lin ")).unwrap();
+        assert!(row.contains(cell) && row.contains("(in·K)") == (name == "loha"), "{row}");
+    }
+}
+
 /// Scripts read these names: they may be added to, and not changed.
 #[test]
 fn json_has_stable_names() {
@@ -62,7 +80,7 @@ fn json_has_stable_names() {
     );
     assert_eq!(
         keys(&json["adapters"][0]).join(" "),
-        "module parameter key algorithm shape rank alpha parameters dtype norm"
+        "module parameter key algorithm shape unfolded rank alpha parameters dtype norm"
     );
     let json = desk.run(&format!("inspect {} --json", reference("base.safetensors"))).json();
     assert_eq!(json["kind"], "checkpoint");

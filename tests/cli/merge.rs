@@ -1,8 +1,8 @@
-use std::{fs, process::Command};
+use std::fs;
 
 use burn::tensor::TensorData;
 
-use super::run::{BINARY, Desk, reference};
+use super::run::{Desk, reference, relative};
 
 /// A base of two layers and adapters for them.
 fn desk() -> Desk {
@@ -17,20 +17,6 @@ fn desk() -> Desk {
     desk.tensors("a", &[("lycoris_l.diff", TensorData::from([[1.0f32, 0.0], [0.0, 10.0]]))]);
     desk.tensors("b", &[("lycoris_m.diff", TensorData::from([[100.0f32, 200.0]]))]);
     desk
-}
-
-/// The message of a merge that must fail and leave the folder as it was.
-fn refusal(desk: &Desk, arguments: &str) -> String {
-    let before = desk.listing();
-    let message = desk.run(arguments).fails();
-    assert_eq!(desk.listing(), before);
-    message
-}
-
-/// ‖a − b‖ / ‖b‖.
-fn relative(a: &[f64], b: &[f64]) -> f64 {
-    let difference: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
-    (difference / b.iter().map(|y| y * y).sum::<f64>()).sqrt()
 }
 
 #[test]
@@ -75,9 +61,9 @@ fn several_adapters_add_with_their_own_strengths() {
     assert_eq!(desk.values("merged", "m.weight"), [55.0, 106.0]);
     assert_eq!(desk.open("merged").metadata()["name"], "base.safetensors");
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines[0], "a at 2: 1 modules of lycoris, 1 weights and biases");
-    assert_eq!(lines[1], "b at 0.5: 1 modules of lycoris, 1 weights and biases");
-    assert_eq!(lines[2], "a at -1: 1 modules of lycoris, 1 weights and biases");
+    assert_eq!(lines[0], "a at 2: 1 module of lycoris for 1 tensor of the base");
+    assert_eq!(lines[1], "b at 0.5: 1 module of lycoris for 1 tensor of the base");
+    assert_eq!(lines[2], "a at -1: 1 module of lycoris for 1 tensor of the base");
     assert!(lines[3].starts_with("merged: 2 of 2 tensors changed, in "), "{out}");
 }
 
@@ -129,7 +115,7 @@ fn the_first_ten_leftovers_are_listed_and_strict_refuses_them() {
     assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
     assert!(err[1].starts_with("  lycoris_x0: not in the base; nearest: lycoris_l, lycoris_m, "));
     assert_eq!(err[11], "  ... and 2 more; --json lists them all");
-    let message = refusal(&desk, "merge base.safetensors a many -o strict --strict");
+    let message = desk.refusal("merge base.safetensors a many -o strict --strict");
     assert_eq!(
         message,
         "many: no use for 12 of its modules and tensors; leave out --strict to go on"
@@ -162,15 +148,15 @@ fn bad_files_are_refused_in_one_line() {
         ("unknown", "unknown: holds no adapter, none of its 1 tensors belongs to one"),
         ("other", "other: none of its 1 modules fits base.safetensors: lycoris_q_proj: "),
     ] {
-        let message = refusal(&desk, &format!("merge base.safetensors a {file} -o merged"));
+        let message = desk.refusal(&format!("merge base.safetensors a {file} -o merged"));
         assert!(message.starts_with(begin), "{message}");
     }
     for (file, begin) in [("empty", "empty: is empty"), ("none", "none: cannot be opened")] {
-        let message = refusal(&desk, &format!("merge {file} a -o merged"));
+        let message = desk.refusal(&format!("merge {file} a -o merged"));
         assert!(message.starts_with(begin), "{message}");
     }
     desk.tensors("base-nan", &[("l.weight", nan)]);
-    let message = refusal(&desk, "merge base-nan a -o merged");
+    let message = desk.refusal("merge base-nan a -o merged");
     assert!(
         message.starts_with("base-nan: tensor \"l.weight\" is NaN at element 1; "),
         "{message}"
@@ -181,7 +167,7 @@ fn bad_files_are_refused_in_one_line() {
 fn an_existing_output_is_replaced_only_when_asked() {
     let desk = desk();
     desk.bytes("mine", b"mine");
-    let message = refusal(&desk, "merge base.safetensors a -o mine");
+    let message = desk.refusal("merge base.safetensors a -o mine");
     assert_eq!(message, "mine: exists already; name another output or pass --overwrite");
     assert_eq!(fs::read(desk.path("mine")).unwrap(), b"mine");
     desk.run("merge base.safetensors a -o mine --overwrite").succeeds();
@@ -194,24 +180,21 @@ fn an_existing_output_is_replaced_only_when_asked() {
 #[test]
 fn a_folder_that_is_missing_or_takes_no_files_is_named() {
     let desk = desk();
-    let message = refusal(&desk, "merge base.safetensors a -o no/where");
+    let message = desk.refusal("merge base.safetensors a -o no/where");
     assert!(message.starts_with("no/where: its folder no does not exist; "), "{message}");
     if cfg!(target_os = "linux") {
-        let message = refusal(&desk, "merge base.safetensors a -o /proc/merged");
+        let message = desk.refusal("merge base.safetensors a -o /proc/merged");
         assert!(message.starts_with("/proc/merged: cannot be written ("), "{message}");
     }
 }
 
-/// A limit on the size of files stops writing where a full disk would.
 #[cfg(unix)]
 #[test]
 fn a_disk_without_room_leaves_nothing_behind() {
     let desk = Desk::new();
     desk.tensors("base", &[("l.weight", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
     desk.tensors("a", &[("lycoris_l.diff", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
-    let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" merge base a -o merged";
-    let run = desk.command(Command::new("sh").args(["-c", script, BINARY]));
-    let message = run.fails();
+    let message = desk.run_without_room("merge base a -o merged").fails();
     assert!(message.starts_with("merged: cannot be written ("), "{message}");
     assert!(message.ends_with("free some space or choose a writable folder"), "{message}");
     assert_eq!(desk.listing(), ["a", "base"]);
@@ -230,6 +213,21 @@ fn wrong_usage_is_exit_code_two() {
         let err = desk.run(arguments).is_misused();
         assert!(err.contains(part), "{err}");
     }
-    let message = refusal(&desk, "merge base.safetensors a -o out --device abacus");
+    let message = desk.refusal("merge base.safetensors a -o out --device abacus");
     assert!(message.starts_with("unknown device `abacus`"), "{message}");
+}
+
+#[test]
+fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
+    let desk = Desk::new();
+    let (base, adapter) = (reference("base.safetensors"), reference("tlora_principal.safetensors"));
+    let original = higanbana_io::Checkpoint::open(adapter).unwrap();
+    let mut tensors: Vec<(&str, TensorData)> =
+        original.names().iter().map(|key| (key.as_str(), original.read(key).unwrap())).collect();
+    tensors.push(("lycoris_lin.hada_t1", TensorData::from([1.0f32])));
+    desk.tensors("stray", &tensors);
+    let message = desk.refusal(&format!("merge {base} stray -o out --strict"));
+    assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
+    let message = desk.refusal("inspect stray --strict");
+    assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
 }

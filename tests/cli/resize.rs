@@ -32,9 +32,9 @@ fn the_largest_part_of_the_update_is_kept_whatever_alpha_was() {
     let row: Vec<&str> = out.lines().nth(1).unwrap().split_whitespace().collect();
     // α/r = 1/2 of 8 and 4: 4 is kept, 2 is lost.
     assert_eq!(row, ["lycoris_l", "lora", "2×3", "1", "5", "4.4721", "44.72", "%"]);
-    assert!(out.contains("small: 1 adapters, 5 parameters"), "{out}");
+    assert!(out.contains("small: 1 adapter, 5 parameters"), "{out}");
     assert!(out.contains("relative error 44.72 %"), "{out}");
-    assert!(out.ends_with("1 modules have no rank and stay as they are\n"), "{out}");
+    assert!(out.ends_with("1 module has no rank and stays as it is\n"), "{out}");
     desk.run("merge base small -o merged").succeeds();
     for (w, there) in desk.values("merged", "l.weight").iter().zip([4.0, 0.0, 0.0, 0.0, 0.0, 0.0]) {
         assert!((w - there).abs() < 1e-6);
@@ -83,4 +83,37 @@ fn what_cannot_be_resized_is_refused_in_one_line() {
     }
     let (adapter, base) = (reference("lora_dora_out.safetensors"), reference("base.safetensors"));
     desk.run(&format!("resize {adapter} --rank 1 --base {base} -o out")).succeeds();
+}
+
+#[test]
+fn what_has_no_use_is_said_and_strictly_refused() {
+    let desk = desk();
+    let open = desk.open("adapter");
+    let mut tensors: Vec<(&str, TensorData)> =
+        open.names().iter().map(|key| (key.as_str(), open.read(key).unwrap())).collect();
+    tensors.push(("lycoris_l.hada_t1", TensorData::from([1.0f32])));
+    desk.tensors("stray", &tensors);
+    let message = desk.refusal("resize stray --rank 1 -o out --strict");
+    assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
+    let json = desk.run("resize stray --rank 1 -o out --json").json();
+    assert_eq!(json["leftovers"][0]["name"], "lycoris_l.hada_t1");
+    assert_eq!(json["notes"], serde_json::json!([]));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let wide = |shape: [usize; 2]| TensorData::ones::<f32, _>(shape);
+    desk.tensors(
+        "a",
+        &[
+            ("lycoris_l.lora_down.weight", wide([2, 8])),
+            ("lycoris_l.lora_up.weight", wide([8, 2])),
+            ("lycoris_n.w_norm", TensorData::ones::<f32, _>([1 << 20])),
+        ],
+    );
+    let message = desk.run_without_room("resize a --rank 1 -o out").fails();
+    assert!(message.starts_with("out: cannot be written ("), "{message}");
+    assert_eq!(desk.listing(), ["a"]);
 }

@@ -45,6 +45,22 @@ impl Desk {
         self.open(name).read(key).unwrap().iter().collect()
     }
 
+    /// The message of a command that must fail and leave the folder as it was.
+    pub fn refusal(&self, arguments: &str) -> String {
+        let before = self.listing();
+        let message = self.run(arguments).fails();
+        assert_eq!(self.listing(), before);
+        message
+    }
+
+    /// As [`Self::run`] where no file may grow beyond 500 kB: writing stops as on a full disk.
+    #[cfg(unix)]
+    pub fn run_without_room(&self, arguments: &str) -> Run {
+        let script = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\"";
+        let arguments = arguments.split_whitespace();
+        self.command(Command::new("sh").args(["-c", script, BINARY]).args(arguments))
+    }
+
     pub fn listing(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<String> =
@@ -106,4 +122,11 @@ impl Run {
 pub fn reference(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/lycoris");
     folder.join(name).display().to_string()
+}
+
+/// ‖a − b‖ / ‖b‖.
+pub fn relative(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let difference: f64 = a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum();
+    (difference / b.iter().map(|y| y * y).sum::<f64>()).sqrt()
 }

@@ -12,7 +12,8 @@ them and compared with what LyCORIS acted with when it trained the file (`rewrit
 
 A file is `exact` when no weight or bias deviates by more than 1e-6, relative Frobenius norm. Where a rewritten file is
 not, `own_file` says what LyCORIS makes of its own. `hash` is the `sshs_model_hash` of a rewritten file with LyCORIS's
-keys and no others: a test rewrites the file and compares.
+keys and no others: a test rewrites the file and compares. Of an extracted file, whose last bits depend on the
+processor that decomposed the matrices, `tensors` has shape, dtype and norm: a test extracts again and compares.
 """
 
 import json
@@ -87,7 +88,10 @@ def extracted(path):
     names = {key.split(".")[0] for key in load_file(path)}
     layers = [layer for layer in LAYERS if "lora_unet_" + layer.replace(".", "_") in names]
     assert len(layers) == len(names), f"{path}: names that no layer has"
-    return check(path, "lora_unet", layers, load_file(path.with_suffix(".merged.safetensors")))
+    report = check(path, "lora_unet", layers, load_file(path.with_suffix(".merged.safetensors")))
+    tensors = sorted(load_file(path).items())
+    report["tensors"] = {key: [list(x.shape), str(x.dtype), float(f"{x.double().norm():.7g}")] for key, x in tensors}
+    return report
 
 
 def main():

@@ -59,7 +59,7 @@ class Case:
     module_options: dict[str, Any] = field(default_factory=dict)  # of the module's constructor, through name_algo_map
     dtype: str = "f32"
     strengths: list[float] = field(default_factory=lambda: [1, 0.6])
-    masks: list[int] = field(default_factory=list)
+    masks: dict[int, float] = field(default_factory=dict)  # active ranks: a timestep of 1000 that leaves so many
     base_file: bool = False  # T-LoRA: the frozen start cannot be found again from the base weight
     constraint_active: bool | None = None
 
@@ -139,11 +139,11 @@ CASES = [
     Case("boft_constraint_inactive", "boft", FEW_BUTTERFLIES, BUTTERFLY | {"constraint": 1.0}, constraint_active=False),
     Case("boft_rescaled", "boft", BUTTERFLIES, BUTTERFLY | {"rescaled": True}, **AT_FULL),
     # LyCORIS supports 1x1 convolutions only.
-    Case("tlora_principal", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "principal"}, masks=[2]),
-    Case("tlora_last", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "last"}, masks=[2], base_file=True),
-    Case("tlora_middle", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "middle"}, masks=[2], base_file=True),
+    Case("tlora_principal", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "principal"}, masks={2: 500}),
+    Case("tlora_last", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "last"}, masks={2: 500}, base_file=True),
+    Case("tlora_middle", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "middle"}, masks={2: 500}, base_file=True),
     Case("tlora_random", "tlora", LINEARS + POINTWISE, TIMED, {"sig_type": "principal", "use_data_init": False},
-         masks=[2], base_file=True),
+         masks={2: 500}, base_file=True),
     Case("full", "full", EVERY, {}),
     Case("norm", "norm", NORMS, {"train_norm": True}),
 ]

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from lycoris import LycorisNetwork, create_lycoris, create_lycoris_from_weights
 from lycoris.logging import logger
-from lycoris.modules.tlora import clear_timestep_mask, set_timestep_mask
+from lycoris.modules.tlora import clear_timestep_mask, compute_timestep_mask, set_timestep_mask
 from safetensors.torch import load_file, save_file
 
 from lycoris_cases import CASES, LAYERS, base_model
@@ -111,9 +111,10 @@ def forward_weights(case, network, model, base):
             else:
                 assert torch.allclose(bias, origin, rtol=0, atol=1e-6), f"{case.name} {layer}: bias moved"
     network.set_multiplier(1.0)
-    for active in case.masks:
-        rank = case.options["linear_dim"]
-        set_timestep_mask((torch.arange(rank) < active).float()[None])
+    for active, timestep in case.masks.items():
+        mask = compute_timestep_mask(timestep, 1000, case.options["linear_dim"])
+        assert mask.sum() == active, f"{case.name}: {mask}"
+        set_timestep_mask(mask)
         for layer in case.layers:
             expected[f"{layer}.weight@mask={active}"] = measure(model.get_submodule(layer))[0]
         clear_timestep_mask()

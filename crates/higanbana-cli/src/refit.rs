@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use higanbana_core::Budget;
-use higanbana_io::refit::{Choice, Layer, Total};
+use higanbana_io::refit::{Choice, Refitted, Total};
 use serde_json::{Value, json};
 
 use crate::{compute::Compute, output};
@@ -114,7 +114,7 @@ impl From<Storage> for DType {
 }
 
 /// Writes the layers as a table, with their errors.
-pub fn show(layers: &[Layer]) -> Result<()> {
+pub fn show(layers: &[Refitted]) -> Result<()> {
     let headings = ["module", "algorithm", "shape", "rank>", "parameters>", "norm>", "error>"];
     let mut table = output::table(&headings);
     for layer in layers {
@@ -146,8 +146,8 @@ pub fn percent(relative: f64) -> String {
 }
 
 /// The layers in JSON, with their relative errors.
-pub fn layers(layers: &[Layer]) -> Result<Vec<Value>> {
-    let layer = |layer: &Layer| {
+pub fn layers(layers: &[Refitted]) -> Result<Vec<Value>> {
+    let layer = |layer: &Refitted| {
         let mut value = serde_json::to_value(layer)?;
         value["relative_error"] = json!(layer.fit.relative());
         Ok(value)

@@ -13,7 +13,6 @@ use crate::FileError;
 /// low half of the mantissa, so that a value just above a tie is taken for the tie.
 ///
 /// # Errors
-///
 /// When either dtype is quantised.
 pub fn cast(data: TensorData, to: DType) -> Result<TensorData, burn::tensor::DataError> {
     if data.dtype() == DType::F64 && matches!(to, DType::F16 | DType::BF16) {
@@ -38,7 +37,6 @@ fn round_to_odd(x: f64) -> f32 {
 /// The values as f32, from any float or integer type.
 ///
 /// # Errors
-///
 /// [`FileError::Dtype`], naming `path` and `key`, when the data is quantised.
 pub fn to_f32(path: &Path, key: &str, data: &TensorData) -> Result<Vec<f32>, FileError> {
     data.try_to_vec_as().map_err(|_| unsupported(path, key, data))
@@ -47,7 +45,6 @@ pub fn to_f32(path: &Path, key: &str, data: &TensorData) -> Result<Vec<f32>, Fil
 /// The values as f64, from any float or integer type: exact but for integers beyond 2^53.
 ///
 /// # Errors
-///
 /// [`FileError::Dtype`], naming `path` and `key`, when the data is quantised.
 pub fn to_f64(path: &Path, key: &str, data: &TensorData) -> Result<Vec<f64>, FileError> {
     data.try_to_vec_as().map_err(|_| unsupported(path, key, data))
@@ -60,7 +57,6 @@ fn unsupported(path: &Path, key: &str, data: &TensorData) -> FileError {
 /// Checks that no element is NaN or infinite.
 ///
 /// # Errors
-///
 /// [`FileError::NotFinite`] with the first such element, [`FileError::Dtype`] for quantised data.
 pub fn check_finite(path: &Path, key: &str, data: &TensorData) -> Result<(), FileError> {
     if matches!(data.dtype(), DType::QFloat(_)) {

@@ -1,7 +1,6 @@
 //! What can go wrong with a file, each in one line that names the file, the key and the remedy.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// An error of this crate. Every message is one line: which file, which key, what to do.
 #[derive(Debug, thiserror::Error)]

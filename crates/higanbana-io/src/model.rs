@@ -20,15 +20,16 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use higanbana_adapters::inject::FoundSite;
 use higanbana_core::{DynAdapter, Registry, Site, Tensors};
 
-use crate::apply::{ApplyError, Leftovers, ModuleReader, Parameter, stems};
-use crate::dialect::Network;
-use crate::{AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names};
+use crate::{
+    AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names,
+    apply::{ApplyError, Leftovers, ModuleReader, Parameter, stems},
+    dialect::Network,
+};
 
 /// What a file holds for a model.
 #[derive(Debug)]
@@ -91,10 +92,8 @@ pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loa
         let layer: Vec<&FoundSite> = layer.collect();
         let Some(weight) = layer.first().map(|found| found.matrix()) else { continue };
         let (device, dtype) = (weight.device(), weight.dtype());
-        let parameters = layer.iter().map(|found| {
-            let (key, site) = (target.weight.clone(), found.site.clone());
-            Parameter { key, site, rows: None }
-        });
+        let parameters =
+            layer.iter().map(|found| Parameter::new(&target.weight, found.site.clone()));
         let value = |parameter: &Parameter| {
             let found = layer.iter().find(|found| found.site.kind == parameter.site.kind);
             Ok(found.map(|found| found.matrix()))
@@ -141,11 +140,15 @@ fn key_of(path: &str) -> String {
 mod tests {
     use std::path::PathBuf;
 
-    use burn::module::Module;
-    use burn::nn;
-    use burn::tensor::{Device, Distribution, Tensor};
-    use higanbana_adapters::inject::{adapters, attach, sites};
-    use higanbana_adapters::registry;
+    use burn::{
+        module::Module,
+        nn,
+        tensor::{Device, Distribution, Tensor},
+    };
+    use higanbana_adapters::{
+        inject::{adapters, attach, sites},
+        registry,
+    };
     use higanbana_core::Budget;
     use tempfile::{TempDir, tempdir};
 
@@ -162,7 +165,6 @@ mod tests {
     impl Net {
         fn new() -> Self {
             let device = Device::flex();
-            device.seed(3);
             let linear = |i, o| nn::LinearConfig::new(i, o).init(&device);
             let norm = nn::LayerNormConfig::new(6).init(&device);
             Self { first_one: linear(4, 8), rest: vec![linear(8, 6), linear(6, 6)], norm }
@@ -175,9 +177,9 @@ mod tests {
     }
 
     /// The net with a fitted adapter on everything that one of the algorithms adapts.
-    fn adapted(algorithms: &[&str]) -> Net {
-        let (net, registry) = (Net::new(), registry());
-        let fitted = sites(&net).into_iter().filter_map(|found| {
+    fn adapted(net: &Net, algorithms: &[&str]) -> Net {
+        let registry = registry();
+        let fitted = sites(net).into_iter().filter_map(|found| {
             let site = found.site;
             let kinds = algorithms.iter().map(|name| registry.get(name).unwrap());
             let kind = kinds.into_iter().find(|kind| kind.sites().contains(&site.kind))?;
@@ -186,7 +188,7 @@ mod tests {
             let adapter = kind.fit(&site, &update, Budget::Rank(2)).unwrap().unwrap();
             Some((site, adapter))
         });
-        attach(&net, "mine", 1.0, fitted.collect()).unwrap()
+        attach(net, "mine", 1.0, fitted.collect()).unwrap()
     }
 
     fn file() -> (TempDir, PathBuf) {
@@ -205,13 +207,13 @@ mod tests {
             (Dialect::Peft, &["lora"], "base_model.model.rest.1"),
         ] {
             let (_folder, path) = file();
-            let net = adapted(algorithms);
+            let base = Net::new();
+            let net = adapted(&base, algorithms);
             let own = adapters(&net, "mine").unwrap();
             save(&path, &own, to, &registry(), false).unwrap();
             let keys = Checkpoint::open(&path).unwrap();
             assert!(keys.names().iter().any(|key| key.starts_with(name)), "{:?}", keys.names());
 
-            let base = Net::new();
             let loaded = load(&path, &sites(&base), &registry()).unwrap();
             assert_eq!((loaded.leftovers, loaded.notes), (vec![], vec![]), "{to}");
             assert_eq!(loaded.adapters.len(), own.len(), "{to}");
@@ -228,16 +230,19 @@ mod tests {
     #[test]
     fn files_describe_what_they_hold() {
         let (_folder, path) = file();
-        let own = adapters(&adapted(&["lora", "full"]), "mine").unwrap();
+        let own = adapters(&adapted(&Net::new(), &["lora", "full"]), "mine").unwrap();
         save(&path, &own, Dialect::Kohya, &registry(), false).unwrap();
         let file = Checkpoint::open(&path).unwrap();
         let about: Vec<_> = file.metadata().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(about[..4], [
-            ("ss_network_alpha", "2"),
-            ("ss_network_args", r#"{"algo":"lora"}"#),
-            ("ss_network_dim", "2"),
-            ("ss_network_module", "lycoris.kohya"),
-        ]);
+        assert_eq!(
+            about[..4],
+            [
+                ("ss_network_alpha", "2"),
+                ("ss_network_args", r#"{"algo":"lora"}"#),
+                ("ss_network_dim", "2"),
+                ("ss_network_module", "lycoris.kohya"),
+            ]
+        );
         assert_eq!(about[4].0, "sshs_model_hash");
         assert!(file.info("lora_unet_first_one.alpha").is_some());
     }
@@ -245,14 +250,17 @@ mod tests {
     #[test]
     fn what_has_no_place_is_reported() {
         let (_folder, path) = file();
-        let own = adapters(&adapted(&["lora"]), "mine").unwrap();
+        let own = adapters(&adapted(&Net::new(), &["lora"]), "mine").unwrap();
         save(&path, &own, Dialect::Lycoris, &registry(), false).unwrap();
         let part: Vec<_> =
             sites(&Net::new()).into_iter().filter(|it| it.site.path != "rest.0").collect();
         let loaded = load(&path, &part, &registry()).unwrap();
         assert_eq!(loaded.adapters.len(), 2);
         let [left] = &loaded.leftovers[..] else { panic!("{:?}", loaded.leftovers) };
-        assert!(left.to_string().starts_with("lycoris_rest_0: not in the base; nearest: "), "{left}");
+        assert!(
+            left.to_string().starts_with("lycoris_rest_0: not in the base; nearest: "),
+            "{left}"
+        );
 
         let other = sites(&nn::LinearConfig::new(2, 2).init(&Device::flex()));
         let message = load(&path, &other, &registry()).unwrap_err().to_string();

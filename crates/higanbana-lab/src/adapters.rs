@@ -12,12 +12,13 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{
     AdapterError, Condition, Degree, DynAdapter, Parts, Registry, Site, spectrum,
 };
-use serde::Serialize;
+use higanbana_io::lycoris_name;
+use serde::{Deserialize, Serialize};
 
 pub use fixtures::{Case, Fixtures, Reload};
 
 /// One case compared with LyCORIS.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the case.
     pub case: String,
@@ -110,7 +111,7 @@ fn compare(
         reload: case.reload.clone(),
     };
     for layer in &case.layers {
-        let module = format!("lycoris_{}", layer.replace('.', "_"));
+        let module = lycoris_name(layer);
         let tensors = tensors.get(&module).ok_or_else(|| fixture(format!("no {module}")))?;
         for (key, site) in fixtures.sites(layer) {
             let Some(detected) = registry.detect(site.kind, tensors) else { continue };
@@ -126,7 +127,7 @@ fn compare(
             row.degree = degree(&adapter.degree());
             measure_rank(&mut row, &adapter, &site, &w0)
                 .map_err(|error| fixture(error.to_string()))?;
-            compare_weights(&mut row, &adapter, &site, &key, &w0, &expected);
+            compare_weights(&mut row, case, &adapter, &site, &key, &w0, &expected);
         }
     }
     if row.weights != expected.len() {
@@ -139,6 +140,7 @@ fn compare(
 /// Compares `W(μ)`, and `W(1)` under a condition, with what LyCORIS's forward pass acts with.
 fn compare_weights(
     row: &mut Row,
+    case: &Case,
     adapter: &DynAdapter,
     site: &Site,
     key: &str,
@@ -149,7 +151,7 @@ fn compare_weights(
         .iter()
         .filter(|(name, _)| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('@')))
     {
-        let (strength, condition) = setting(&name[key.len() + 1..]);
+        let (strength, condition) = setting(case, &name[key.len() + 1..]);
         let mut adapter = adapter.clone();
         adapter.condition(&condition);
         let weight = w0.clone() + adapter.update_at(site, w0, strength);
@@ -165,16 +167,11 @@ fn compare_weights(
 
 /// What stands behind the `@` of an expected weight: a strength, a prefix of the rank, or the
 /// number of ranks that a timestep mask leaves.
-fn setting(text: &str) -> (f64, Condition) {
+fn setting(case: &Case, text: &str) -> (f64, Condition) {
     match text.split_once('=') {
         None => (text.parse().expect("a strength"), Condition::default()),
         Some(("rank", rank)) => (1.0, Condition::with_rank(rank.parse().expect("a rank"))),
-        Some((_, active)) => {
-            // A mask that keeps `active` of r ranks, the first one always: at the timestep where
-            // (T − t)/T = (active − 1 + ½)/(r − 1). The fixtures have r = 4.
-            let active: f64 = active.parse().expect("a number of ranks");
-            (1.0, Condition::at([1000.0 * (1.0 - (active - 0.5) / 3.0)], 1000.0))
-        }
+        Some((_, active)) => (1.0, Condition::at([case.masks[active]], 1000.0)),
     }
 }
 

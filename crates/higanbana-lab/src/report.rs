@@ -28,6 +28,15 @@ pub enum ReportError {
     Formula(String, String),
 }
 
+/// Results as a file: JSON, one line for each.
+///
+/// # Errors
+/// When one is not representable.
+pub fn results(rows: &[Row]) -> serde_json::Result<String> {
+    let lines = rows.iter().map(|row| Ok(format!("  {}", serde_json::to_string(row)?)));
+    Ok(format!("[\n{}\n]\n", lines.collect::<serde_json::Result<Vec<_>>>()?.join(",\n")))
+}
+
 /// The page of the chapter [`crate::adapters`].
 ///
 /// # Errors

@@ -101,7 +101,7 @@ fn tuned(base: &Checkpoint, path: &Path) -> Result<()> {
 }
 
 /// An adapter by every algorithm that can be fitted, and what it makes of the base.
-fn extract(folder: &Path) -> Result<()> {
+pub fn extract(folder: &Path) -> Result<()> {
     let registry = registry();
     let base = reference("base.safetensors");
     let after = folder.join("tuned.safetensors");
@@ -126,7 +126,7 @@ fn extract(folder: &Path) -> Result<()> {
 }
 
 /// Writes them all.
-#[allow(dead_code, reason = "the test that includes this file rewrites without writing")]
+#[allow(dead_code, reason = "the test that includes this file has no use for it")]
 fn main() -> Result<()> {
     let out = std::env::args().nth(1).context("name a folder for the files")?;
     let [rewritten, extracted] = ["rewritten", "extracted"].map(|part| Path::new(&out).join(part));

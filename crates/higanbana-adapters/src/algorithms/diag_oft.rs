@@ -26,7 +26,8 @@ use burn::{
 };
 use higanbana_core::{
     Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
-    Tensors, Variant, algebra, parts::{dims, to_data},
+    Tensors, Variant, algebra,
+    parts::{dims, to_data},
 };
 
 use crate::rotation::{Constraint, RotationConfig, on_channels, with_gain};

@@ -21,7 +21,8 @@ use burn::{
 };
 use higanbana_core::{
     Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant,
-    algebra, parts::to_data,
+    algebra,
+    parts::{dims, to_data},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
@@ -166,7 +167,17 @@ impl<A: Decomposable> Adapter for Dora<A> {
     }
 
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
-        A::outline(kind, tensors)
+        let mut outline = A::outline(kind, tensors);
+        // Lengths along the input tell how many features an unfolded kernel has.
+        if let (&[out, Some(cols)], &[1, input, _, ..]) =
+            (&outline.shape[..], dims(tensors, "dora_scale"))
+            && outline.unfolded
+            && input > 0
+            && cols.is_multiple_of(input)
+        {
+            outline.shape = vec![out, Some(input), Some(cols / input)];
+        }
+        outline
     }
 
     /// The inner adapter is, the lengths stay.

@@ -24,8 +24,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
-    Tensors, Variant, init,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Parts, Site,
+    SiteKind, Tensors, Variant, init,
     parts::{scalar_data, to_data},
     training::weigh_rows,
 };

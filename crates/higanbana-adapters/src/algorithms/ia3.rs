@@ -21,8 +21,9 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind, Tensors,
-    Variant, parts::{dims, scalar_data, to_data},
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
+    Tensors, Variant,
+    parts::{dims, scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
 

@@ -29,8 +29,8 @@ use burn::{
     tensor::{FloatDType, Tensor, TensorData},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts,
+    Site, SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
     spectrum,
     training::weigh_rows,

@@ -64,7 +64,9 @@ fn describe(kind: &dyn Kind) -> Result<()> {
     let sites: Vec<_> = kind.sites().iter().map(|site| site.name()).collect();
     output::line(format!("{}: {} ({})", kind.name(), kind.title(), kind.reference()))?;
     if let Some(name) = kind.convolutional_name() {
-        output::line(format!("  also called   {name}; in extract alone, the plain name leaves convolutions of several taps out"))?;
+        output::line(format!(
+            "  also called   {name}; in extract alone, the plain name leaves convolutions of several taps out"
+        ))?;
     }
     output::line(format!("  update        {}", plain_text(kind.formula())))?;
     output::line(format!("  degree        {}", docs::degree(kind)))?;

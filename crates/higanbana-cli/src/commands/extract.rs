@@ -69,8 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         dtype: arguments.dtype.into(),
     };
     let Arguments { base, tuned, output, overwrite, .. } = arguments;
-    let extracted =
-        output::steps(|step| extract.run(base, tuned, output, *overwrite, step))?;
+    let extracted = output::steps(|step| extract.run(base, tuned, output, *overwrite, step))?;
     let bytes = fs::metadata(output)?.len();
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json {

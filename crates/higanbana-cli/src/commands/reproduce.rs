@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use higanbana_io::writer::write_text;
 use higanbana_lab::{
     adapters::{Fixtures, Reload, Row, run as compare},
     report,
@@ -11,7 +12,7 @@ use higanbana_lab::{
 
 use crate::{compute::Compute, output};
 
-/// Measure what the toolkit claims and write a page about it
+/// Measure what the toolkit claims; write the results, and a page of them
 ///
 /// Example: higanbana reproduce adapters --out reproduce
 #[derive(Args)]
@@ -22,7 +23,7 @@ pub struct Arguments {
     chapter: Chapter,
     #[command(flatten)]
     compute: Compute,
-    /// Folder for the pages
+    /// Folder for results and pages
     #[arg(long, default_value = "reproduce", value_name = "DIR")]
     out: PathBuf,
     /// Print JSON in place of the table
@@ -47,20 +48,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn adapters(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
-    std::fs::create_dir_all(&arguments.out)
-        .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
+    let folder = arguments.out.join("results");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let registry = higanbana_adapters::registry();
     let rows = output::steps(|step| {
         let cases = Fixtures::committed().cases.len();
         compare(&registry, &device, |case| step(case, cases))
     })?;
-    let page = arguments.out.join("adapters.html");
-    higanbana_io::writer::write_text(&page, &report::adapters(&rows, &registry)?, true)?;
+    let (results, page) = (folder.join("adapters.json"), arguments.out.join("adapters.html"));
+    write_text(&results, &report::results(&rows)?, true)?;
+    write_text(&page, &report::adapters(&rows, &registry)?, true)?;
     if arguments.json {
         return output::json(&rows);
     }
     show(&rows)?;
-    output::line(format!("\nThe page is {}", page.display()))
+    output::line(format!("\nResults: {}; the page: {}", results.display(), page.display()))
 }
 
 fn show(rows: &[Row]) -> Result<()> {

@@ -42,12 +42,10 @@ impl Leftovers {
     pub fn expect<'n>(&mut self, module: &str, names: &'n Names) -> Option<&'n Target> {
         let reason = match names.find(module) {
             Ok(Some(target)) => return Some(target),
-            Ok(None) if self.modules.len() < WITH_NEAREST => {
-                match names.nearest(module, 3)[..] {
-                    [] => "the base has no layers".into(),
-                    ref nearest => format!("not in the base; nearest: {}", nearest.join(", ")),
-                }
-            }
+            Ok(None) if self.modules.len() < WITH_NEAREST => match names.nearest(module, 3)[..] {
+                [] => "the base has no layers".into(),
+                ref nearest => format!("not in the base; nearest: {}", nearest.join(", ")),
+            },
             Ok(None) => "not in the base".into(),
             Err(FileError::Ambiguous { first, second, .. }) => {
                 format!("could be {first:?} or {second:?} of the base; rename it")

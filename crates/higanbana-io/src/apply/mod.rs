@@ -14,7 +14,7 @@ use higanbana_core::Registry;
 pub use error::ApplyError;
 pub(crate) use held::of_weight;
 pub use held::{Acting, Held, Holding, ModuleReader};
-pub use inspect::{Adapters, Contents, Count, Inspection, Row, inspect};
+pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, inspect};
 pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};

@@ -20,10 +20,14 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// All of the tensor `key`.
+    pub fn new(key: impl Into<String>, site: Site) -> Self {
+        Self { key: key.into(), site, rows: None }
+    }
+
     /// Weight and bias of a target.
     ///
     /// # Errors
-    ///
     /// When the weight has no shape that a layer has, or not the rows that the target asks for.
     pub fn of(base: &Checkpoint, target: &Target) -> Result<Vec<Self>, ApplyError> {
         let unfit = |key: &str, reason: String| ApplyError::base(base.path(), key, reason);
@@ -66,7 +70,6 @@ impl Parameter {
     /// Its value, read from the base.
     ///
     /// # Errors
-    ///
     /// Those of [`read_matrix`].
     pub fn read(
         &self,
@@ -81,7 +84,6 @@ impl Parameter {
 /// Checks that a tensor can be computed with.
 ///
 /// # Errors
-///
 /// When the base stores it in 8 bits or fewer, or as integers: such weights are quantised.
 pub fn expect_float(base: &Checkpoint, key: &str) -> Result<(), ApplyError> {
     match base.info(key).map(|info| info.dtype) {
@@ -97,7 +99,6 @@ pub fn expect_float(base: &Checkpoint, key: &str) -> Result<(), ApplyError> {
 /// A tensor of the base as the matrix `[out, in·K]`.
 ///
 /// # Errors
-///
 /// When it cannot be read, or holds NaN or an infinity.
 pub fn read_matrix(
     base: &Checkpoint,

@@ -1,16 +1,16 @@
 //! The header of a safetensors file: one JSON object, validated before anything is allocated for it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt;
-use std::ops::Range;
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    ops::Range,
+    path::Path,
+};
 
-use safetensors::Dtype;
-use safetensors::tensor::TensorInfo;
+use safetensors::{Dtype, tensor::TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use crate::FileError;
-use crate::dtype::byte_length;
+use crate::{FileError, dtype::byte_length};
 
 /// A tensor's description in the header.
 #[derive(Debug, Clone, PartialEq, Eq)]

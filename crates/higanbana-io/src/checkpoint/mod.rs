@@ -6,14 +6,15 @@ mod positioned;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::TensorData;
 
-use crate::FileError;
-use crate::dtype::burn_dtype;
+use crate::{FileError, dtype::burn_dtype};
 use header::Header;
 pub use header::Info;
 pub(crate) use header::METADATA_KEY;
@@ -48,7 +49,6 @@ impl Checkpoint {
     /// Opens a file and validates its header; no tensor is read.
     ///
     /// # Errors
-    ///
     /// When the file cannot be opened, is not safetensors, is truncated, or has a header that
     /// contradicts itself or the file's size. The header's claims are checked before any memory
     /// is taken for them.
@@ -98,7 +98,6 @@ impl Checkpoint {
     /// Reads one tensor as it is stored.
     ///
     /// # Errors
-    ///
     /// When there is no such tensor, its dtype has no equal in Burn (use [`Self::read_bytes`]), or
     /// the file cannot be read.
     pub fn read(&self, name: &str) -> Result<TensorData, FileError> {
@@ -116,7 +115,6 @@ impl Checkpoint {
     /// Reads the bytes of one tensor, whatever its dtype.
     ///
     /// # Errors
-    ///
     /// When there is no such tensor or the file cannot be read.
     pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, FileError> {
         let range = &self.expect(name)?.bytes;

@@ -1,7 +1,6 @@
 //! Reading at a place of a file without moving a shared cursor, so that `&self` and threads suffice.
 
-use std::fs::File;
-use std::io;
+use std::{fs::File, io};
 
 #[cfg(unix)]
 pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {

@@ -1,14 +1,12 @@
 //! What PEFT keeps outside the tensors: alpha, by module.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::names::PEFT;
-use crate::{Checkpoint, FileError};
+use crate::{Checkpoint, FileError, names::PEFT};
 
 /// The file beside a PEFT adapter.
 const FILE: &str = "adapter_config.json";
@@ -102,15 +100,15 @@ impl Configs {
 
     /// Refuses what would silently be applied the wrong way round.
     pub fn check(&self, path: &Path) -> Result<(), FileError> {
-        match self.0.iter().any(|(_, config)| config.fan_in_fan_out == Some(true)) {
-            false => Ok(()),
-            true => Err(FileError::Config {
-                path: path.into(),
-                reason: "its base stores transposed weights (fan_in_fan_out), which is not \
-                         supported; merge it with PEFT"
-                    .into(),
-            }),
+        if !self.0.iter().any(|(_, config)| config.fan_in_fan_out == Some(true)) {
+            return Ok(());
         }
+        Err(FileError::Config {
+            path: path.into(),
+            reason: "its base stores transposed weights (fan_in_fan_out), which is not supported; \
+                     merge it with PEFT"
+                .into(),
+        })
     }
 }
 

@@ -1,16 +1,18 @@
 //! Writing an adapter in any dialect.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::TensorData;
 
-use super::key::DOWN;
-use super::low_rank::LowRank;
-use super::rename::Translator;
-use super::{AdapterFile, Dialect, Network, Tensors, low_rank};
-use crate::names::{Architecture, Component, Names};
-use crate::{FileError, sshs_model_hash, writer};
+use super::{
+    AdapterFile, Dialect, Network, Tensors, key::DOWN, low_rank, low_rank::LowRank,
+    rename::Translator,
+};
+use crate::{
+    FileError,
+    names::{Architecture, Component, Names},
+    sshs_model_hash, writer,
+};
 
 /// An adapter file ready to be written.
 #[derive(Debug, Clone)]
@@ -56,7 +58,6 @@ impl AdapterFile {
     /// into `lora_B`, so that every reader agrees.
     ///
     /// # Errors
-    ///
     /// When the base has no module of a name, a module has no name in `to`, or `to` cannot hold a
     /// tensor; the message names the module and the remedy.
     pub fn encode(

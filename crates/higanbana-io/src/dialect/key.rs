@@ -11,9 +11,9 @@ pub(super) const DORA: &str = "dora_scale";
 /// PEFT's name of the same.
 pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
 
-/// Where a tensor belongs.
+/// A key, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Key {
     pub module: String,
     pub suffix: String,
     /// The key is in a spelling of diffusers or PEFT.
@@ -23,9 +23,8 @@ pub(super) struct Place {
 /// Finds the place of a key.
 ///
 /// # Errors
-///
 /// Why the key has none.
-pub(super) fn place(key: &str, stems: &Stems) -> Result<Place, &'static str> {
+pub(super) fn parse(key: &str, stems: &Stems) -> Result<Key, &'static str> {
     if key.starts_with("bundle_emb.") {
         return Err("an embedding bundled with the adapter, not part of it");
     }
@@ -39,10 +38,10 @@ pub(super) fn place(key: &str, stems: &Stems) -> Result<Place, &'static str> {
         let found = foreign(segments[at], &segments[at + 1..])?;
         let Some((suffix, own)) = found else { continue };
         let module = foreign_module(&segments[..at], own);
-        return Ok(Place { module, suffix: suffix.into(), foreign: true });
+        return Ok(Key { module, suffix: suffix.into(), foreign: true });
     }
     let (module, suffix) = stems.split(key).ok_or("no tensor of a known adapter is called so")?;
-    Ok(Place { module: module.into(), suffix: suffix.into(), foreign: false })
+    Ok(Key { module: module.into(), suffix: suffix.into(), foreign: false })
 }
 
 /// The tensor that `marker` and the segments after it name, and the last segment of the module
@@ -96,7 +95,7 @@ mod tests {
 
     fn placed(key: &str) -> (String, String) {
         let stems = Stems::new(["lora_up", "lora_down.weight", "diff", "weight", "on_input"]);
-        let Place { module, suffix, .. } = place(key, &stems).unwrap();
+        let Key { module, suffix, .. } = parse(key, &stems).unwrap();
         (module, suffix)
     }
 
@@ -158,7 +157,7 @@ mod tests {
             ("", "no tensor of a known adapter"),
             (".lora_up.weight", "no tensor of a known adapter"),
         ] {
-            assert!(place(key, &stems).unwrap_err().contains(reason), "{key}");
+            assert!(parse(key, &stems).unwrap_err().contains(reason), "{key}");
         }
     }
 }

@@ -1,17 +1,20 @@
 //! The dialects that hold low-rank adapters only: diffusers and PEFT.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::TensorData;
 use serde_json::{Value, json};
 
-use super::config::METADATA;
-use super::key::{DORA, DOWN, MAGNITUDE, UP};
-use super::slot::scaled;
-use super::{Dialect, Encoded, Tensors};
-use crate::names::{Component, PEFT};
-use crate::{FileError, cast};
+use super::{
+    Dialect, Encoded, Tensors,
+    config::METADATA,
+    key::{DORA, DOWN, MAGNITUDE, UP},
+    origin::scaled,
+};
+use crate::{
+    FileError, cast,
+    names::{Component, PEFT},
+};
 
 /// A module as these dialects know it: `W0 + alpha/rank B A`, with `W`'s rows scaled to learned norms or not.
 ///
@@ -28,7 +31,7 @@ pub(super) struct LowRank<'a> {
 }
 
 /// A module's new name, its model, and its tensors.
-type Module<'a> = (&'a str, Component, LowRank<'a>);
+type Named<'a> = (&'a str, Component, LowRank<'a>);
 
 impl<'a> LowRank<'a> {
     /// Takes the module apart, or says what `to` has no place for.
@@ -92,14 +95,15 @@ fn row(data: TensorData) -> TensorData {
 /// Alpha goes into `lora_B`: diffusers refuses files that have an `alpha`, and other readers of
 /// its dialect do not know its metadata. The metadata tell diffusers what it cannot see: that
 /// ranks differ, and that no rank is scaled.
-pub(super) fn encode_diffusers(path: &Path, modules: &[Module<'_>]) -> Result<Encoded, FileError> {
+pub(super) fn encode_diffusers(path: &Path, modules: &[Named<'_>]) -> Result<Encoded, FileError> {
     let mut tensors = BTreeMap::new();
     let mut models = BTreeMap::<&str, Vec<(String, &LowRank<'_>, f64)>>::new();
     for (name, _, module) in modules {
         let scale = module.alpha / module.rank as f64;
-        let up = match scale == 1.0 {
-            true => module.up.clone(),
-            false => scaled(path, module.module, module.up, scale)?,
+        let up = if scale == 1.0 {
+            module.up.clone()
+        } else {
+            scaled(path, module.module, module.up, scale)?
         };
         module.store(name, up, &mut tensors);
         let (model, below) = name.split_once('.').unwrap_or(("", name));
@@ -118,7 +122,7 @@ pub(super) fn encode_diffusers(path: &Path, modules: &[Module<'_>]) -> Result<En
 }
 
 /// Alpha goes into the configuration, which describes one model.
-pub(super) fn encode_peft(path: &Path, modules: &[Module<'_>]) -> Result<Encoded, FileError> {
+pub(super) fn encode_peft(path: &Path, modules: &[Named<'_>]) -> Result<Encoded, FileError> {
     let mut tensors = BTreeMap::new();
     let mut paths = Vec::new();
     let model = modules.first().map(|(_, component, _)| *component);
@@ -205,8 +209,5 @@ fn most_common(values: &[f64]) -> f64 {
 
 /// Whole numbers without a decimal point: ranks are integers to PEFT.
 fn number(x: f64) -> Value {
-    match x.fract() == 0.0 && x.abs() < 2f64.powi(53) {
-        true => json!(x as i64),
-        false => json!(x),
-    }
+    if x.fract() == 0.0 && x.abs() < 2f64.powi(53) { json!(x as i64) } else { json!(x) }
 }

@@ -14,17 +14,14 @@ mod encode;
 mod key;
 mod low_rank;
 mod network;
+mod origin;
 mod reader;
 mod rename;
-mod slot;
 mod stems;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 pub use encode::Encoded;
 pub use higanbana_core::Tensors;
@@ -34,8 +31,10 @@ pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;
 
-use crate::FileError;
-use crate::names::{Names, Target};
+use crate::{
+    FileError,
+    names::{Names, Target},
+};
 
 /// How an adapter file spells its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +83,6 @@ impl FromStr for Dialect {
 /// What a dialect calls a module of a base.
 ///
 /// # Errors
-///
 /// When it has no name for it.
 pub fn module_name(target: &Target, names: &Names, to: Dialect) -> Result<String, FileError> {
     Translator::new(Some(names), to).name(&target.weight, Some(&Spot::of(target)))

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use higanbana_core::{Registry, Tensors};
 
-use crate::apply::of_weight;
-use crate::names::Component;
-use crate::{Names, Target};
+use crate::{Names, Target, apply::of_weight, names::Component};
 
 /// How an adapter was made, as `ss_...` metadata tell it. What is none is left as the file has it.
 #[derive(Debug, Clone, Default, PartialEq)]

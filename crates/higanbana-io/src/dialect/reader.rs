@@ -1,21 +1,24 @@
 //! Reading an adapter file of any dialect, module by module.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use super::config::Configs;
-use super::key::{DORA, DOWN, Place, place};
-use super::slot::Slot;
-use super::{AdapterFile, Dialect, Stems, Tensors, Unused};
-use crate::names::PEFT;
-use crate::{Checkpoint, FileError, Info};
+use super::{
+    AdapterFile, Dialect, Stems, Tensors, Unused,
+    config::Configs,
+    key::{DORA, DOWN, Key, parse},
+    origin::Origin,
+};
+use crate::{Checkpoint, FileError, Info, names::PEFT};
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
 #[derive(Debug)]
 pub struct AdapterReader {
     checkpoint: Checkpoint,
     dialect: Dialect,
-    modules: BTreeMap<String, BTreeMap<String, Slot>>,
+    modules: BTreeMap<String, BTreeMap<String, Origin>>,
     unused: Vec<Unused>,
     notes: Vec<String>,
 }
@@ -25,7 +28,6 @@ impl AdapterReader {
     /// algorithms give their tensors.
     ///
     /// # Errors
-    ///
     /// Those of [`Checkpoint::open`]; a configuration that cannot be read; a tensor that is there
     /// in two spellings; no adapter at all.
     pub fn open(path: impl Into<PathBuf>, stems: &Stems) -> Result<Self, FileError> {
@@ -43,19 +45,18 @@ impl AdapterReader {
         let configs = reader.configs()?;
         configs.check(reader.path())?;
         reader.apply(&configs);
-        match reader.modules.is_empty() {
-            false => Ok(reader),
-            true => {
-                Err(FileError::NoAdapter { path: reader.path().into(), reason: reader.excuse() })
-            }
+        if reader.modules.is_empty() {
+            let (path, reason) = (reader.path().into(), reader.excuse());
+            return Err(FileError::NoAdapter { path, reason });
         }
+        Ok(reader)
     }
 
     /// Gives every tensor its place; whether one was in a foreign spelling.
     fn sort(&mut self, stems: &Stems) -> Result<bool, FileError> {
         let mut any_foreign = false;
         for key in self.checkpoint.names() {
-            let Place { module, suffix, foreign } = match place(key, stems) {
+            let Key { module, suffix, foreign } = match parse(key, stems) {
                 Ok(place) => place,
                 Err(reason) => {
                     self.unused.push(Unused { key: key.clone(), reason });
@@ -63,12 +64,13 @@ impl AdapterReader {
                 }
             };
             any_foreign |= foreign;
-            let slot = match foreign && suffix == DORA {
-                true => Slot::Magnitude(key.clone()),
-                false => Slot::Tensor(key.clone()),
+            let origin = if foreign && suffix == DORA {
+                Origin::Magnitude(key.clone())
+            } else {
+                Origin::Tensor(key.clone())
             };
             let tensors = self.modules.entry(module.clone()).or_default();
-            if let Some(first) = tensors.insert(suffix.clone(), slot) {
+            if let Some(first) = tensors.insert(suffix.clone(), origin) {
                 return Err(FileError::DuplicateKey {
                     path: self.checkpoint.path().into(),
                     key: format!("{module}.{suffix}"),
@@ -82,19 +84,19 @@ impl AdapterReader {
 
     /// A lone `weight` is a tensor of the model, saved along; a lone `alpha` means nothing.
     fn drop_bare_tensors(&mut self) {
-        let bare = |tensors: &BTreeMap<String, Slot>| {
+        let bare = |tensors: &BTreeMap<String, Origin>| {
             tensors.keys().all(|suffix| suffix == "weight" || suffix == "alpha")
         };
         let modules = std::mem::take(&mut self.modules);
         let (dropped, kept): (BTreeMap<_, _>, _) =
             modules.into_iter().partition(|(_, tensors)| bare(tensors));
         self.modules = kept;
-        for (suffix, slot) in dropped.into_values().flatten() {
+        for (suffix, origin) in dropped.into_values().flatten() {
             let reason = match suffix.as_str() {
                 "alpha" => "an alpha without the tensors it scales",
                 _ => "a tensor of the model itself, not of an adapter",
             };
-            self.unused.extend(slot.key().map(|key| Unused { key: key.into(), reason }));
+            self.unused.extend(origin.key().map(|key| Unused { key: key.into(), reason }));
         }
     }
 
@@ -135,14 +137,14 @@ impl AdapterReader {
             // PEFT scales the product of two whole Kronecker factors, LyCORIS does not.
             if tensors.contains_key("lokr_w1") && tensors.contains_key("lokr_w2") {
                 if let (Some(scale), Some(key)) = (config.scale(path), tensors["lokr_w1"].key()) {
-                    tensors.insert("lokr_w1".into(), Slot::Scaled(key.into(), scale));
+                    tensors.insert("lokr_w1".into(), Origin::Scaled(key.into(), scale));
                 }
                 continue;
             }
-            let down = tensors.get(DOWN).and_then(Slot::key);
+            let down = tensors.get(DOWN).and_then(Origin::key);
             let rank = down.and_then(|key| self.checkpoint.info(key)?.shape.first().copied());
             if let Some(alpha) = config.alpha(path, rank) {
-                tensors.insert("alpha".into(), Slot::Number(alpha));
+                tensors.insert("alpha".into(), Origin::Number(alpha));
             }
         }
     }
@@ -188,32 +190,30 @@ impl AdapterReader {
 
     /// A module's tensors: the suffix, and dtype and shape in the file if it is stored there.
     pub fn tensors(&self, module: &str) -> impl Iterator<Item = (&str, Option<&Info>)> {
-        let slots = self.modules.get(module).into_iter().flatten();
-        slots.map(|(suffix, slot)| {
-            (suffix.as_str(), slot.key().and_then(|key| self.checkpoint.info(key)))
+        let origins = self.modules.get(module).into_iter().flatten();
+        origins.map(|(suffix, origin)| {
+            (suffix.as_str(), origin.key().and_then(|key| self.checkpoint.info(key)))
         })
     }
 
     /// Reads a module's tensors, in LyCORIS's names and shapes, and checks that they are finite.
     ///
     /// # Errors
-    ///
     /// When there is no such module, a tensor cannot be read, or one holds NaN or an infinity.
     pub fn read(&self, module: &str) -> Result<Tensors, FileError> {
-        let slots = self
+        let origins = self
             .modules
             .get(module)
             .ok_or_else(|| FileError::NoSuchKey { path: self.path().into(), key: module.into() })?;
-        slots
+        origins
             .iter()
-            .map(|(suffix, slot)| Ok((suffix.clone(), slot.read(&self.checkpoint)?)))
+            .map(|(suffix, origin)| Ok((suffix.clone(), origin.read(&self.checkpoint)?)))
             .collect()
     }
 
     /// Reads the whole file.
     ///
     /// # Errors
-    ///
     /// Those of [`Self::read`].
     pub fn read_all(&self) -> Result<AdapterFile, FileError> {
         let module = |name: &String| Ok((name.clone(), self.read(name)?));

@@ -1,8 +1,10 @@
 //! A module's name in another dialect.
 
 use super::Dialect;
-use crate::FileError;
-use crate::names::{Architecture, Component, Names, PEFT, Target, flat, lycoris_name};
+use crate::{
+    FileError,
+    names::{Architecture, Component, Names, PEFT, Target, flat, lycoris_name},
+};
 
 /// Prefixes of dotted names and what follows them.
 const DOTTED: [(&str, Component); 7] = [

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::table::{Architecture, Twins};
-use super::{Component, Target, open_clip};
+use super::{
+    Component, Target, open_clip,
+    table::{Architecture, Twins},
+};
 
 /// Prefixes under which a file keeps its models. The first that fits a key counts.
 const PREFIXES: [(&str, Component); 8] = [
@@ -70,11 +72,14 @@ fn bare_component(keys: &BTreeSet<&str>) -> Component {
     if begins(keys, &UNET_DIFFUSERS) || begins(keys, &UNET_LDM) {
         return Component::Unet;
     }
-    match begins(keys, &["text_model."]) {
-        // Only SDXL's second text encoder projects its pooled output.
-        true if keys.contains("text_projection.weight") => Component::TextEncoder2,
-        true => Component::TextEncoder,
-        false => Component::Model,
+    let text = begins(keys, &["text_model."]);
+    // Only SDXL's second text encoder projects its pooled output.
+    if text && keys.contains("text_projection.weight") {
+        Component::TextEncoder2
+    } else if text {
+        Component::TextEncoder
+    } else {
+        Component::Model
     }
 }
 
@@ -91,10 +96,8 @@ fn unet_target(key: &str, local: &str, ldm: bool, twins: &Twins) -> Vec<Target> 
     let Some(module) = local.strip_suffix(".weight") else { return vec![] };
     let twin = twins.get(module).map(String::from);
     let mut target = Target::new(key, Component::Unet, None);
-    (target.path, target.ldm) = match ldm {
-        true => (twin, Some(module.into())),
-        false => (Some(module.into()), twin),
-    };
+    (target.path, target.ldm) =
+        if ldm { (twin, Some(module.into())) } else { (Some(module.into()), twin) };
     vec![target]
 }
 

@@ -4,15 +4,18 @@
 //! is the base's keys that are spelled in every dialect, and a name is looked up among these.
 
 mod layout;
-mod nearest;
 mod open_clip;
 mod spelling;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use higanbana_core::nearest;
 
 use crate::FileError;
 use layout::Layout;
@@ -112,7 +115,6 @@ impl Names {
     /// The parameter that `name` means; none if the base has no such name.
     ///
     /// # Errors
-    ///
     /// [`FileError::Ambiguous`] when it could mean two.
     pub fn find(&self, name: &str) -> Result<Option<&Target>, FileError> {
         match self.index.get(name).map(Vec::as_slice) {
@@ -129,19 +131,18 @@ impl Names {
     /// The parameter that `name` means.
     ///
     /// # Errors
-    ///
     /// [`FileError::Ambiguous`] when it could mean two, [`FileError::Unmatched`] with the three
     /// most similar names when it means none.
     pub fn expect(&self, name: &str) -> Result<&Target, FileError> {
         self.find(name)?.ok_or_else(|| FileError::Unmatched {
             name: name.into(),
-            nearest: self.nearest(name, 3).into_iter().map(String::from).collect(),
+            nearest: self.nearest(name, 3),
         })
     }
 
     /// The `count` most similar names. It compares with every name there is: for messages, not for matching.
-    pub fn nearest(&self, name: &str, count: usize) -> Vec<&str> {
-        nearest::nearest(name, self.index.keys().map(String::as_str), count)
+    pub fn nearest(&self, name: &str, count: usize) -> Vec<String> {
+        nearest(name, self.index.keys().map(String::as_str), count)
     }
 
     /// Everything that can be named, in the order of the keys.

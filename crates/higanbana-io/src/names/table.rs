@@ -41,18 +41,16 @@ impl Twins {
         for architecture in Architecture::ALL {
             let pairs: BTreeMap<_, _> = architecture
                 .unet_modules()
-                .map(|(diffusers, original)| match ldm {
-                    true => (original, diffusers),
-                    false => (diffusers, original),
-                })
+                .map(
+                    |(diffusers, original)| {
+                        if ldm { (original, diffusers) } else { (diffusers, original) }
+                    },
+                )
                 .collect();
             if modules.is_empty() || !modules.iter().all(|module| pairs.contains_key(module)) {
                 continue;
             }
-            twins.architecture = match twins.twin.is_empty() {
-                true => Some(architecture),
-                false => None,
-            };
+            twins.architecture = twins.twin.is_empty().then_some(architecture);
             for (module, twin) in pairs {
                 if twins.twin.insert(module, twin).is_some_and(|other| other != twin) {
                     disputed.insert(module);

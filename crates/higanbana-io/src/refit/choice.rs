@@ -18,7 +18,6 @@ impl<'a> Choice<'a> {
     /// By the algorithm's name, or by that of its form for convolutions where the field has two.
     ///
     /// # Errors
-    ///
     /// When there is no such algorithm, or none that can be fitted to an update.
     pub fn named(registry: &'a Registry, name: &str) -> Result<Self, RefitError> {
         let choices: Vec<(&str, Self)> = Self::all(registry);

@@ -5,11 +5,12 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
-use super::modules::Modules;
-use super::{Choice, Fit, Layer, RefitError, Total, fit};
-use crate::apply::{Acting, Held, Leftovers};
-use crate::dialect::Encoded;
-use crate::{Dialect, Leftover};
+use super::{Choice, Fit, RefitError, Refitted, Total, fit, modules::Modules};
+use crate::{
+    Dialect, Leftover,
+    apply::{Acting, Held, Leftovers},
+    dialect::Encoded,
+};
 
 /// An algorithm to put every update into.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,7 @@ pub struct Converted {
     /// The file.
     pub file: Encoded,
     /// What was baked, and what that lost.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Refitted>,
     /// Tensors that are not in it; where something was baked, also those that no adapter uses.
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
@@ -63,7 +64,6 @@ impl Convert<'_> {
     /// Converts the file at `path`. `progress` is told each module and how many there are.
     ///
     /// # Errors
-    ///
     /// When the file cannot be read, the dialect cannot hold or name a module, baking needs a base
     /// that is not there, the algorithm has no place for an update, or a fit fails.
     pub fn run(
@@ -104,14 +104,14 @@ impl Convert<'_> {
         modules: &Modules,
         module: &str,
         held: Vec<(Held, Acting)>,
-        layers: &mut Vec<Layer>,
+        layers: &mut Vec<Refitted>,
     ) -> Result<Tensors, RefitError> {
         let mut baked = Tensors::new();
         for (held, acting) in held {
             let site = &acting.site;
             if bake.choice.kind.sites().contains(&site.kind) {
                 let (tensors, fit) = bake.one(modules, module, &held, &acting)?;
-                layers.push(Layer::of(module, site, fit));
+                layers.push(Refitted::of(module, site, fit));
                 baked.extend(tensors);
             } else if bake.choice.is_dense() {
                 // What a dense algorithm does not adapt, a norm, is a plain difference already.

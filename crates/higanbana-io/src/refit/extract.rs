@@ -1,19 +1,23 @@
 //! An adapter from two checkpoints: what tuning added to each layer, in the form of an algorithm.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
-use super::fit::norm;
-use super::known::is_embedding;
-use super::{Choice, Layer, LeftOut, Pair, RefitError, Total, fit};
-use crate::apply::Parameter;
-use crate::dialect::{Member, Network, module_name};
-use crate::names::Component;
-use crate::writer::Draft;
-use crate::{Dialect, FileError, Names, Target};
+use super::{
+    Choice, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm, known::is_embedding,
+};
+use crate::{
+    Dialect, FileError, Names, Target,
+    apply::Parameter,
+    dialect::{Member, Network, module_name},
+    names::Component,
+    writer::Draft,
+};
 
 /// How to extract.
 #[derive(Debug)]
@@ -38,7 +42,7 @@ pub struct Extract<'a> {
 #[derive(Debug)]
 pub struct Extracted {
     /// The adapters, layer by layer.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Refitted>,
     /// Differences that the file does not hold.
     pub left_out: Vec<LeftOut>,
     /// Number of tensors that are equal.
@@ -70,7 +74,6 @@ impl Extract<'_> {
     /// layer's key.
     ///
     /// # Errors
-    ///
     /// When a file cannot be read, the checkpoints have nothing in common or do not differ, a tensor
     /// is not finite, a fit fails, or the output exists or cannot be written.
     pub fn run(
@@ -231,7 +234,7 @@ impl Run<'_> {
         for (key, data) in tensors {
             self.draft.put(format!("{module}.{key}"), &data)?;
         }
-        self.found.layers.push(Layer::of(module, site, fit));
+        self.found.layers.push(Refitted::of(module, site, fit));
         Ok(())
     }
 

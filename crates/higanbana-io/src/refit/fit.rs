@@ -28,7 +28,6 @@ pub struct Fit {
 /// a number without dimensions, such as alpha, stays as it is. The error is that of these tensors.
 ///
 /// # Errors
-///
 /// When the algorithm has no fit, the decomposition fails, or a value exceeds `dtype`.
 pub fn fit(
     kind: &dyn Kind,

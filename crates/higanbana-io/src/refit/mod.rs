@@ -19,6 +19,6 @@ pub use convert::{Bake, Convert, Converted};
 pub use error::RefitError;
 pub use extract::{Extract, Extracted};
 pub use fit::{Fit, fit};
-pub use outcome::{Layer, LeftOut, Total};
+pub use outcome::{LeftOut, Refitted, Total};
 pub use pair::Pair;
 pub use resize::{Resize, Resized};

@@ -1,17 +1,16 @@
 //! An adapter file and what is needed to compute with its modules.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, Tensors};
 
 use super::RefitError;
-use crate::apply::{
-    Acting, Held, Holding, Leftovers, ModuleReader, Parameter, of_weight, stems,
+use crate::{
+    AdapterFile, AdapterReader, Checkpoint, FileError, Names,
+    apply::{Acting, Held, Holding, Leftovers, ModuleReader, Parameter, of_weight, stems},
+    dialect::Network,
 };
-use crate::dialect::Network;
-use crate::{AdapterFile, AdapterReader, Checkpoint, FileError, Names};
 
 /// The modules of an adapter file.
 pub(super) struct Modules<'a> {
@@ -78,7 +77,7 @@ impl<'a> Modules<'a> {
         module: &str,
         tensors: &Tensors,
         leftovers: &mut Leftovers,
-    ) -> Result<Vec<(Held<'a>, Acting)>, RefitError> {
+    ) -> Result<Vec<(Held<'_>, Acting)>, RefitError> {
         let holding = self.holding(module, tensors)?;
         if holding.held.is_empty() {
             return Err(RefitError::Unknown {
@@ -88,16 +87,18 @@ impl<'a> Modules<'a> {
             });
         }
         leftovers.unused(module, &holding.unused);
-        let act = |mut held: Held<'a>| match held.acting.take() {
-            Some(acting) => Ok((held, acting)),
-            None => Err(self.needs_base(module, &held)),
-        };
-        holding.held.into_iter().map(act).collect()
+        let mut whole = Vec::new();
+        for mut held in holding.held {
+            match held.acting.take() {
+                Some(acting) => whole.push((held, acting)),
+                None => return Err(self.needs_base(module, &held)),
+            }
+        }
+        Ok(whole)
     }
 
-    fn holding(&self, module: &str, tensors: &Tensors) -> Result<Holding<'a>, RefitError> {
+    fn holding(&self, module: &str, tensors: &Tensors) -> Result<Holding<'_>, RefitError> {
         let Self { reader, registry, device, dtype, .. } = self;
-        // The file's path is needed for messages only.
         let how = ModuleReader { path: reader.path(), registry, device, dtype: *dtype };
         Ok(match &self.base {
             None => how.alone(module, tensors)?,

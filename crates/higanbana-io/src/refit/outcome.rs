@@ -7,7 +7,7 @@ use super::Fit;
 
 /// A parameter and its fitted adapter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Layer {
+pub struct Refitted {
     /// Name of the module in the file.
     pub module: String,
     /// Kind of the parameter.
@@ -19,7 +19,7 @@ pub struct Layer {
     pub fit: Fit,
 }
 
-impl Layer {
+impl Refitted {
     /// Of a module's parameter.
     pub fn of(module: &str, site: &Site, fit: Fit) -> Self {
         let (parameter, shape) = (site.kind.name(), site.shape.clone());
@@ -51,7 +51,7 @@ pub struct Total {
 
 impl Total {
     /// Of these layers.
-    pub fn of(layers: &[Layer]) -> Self {
+    pub fn of(layers: &[Refitted]) -> Self {
         let root = |part: fn(&Fit) -> f64| {
             layers.iter().map(|layer| part(&layer.fit).powi(2)).sum::<f64>().sqrt()
         };

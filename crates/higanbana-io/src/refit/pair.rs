@@ -1,13 +1,15 @@
 //! Two checkpoints of one model, tensor by tensor.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::RefitError;
-use crate::apply::{Parameter, expect_float, read_matrix};
-use crate::{Checkpoint, Info, cast};
+use crate::{
+    Checkpoint, Info,
+    apply::{Parameter, expect_float, read_matrix},
+    cast,
+};
 
 /// A checkpoint before and after tuning.
 #[derive(Debug)]
@@ -24,22 +26,21 @@ impl Pair {
     /// Opens both; no tensor is read.
     ///
     /// # Errors
-    ///
     /// When one cannot be opened, or they have no tensor of one name and shape.
     pub fn open(base: &Path, tuned: &Path) -> Result<Self, RefitError> {
         let (base, tuned) = (Checkpoint::open(base)?, Checkpoint::open(tuned)?);
         let common: BTreeSet<String> =
             base.names().iter().filter(|key| tuned.info(key).is_some()).cloned().collect();
         let pair = Self { base, tuned, common };
-        match pair.common.iter().any(|key| pair.same_shape(key)) {
-            true => Ok(pair),
-            false => Err(RefitError::NothingInCommon {
-                base: pair.base.path().into(),
-                tensors: pair.base.names().len(),
-                tuned: pair.tuned.path().into(),
-                others: pair.tuned.names().len(),
-            }),
+        if pair.common.iter().any(|key| pair.same_shape(key)) {
+            return Ok(pair);
         }
+        Err(RefitError::NothingInCommon {
+            base: pair.base.path().into(),
+            tensors: pair.base.names().len(),
+            tuned: pair.tuned.path().into(),
+            others: pair.tuned.names().len(),
+        })
     }
 
     /// Keys that only the base has, and keys that only the tuned checkpoint has.
@@ -60,7 +61,6 @@ impl Pair {
     /// checkpoint and of its copy in 16 bits do not.
     ///
     /// # Errors
-    ///
     /// When one cannot be read.
     pub fn differ(&self, key: &str) -> Result<bool, RefitError> {
         let [base, tuned] = self.infos(key).map(|info| info.map(|info| info.dtype));
@@ -79,7 +79,6 @@ impl Pair {
     /// What tuning added to a parameter, as the matrix `[out, in·K]`.
     ///
     /// # Errors
-    ///
     /// When a tensor cannot be read or is quantised, or holds NaN or an infinity.
     pub fn difference(
         &self,
@@ -97,7 +96,6 @@ impl Pair {
     /// [`Self::difference`] of a tensor that is no parameter of a layer.
     ///
     /// # Errors
-    ///
     /// As there.
     pub fn difference_of(
         &self,

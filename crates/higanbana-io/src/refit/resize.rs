@@ -5,12 +5,16 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
-use super::fit::{Goal, norm};
-use super::modules::Modules;
-use super::{Fit, Layer, RefitError, Total};
-use crate::Leftover;
-use crate::apply::{Acting, Held, Leftovers};
-use crate::dialect::Encoded;
+use super::{
+    Fit, RefitError, Refitted, Total,
+    fit::{Goal, norm},
+    modules::Modules,
+};
+use crate::{
+    Leftover,
+    apply::{Acting, Held, Leftovers},
+    dialect::Encoded,
+};
 
 /// How to resize.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Resized {
     /// The file, in the dialect it had.
     pub file: Encoded,
     /// The modules with a rank, also those that are small enough and stay as they are.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Refitted>,
     /// Modules without a rank, which stay as they are.
     pub kept: Vec<String>,
     /// Tensors that are not in it, and those that no adapter uses.
@@ -55,7 +59,6 @@ impl Resize<'_> {
     /// `progress` is told each module and how many there are.
     ///
     /// # Errors
-    ///
     /// When the file cannot be read, nothing in it has a rank, a module of it cannot be resized or
     /// not without a base, or a decomposition fails.
     pub fn run(
@@ -81,7 +84,7 @@ impl Resize<'_> {
                 let (resized, fit) = self.resize(path, module, &held, &acting, rank)?;
                 tensors.retain(|key, _| !held.tensors.contains_key(key));
                 tensors.extend(resized);
-                layers.push(Layer::of(module, &acting.site, fit));
+                layers.push(Refitted::of(module, &acting.site, fit));
             }
             file.modules.insert(module.into(), tensors);
         }

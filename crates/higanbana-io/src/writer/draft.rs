@@ -1,23 +1,23 @@
 //! A file whose tensors are known one by one: kept on disk until the last.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::TensorData;
 use safetensors::Dtype;
 
-use super::{Entry, Place, order};
-use crate::FileError;
-use crate::dtype::file_dtype;
-use crate::hash::hash_chunks;
+use super::{Entry, Output, order};
+use crate::{FileError, dtype::file_dtype, hash::hash_chunks};
 
 /// An adapter file under way. Its tensors lie in a temporary file beside the output; the memory
 /// needed is that of one tensor.
 pub struct Draft {
     path: PathBuf,
     overwrite: bool,
-    scratch: Place,
+    scratch: Output,
     end: u64,
     stored: BTreeMap<String, Stored>,
 }
@@ -33,17 +33,15 @@ impl Draft {
     /// A file to be written at `path`.
     ///
     /// # Errors
-    ///
     /// When `path` exists and may not be replaced, or its folder is missing or not writable.
     pub fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
-        let scratch = Place::new(path, overwrite)?;
+        let scratch = Output::new(path, overwrite)?;
         Ok(Self { path: path.into(), overwrite, scratch, end: 0, stored: BTreeMap::new() })
     }
 
     /// Puts down a tensor.
     ///
     /// # Errors
-    ///
     /// When there is one of this name already, it is quantised, or the disk is full.
     pub fn put(&mut self, name: String, data: &TensorData) -> Result<(), FileError> {
         let (path, key) = (self.path.clone(), name.clone());
@@ -65,7 +63,6 @@ impl Draft {
     /// Writes the file, with the hash of its tensors among the metadata.
     ///
     /// # Errors
-    ///
     /// Those of [`super::write()`].
     pub fn write(mut self, mut metadata: BTreeMap<String, String>) -> Result<(), FileError> {
         let path = self.path.clone();

@@ -1,24 +1,28 @@
 //! Writing safetensors, streamed: whole or not at all.
 
 mod draft;
-mod place;
+mod output;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    io::{BufWriter, Write},
+    path::Path,
+};
 
 use burn::tensor::TensorData;
 use safetensors::Dtype;
 
-use crate::FileError;
-use crate::checkpoint::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY};
-use crate::dtype::{byte_length, file_dtype};
+use crate::{
+    FileError,
+    checkpoint::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY},
+    dtype::{byte_length, file_dtype},
+};
 pub use draft::Draft;
-use place::Place;
-pub use place::{check, write_text};
+use output::Output;
+pub use output::{check, write_text};
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {
@@ -47,11 +51,10 @@ impl<'a, E> Entry<'a, E> {
 /// implementation does: every tensor is aligned to its elements, and the bytes depend on nothing
 /// but the content. The memory needed is that of one tensor.
 ///
-/// The file is written beside its place under a temporary name, synchronised and renamed, so that
+/// The file is written beside its output under a temporary name, synchronised and renamed, so that
 /// at every moment `path` is either what it was or complete.
 ///
 /// # Errors
-///
 /// When `path` exists and may not be replaced (`overwrite`), its folder is missing or not writable,
 /// the disk is full, two entries have one name, an entry's bytes do not fit its shape, or an
 /// entry's closure fails. The temporary file is removed.
@@ -61,12 +64,12 @@ pub fn write<E: From<FileError>>(
     metadata: &BTreeMap<String, String>,
     overwrite: bool,
 ) -> Result<(), E> {
-    let mut place = Place::new(path, overwrite)?;
+    let mut output = Output::new(path, overwrite)?;
     entries.sort_by(|a, b| order((a.dtype, &a.name), (b.dtype, &b.name)));
     let header = header(path, &entries, metadata)?;
 
     let failed = |source| FileError::Write { path: path.into(), source };
-    let mut out = BufWriter::with_capacity(1 << 20, place.file());
+    let mut out = BufWriter::with_capacity(1 << 20, output.file());
     out.write_all(&header).map_err(failed)?;
     for Entry { name, dtype, shape, bytes } in entries {
         let bytes = bytes()?;
@@ -78,7 +81,7 @@ pub fn write<E: From<FileError>>(
     }
     out.flush().map_err(failed)?;
     drop(out);
-    Ok(place.commit()?)
+    Ok(output.commit()?)
 }
 
 /// Which of two tensors comes first in a file.
@@ -97,7 +100,6 @@ pub(crate) fn file_order(tensors: &BTreeMap<String, TensorData>) -> Vec<(&String
 /// [`write()`] for tensors that are in memory.
 ///
 /// # Errors
-///
 /// As [`write()`], and when a tensor is quantised.
 pub fn write_tensors(
     path: &Path,

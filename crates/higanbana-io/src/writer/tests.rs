@@ -1,9 +1,7 @@
-use std::collections::HashMap;
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use burn::tensor::TensorData;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use safetensors::{Dtype, tensor::TensorView};
 use tempfile::tempdir;
 
 use super::*;

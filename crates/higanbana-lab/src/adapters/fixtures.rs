@@ -36,6 +36,8 @@ pub struct Case {
     pub layers: Vec<String>,
     /// Whether LyCORIS reloads it.
     pub reload: Reload,
+    /// For a number of T-LoRA's ranks a timestep of 1000 that leaves so many.
+    pub masks: BTreeMap<String, f64>,
     /// A file with further tensors that LyCORIS does not save.
     base_file: Option<String>,
 }
@@ -123,6 +125,7 @@ fn case(entry: &Value) -> Case {
             Some("deviates") => Reload::Deviates(entry["reload_deviation"].as_f64().unwrap_or(1.0)),
             _ => Reload::Error(text("reload_error").unwrap_or_default()),
         },
+        masks: serde_json::from_value(entry["masks"].clone()).unwrap_or_default(),
         base_file: text("base_file"),
     }
 }

@@ -5,17 +5,12 @@
 
 mod repair;
 
-use std::alloc::System;
-use std::fmt::Display;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::{alloc::System, fmt::Display, fs, path::PathBuf, sync::LazyLock};
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
-use higanbana_io::apply::{ModuleReader, Parameter, stems};
-use higanbana_io::{AdapterReader, Checkpoint, Stems};
+use higanbana_io::{apply::{ModuleReader, Parameter, stems}, AdapterReader, Checkpoint, Stems};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use tempfile::TempDir;
 
@@ -86,10 +81,7 @@ impl Setting {
         let device = Device::default();
         let (path, registry, dtype) = (&*self.path, &self.registry, DType::F32);
         let how = ModuleReader { path, registry, device: &device, dtype };
-        let parameters = layer.iter().map(|(site, _)| {
-            let (key, site) = (site.path.clone(), site.clone());
-            Parameter { key, site, rows: None }
-        });
+        let parameters = layer.iter().map(|(site, _)| Parameter::new("weight", site.clone()));
         let value = |parameter: &Parameter| {
             let of = layer.iter().find(|(site, _)| *site == parameter.site);
             Ok(of.map(|(_, w0)| w0.clone()))

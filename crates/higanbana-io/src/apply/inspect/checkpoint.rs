@@ -1,12 +1,13 @@
 //! What is in a file that is no adapter.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
-use crate::names::{Architecture, Component};
-use crate::{Checkpoint, Names};
+use crate::{
+    Checkpoint, Names,
+    names::{Architecture, Component},
+};
 
 /// The tensors of a file as a whole.
 #[derive(Debug, Serialize)]

@@ -3,15 +3,17 @@
 mod checkpoint;
 mod row;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 use serde::Serialize;
 
 pub use checkpoint::{Contents, Count};
-pub use row::Row;
+pub use row::AdapterRow;
 
 use super::{ApplyError, Leftover, Leftovers, ModuleReader, Parameter, stems};
 use crate::{AdapterReader, Checkpoint, FileError, Names};
@@ -36,7 +38,7 @@ pub struct Adapters {
     /// How it spells its names: `lycoris`, `kohya`, `diffusers` or `peft`.
     pub dialect: &'static str,
     /// One for each parameter that is adapted.
-    pub adapters: Vec<Row>,
+    pub adapters: Vec<AdapterRow>,
     /// Number of modules.
     pub modules: usize,
     /// Trained values of all.
@@ -55,7 +57,6 @@ pub struct Adapters {
 /// `progress` is told each module and how many there are.
 ///
 /// # Errors
-///
 /// When a file cannot be read, or a module contradicts itself or the base.
 pub fn inspect(
     path: &Path,
@@ -95,7 +96,7 @@ pub fn inspect(
         }
         leftovers.unused(module, &holding.unused);
         let dtype = dtypes(&reader, module);
-        rows.extend(holding.held.iter().map(|held| Row::of(module, held, &tensors, &dtype)));
+        rows.extend(holding.held.iter().map(|held| AdapterRow::of(module, held, &tensors, &dtype)));
     }
     let norm = rows.iter().map(|row| row.norm.map(|norm| norm * norm)).sum::<Option<f64>>();
     Ok(Inspection::Adapter(Box::new(Adapters {

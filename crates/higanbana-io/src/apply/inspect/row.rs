@@ -7,7 +7,7 @@ use crate::apply::{Acting, Held};
 
 /// The adapter of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct AdapterRow {
     /// The module's name in the file.
     pub module: String,
     /// `weight` or `bias`.
@@ -34,7 +34,7 @@ pub struct Row {
     pub norm: Option<f64>,
 }
 
-impl Row {
+impl AdapterRow {
     pub(super) fn of(module: &str, held: &Held, tensors: &Tensors, dtype: &str) -> Self {
         let outline = held.outline();
         let alpha = tensors.get("alpha").filter(|alpha| alpha.num_elements() == 1);

@@ -2,16 +2,22 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::Registry;
 
-use super::parameter::{Parameter, read_matrix};
-use super::{ApplyError, Leftover, ModuleReader};
-use crate::writer::{self, Entry};
-use crate::{AdapterReader, Checkpoint, Dialect, FileError, cast};
+use super::{
+    ApplyError, Leftover, ModuleReader,
+    parameter::{Parameter, read_matrix},
+};
+use crate::{
+    AdapterReader, Checkpoint, Dialect, FileError, cast,
+    writer::{self, Entry},
+};
 
 /// An adapter file and the strength $\mu$ to merge it with.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +90,6 @@ impl<'a> Merge<'a> {
     /// the others are rounded to their own element type. `progress` is told each tensor's key.
     ///
     /// # Errors
-    ///
     /// When a tensor of the base is not finite or would no longer be, or the output exists or
     /// cannot be written. Nothing of it is then left.
     pub fn write(
@@ -131,8 +136,7 @@ impl<'a> Merge<'a> {
         let tensors = reader.read(&patch.module)?;
         let value = |parameter: &Parameter| Ok(Some(parameter.of_matrix(w0)));
         let parameter = vec![patch.parameter.clone()];
-        let holding =
-            self.modules(reader).at_base(&patch.module, &tensors, parameter, value)?;
+        let holding = self.modules(reader).at_base(&patch.module, &tensors, parameter, value)?;
         let acting = holding.held.into_iter().find_map(|held| held.acting);
         let acting = acting.expect("it was there in the plan, and its weight is at hand");
         Ok(acting.update(self.planned[patch.file].source.strength))

@@ -1,22 +1,22 @@
 //! Matching the modules of adapter files with a base.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 
 use super::{Merge, Patch, Planned, Source};
-use crate::apply::parameter::expect_float;
-use crate::apply::{ApplyError, Leftover, Leftovers, Parameter, stems};
-use crate::{AdapterReader, Checkpoint, Names};
+use crate::{
+    AdapterReader, Checkpoint, Names,
+    apply::parameter::expect_float,
+    apply::{ApplyError, Leftover, Leftovers, Parameter, stems},
+};
 
 impl<'a> Merge<'a> {
     /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
     /// computed in. Nothing of the base but its header is read.
     ///
     /// # Errors
-    ///
     /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
     /// adapt one tensor, or no module of a file fits.
     pub fn plan(

@@ -3,8 +3,10 @@ mod inspect;
 mod lycoris;
 mod merge;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device, TensorData};
 use higanbana_adapters::registry;

@@ -2,12 +2,13 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Registry, Site, SiteKind};
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
-use crate::apply::{self, Module};
-use crate::{AdapterReader, Checkpoint};
+use crate::{
+    AdapterReader, Checkpoint,
+    apply::{self, ModuleReader, Parameter},
+};
 
 /// Reads all there is, and applies it to a few layers of LyCORIS's files.
 fn read(path: &Path, registry: &Registry) {
@@ -24,10 +25,12 @@ fn read(path: &Path, registry: &Registry) {
             Site::new("layer", SiteKind::Norm, [24]),
         ] {
             let w0 = Tensor::ones([site.out(), site.cols()], &device);
-            let parameters = [(&site, Some(&w0))];
-            let read = Module::read(registry, name, tensors, &parameters, &device, DType::F32);
-            for adapter in accepted(read).into_iter().flat_map(|module| module.adapters).flatten() {
-                assert_eq!(adapter.update_at(&site, &w0, 1.0).dims(), w0.dims());
+            let how = ModuleReader { path, registry, device: &device, dtype: DType::F32 };
+            let parameters = vec![Parameter::new("layer.weight", site)];
+            let read = how.at_base(name, tensors, parameters, |_| Ok(Some(w0.clone())));
+            let held = accepted(read).into_iter().flat_map(|holding| holding.held);
+            for acting in held.filter_map(|held| held.acting) {
+                assert_eq!(acting.update(1.0).dims(), w0.dims());
             }
         }
     }

@@ -2,8 +2,10 @@ mod hostile;
 mod reading;
 mod writing;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::TensorData;
 use tempfile::{TempDir, tempdir};
@@ -79,8 +81,5 @@ impl Fixture {
 fn rewrite(encoded: &Encoded, folder: &Path) -> AdapterFile {
     let path = folder.join("adapter_model.safetensors");
     encoded.write(&path, true).unwrap();
-    if let Some(config) = &encoded.adapter_config {
-        writer::write_text(&folder.join("adapter_config.json"), config, true).unwrap();
-    }
     AdapterReader::open(path, &stems()).unwrap().read_all().unwrap()
 }

@@ -267,7 +267,7 @@ fn the_same_adapter_gives_the_same_bytes() {
     let folder = tempdir().unwrap();
     let written = |name: &str, to| {
         let path = folder.path().join(name);
-        encode(&file([(KOHYA_Q, low_rank(1.0))]), to).unwrap().write(&path, false).unwrap();
+        encode(&file([(KOHYA_Q, low_rank(1.0))]), to).unwrap().write(&path, true).unwrap();
         fs::read(path).unwrap()
     };
     for to in Dialect::ALL {

@@ -57,7 +57,65 @@ fn the_same_dialect_is_the_same_file() {
             data.assert_eq(&original.read(key).unwrap(), true);
         }
         assert!(converted.layers.is_empty() && converted.notes.is_empty());
+        assert!(converted.leftovers.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_file_describes_itself_as_far_as_its_tensors_tell() {
+    for (name, args) in [
+        ("lora", r#"{"algo":"lora"}"#),
+        ("loha", r#"{"algo":"loha"}"#),
+        ("lora_dora_out", r#"{"algo":"lora","dora_wd":"True"}"#),
+    ] {
+        let how = How { to: Dialect::Kohya, bake: None, base: None };
+        let about = how.run(&case(name)).unwrap().file.metadata;
+        let original = Checkpoint::open(case(name)).unwrap();
+        let said = |key: &str| original.metadata().get(key).cloned();
+        let alpha = original.names().iter().find(|key| key.ends_with(".alpha")).unwrap();
+        let alpha = values(&original, alpha)[0];
+        assert_eq!(about["ss_network_dim"], said("ss_network_dim").unwrap_or("4".into()), "{name}");
+        let expected = said("ss_network_alpha").unwrap_or(alpha.to_string());
+        assert_eq!(about["ss_network_alpha"], expected, "{name}");
+        assert_eq!(about["ss_network_args"], said("ss_network_args").unwrap_or(args.into()));
+        assert_eq!(about["ss_network_module"], "lycoris.kohya");
+        assert!(about["sshs_model_hash"].starts_with("0x"));
+    }
+}
+
+#[test]
+fn a_base_tells_its_family_and_a_file_keeps_what_it_says() {
+    let files = Files::new();
+    let base = files.write(
+        "base",
+        &[
+            (
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+                noise(&[4, 768], 1),
+            ),
+            ("conv_in.weight", noise(&[4, 4, 3, 3], 2)),
+        ],
+    );
+    let tensors = BTreeMap::from([
+        ("lora_unet_conv_in.diff".to_string(), noise(&[4, 4, 3, 3], 3)),
+        ("lora_unet_conv_in.hada_t1".to_string(), noise(&[2], 4)),
+    ]);
+    let said = [("ss_network_args", "mine"), ("ss_network_dim", "7")];
+    let said = said.map(|(key, value)| (key.to_string(), value.to_string()));
+    let path = files.path("said");
+    write_tensors(&path, &tensors, &BTreeMap::from(said), true).unwrap();
+    let run = |bake| How { to: Dialect::Kohya, bake, base: Some(base.clone()) }.run(&path).unwrap();
+    let plain = run(None);
+    assert_eq!(plain.file.metadata["ss_base_model_version"], "sd_v1");
+    assert_eq!(plain.file.metadata["ss_network_args"], "mine");
+    assert_eq!(plain.file.metadata["ss_network_dim"], "7");
+    assert_eq!(plain.leftovers, []);
+    let baked = run(Some(("lora", Budget::Rank(2))));
+    assert_eq!(baked.file.metadata["ss_base_model_version"], "sd_v1");
+    assert_eq!(baked.file.metadata["ss_network_args"], r#"{"algo":"lora"}"#);
+    assert_eq!(baked.file.metadata["ss_network_dim"], "2");
+    let left = baked.leftovers[0].to_string();
+    assert_eq!(left, "lora_unet_conv_in.hada_t1: not used by its adapter");
 }
 
 #[test]
@@ -148,8 +206,6 @@ fn peft_s_configuration_comes_with_the_file() {
     let converted = how.run(&case("lora")).unwrap();
     let path = files.path("peft/adapter_model.safetensors");
     converted.file.write(&path, false).unwrap();
-    let config = converted.file.adapter_config.as_deref().unwrap();
-    std::fs::write(files.path("peft/adapter_config.json"), config).unwrap();
     let before = files.merged(&base(), &case("lora"));
     let before: BTreeMap<_, _> =
         before.names().iter().map(|key| (key.clone(), values(&before, key))).collect();

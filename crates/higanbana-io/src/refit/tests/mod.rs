@@ -3,8 +3,10 @@ mod extract;
 mod layout;
 mod resize;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_adapters::registry;
@@ -12,9 +14,11 @@ use higanbana_core::{Budget, spectrum};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::apply::{Merge, Source};
-use crate::writer::write_tensors;
-use crate::{Checkpoint, Dialect};
+use crate::{
+    Checkpoint, Dialect,
+    apply::{Merge, Source},
+    writer::write_tensors,
+};
 
 /// A folder of small files.
 struct Files(TempDir);

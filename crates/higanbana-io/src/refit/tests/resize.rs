@@ -1,7 +1,7 @@
 //! Adapters at a smaller rank.
 
 use super::*;
-use crate::cast;
+use crate::{cast, lycoris_name};
 
 fn resize(path: &Path, base: Option<&Path>, budget: Budget) -> Result<Resized, RefitError> {
     let registry = registry();
@@ -106,8 +106,7 @@ fn lokr_keeps_the_sizes_of_its_factors() {
         let after = updates(&files, &files.path("small"));
         let reader = Checkpoint::open(files.path("small")).unwrap();
         for (key, update) in &before {
-            let module =
-                format!("lycoris_{}", key.strip_suffix(".weight").unwrap().replace('.', "_"));
+            let module = lycoris_name(key.strip_suffix(".weight").unwrap());
             let (Ok(w1), Ok(_)) = (
                 reader.read(&format!("{module}.lokr_w1")),
                 reader.read(&format!("{module}.lokr_w2_a")),
@@ -165,12 +164,86 @@ fn glora_and_loha_are_cut_in_their_own_form() {
     let resized = resize(&case("loha"), None, Budget::Rank(2)).unwrap();
     let before = updates(&files, &case("loha"));
     for layer in &resized.layers {
-        let key = before.keys().find(|key| {
-            format!("lycoris_{}", key.replace('.', "_")) == format!("{}_weight", layer.module)
-        });
+        let key = before.keys().find(|key| lycoris_name(key) == format!("{}_weight", layer.module));
         let update = &before[key.unwrap()];
         assert!(layer.fit.error <= tail(update, 2) * (1.0 + 1e-6), "{layer:?}");
     }
+}
+
+#[test]
+fn tlora_keeps_the_leading_ranks_of_both_of_its_products() {
+    // LyCORIS's own file follows from the base; ours has the start in it.
+    let path = case("tlora_principal");
+    let message = resize(&path, None, Budget::Rank(2)).unwrap_err().to_string();
+    assert!(message.contains("the update of tlora follows from the base weight"), "{message}");
+    let resized = resize(&path, Some(&base()), Budget::Rank(2)).unwrap();
+    assert!(!resized.layers.is_empty());
+    let original = Checkpoint::open(&path).unwrap();
+    for layer in &resized.layers {
+        assert_eq!((layer.fit.rank, layer.fit.algorithm.as_str()), (Some(2), "tlora"));
+        assert!(layer.fit.relative() > 0.0 && layer.fit.relative() < 1.0, "{layer:?}");
+        for (key, leads) in [("q_layer.weight", true), ("lambda_layer", true), ("alpha", false)] {
+            let key = format!("{}.{key}", layer.module);
+            let before: Vec<f64> = original.read(&key).unwrap().iter().collect();
+            let after: Vec<f64> = resized.file.tensors[&key].iter().collect();
+            if leads {
+                assert_eq!(after, before[..before.len() / 2], "{key}");
+            } else {
+                assert!((after[0] - before[0] / 2.0).abs() < 1e-6, "{key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_adapter_uses_is_left_over() {
+    let files = Files::new();
+    let path = files.write(
+        "stray",
+        &[
+            ("lycoris_a.lora_down.weight", noise(&[3, 4], 1)),
+            ("lycoris_a.lora_up.weight", noise(&[6, 3], 2)),
+            ("lycoris_a.hada_t1", noise(&[2], 3)),
+            ("lycoris_a.weft", noise(&[2], 4)),
+        ],
+    );
+    let resized = resize(&path, None, Budget::Rank(1)).unwrap();
+    let left: Vec<String> = resized.leftovers.iter().map(ToString::to_string).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left[0].starts_with("lycoris_a.weft: no tensor of a known adapter"), "{left:?}");
+    assert_eq!(left[1], "lycoris_a.hada_t1: not used by its adapter");
+}
+
+#[test]
+fn metadata_are_those_of_the_smaller_file() {
+    let files = Files::new();
+    let tensors = BTreeMap::from([
+        ("lycoris_a.lora_down.weight".to_string(), noise(&[4, 6], 1)),
+        ("lycoris_a.lora_up.weight".to_string(), noise(&[6, 4], 2)),
+        ("lycoris_a.alpha".to_string(), TensorData::from([2.0f32])),
+    ]);
+    let said = [
+        ("ss_network_dim", "4"),
+        ("ss_network_alpha", "2"),
+        ("ss_network_args", r#"{"algo":"lora","conv_dim":"4"}"#),
+        ("ss_base_model_version", "sd_v1"),
+    ];
+    let said = said.map(|(key, value)| (key.to_string(), value.to_string()));
+    let path = files.path("said");
+    write_tensors(&path, &tensors, &BTreeMap::from(said), true).unwrap();
+    let expect = |rank: usize, dim: &str, alpha: &str| {
+        let about = resize(&path, None, Budget::Rank(rank)).unwrap().file.metadata;
+        assert_eq!(
+            (about["ss_network_dim"].as_str(), about["ss_network_alpha"].as_str()),
+            (dim, alpha)
+        );
+        assert_eq!(about["ss_network_args"], r#"{"algo":"lora"}"#);
+        assert_eq!(about["ss_base_model_version"], "sd_v1");
+    };
+    expect(2, "2", "2");
+    expect(1, "1", "1");
+    // What stays as it is keeps its alpha.
+    expect(8, "4", "2");
 }
 
 #[test]
@@ -211,7 +284,6 @@ fn what_has_no_rank_or_no_smaller_form_is_refused() {
     for (name, with_base, part) in [
         ("full", false, "none of its modules has a rank"),
         ("boft", true, "none of its modules has a rank"),
-        ("tlora_principal", true, "tlora cannot be resized"),
         ("glora", false, "name the base with --base FILE"),
     ] {
         let base = base();

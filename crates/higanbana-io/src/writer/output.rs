@@ -1,21 +1,23 @@
-//! The place of an output: a temporary file beside it until it is complete.
+//! An output under way: a temporary file beside it until it is complete.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use tempfile::{Builder, NamedTempFile};
 
 use crate::FileError;
 
-/// An output under way. Dropped without [`Place::commit`], it leaves nothing behind.
-pub(super) struct Place {
+/// An output under way. Dropped without [`Output::commit`], it leaves nothing behind.
+pub(super) struct Output {
     path: PathBuf,
     overwrite: bool,
     temporary: NamedTempFile,
 }
 
-impl Place {
+impl Output {
     pub fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -46,10 +48,8 @@ impl Place {
         if let Err(source) = temporary.as_file().sync_all() {
             return Err(FileError::Write { path, source });
         }
-        let renamed = match overwrite {
-            true => temporary.persist(&path),
-            false => temporary.persist_noclobber(&path),
-        };
+        let renamed =
+            if overwrite { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
         match renamed.map_err(|e| e.error) {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(FileError::Exists { path }),
@@ -61,24 +61,22 @@ impl Place {
 /// Checks that an output could be written at `path`, before work is done for it.
 ///
 /// # Errors
-///
 /// When `path` exists and may not be replaced, or its folder is missing or not writable.
 pub fn check(path: &Path, overwrite: bool) -> Result<(), FileError> {
-    Place::new(path, overwrite).map(drop)
+    Output::new(path, overwrite).map(drop)
 }
 
 /// Writes a small text file as [`super::write`] does a large one: whole or not at all.
 ///
 /// # Errors
-///
 /// When `path` exists and may not be replaced, or cannot be written.
 pub fn write_text(path: &Path, text: &str, overwrite: bool) -> Result<(), FileError> {
-    let mut place = Place::new(path, overwrite)?;
-    place
+    let mut output = Output::new(path, overwrite)?;
+    output
         .file()
         .write_all(text.as_bytes())
         .map_err(|source| FileError::Write { path: path.into(), source })?;
-    place.commit()
+    output.commit()
 }
 
 /// Temporary files are private by default; an output has the permissions of any other new file.

@@ -8,7 +8,7 @@ use crate::{Checkpoint, FileError, cast};
 
 /// Where a tensor of a module comes from.
 #[derive(Debug)]
-pub(super) enum Slot {
+pub(super) enum Origin {
     /// A tensor as it is.
     Tensor(String),
     /// PEFT's norms, which have another shape.
@@ -19,7 +19,7 @@ pub(super) enum Slot {
     Number(f64),
 }
 
-impl Slot {
+impl Origin {
     /// The tensor's key, if it is stored in the file.
     pub fn key(&self) -> Option<&str> {
         match self {
