@@ -165,7 +165,7 @@ impl Adapter for DyLora {
         _w0: &Tensor<2>,
         budget: Budget,
     ) -> Option<Result<Self, AdapterError>> {
-        let (up, down) = (self.lora_up.val(), self.lora_down.val());
+        let (up, down) = (self.lora_up.val().detach(), self.lora_down.val().detach());
         let squares = up.clone().square().sum_dim(0).reshape([self.rank()])
             * down.clone().square().sum_dim(1).reshape([self.rank()]);
         let norms = match squares.sqrt().try_into_vec_as::<f64>() {

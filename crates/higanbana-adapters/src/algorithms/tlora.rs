@@ -227,7 +227,7 @@ impl Adapter for Tlora {
         budget: Budget,
     ) -> Option<Result<Self, AdapterError>> {
         let r = budget.rank(&self.norms_by_rank()).min(self.rank());
-        let leading = |param: &Param<Tensor<2>>, dim: usize| param.val().narrow(dim, 0, r);
+        let leading = |param: &Param<Tensor<2>>, dim: usize| param.val().detach().narrow(dim, 0, r);
         let trained = SingularFactors {
             p: leading(&self.p_layer, 1),
             lambda: leading(&self.lambda_layer, 1),
