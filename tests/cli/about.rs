@@ -19,8 +19,8 @@ fn algorithms_are_listed_and_described() {
     assert!(out.starts_with("lokr: ") && out.contains("    full_matrix = false"), "{out}");
     // One algorithm under two names.
     assert_eq!(desk.run("adapters locon").succeeds(), desk.run("adapters lora").succeeds());
-    let message = desk.run("adapters weft").fails();
-    assert!(message.starts_with("unknown algorithm `weft`: there are lora, "), "{message}");
+    let message = desk.misuse("adapters weft");
+    assert!(message.starts_with("error: unknown algorithm `weft`: there are lora, "), "{message}");
 }
 
 #[test]

@@ -33,7 +33,11 @@ fn baking_says_what_it_costs() {
     let (base, adapter) = (reference("base.safetensors"), reference("loha.safetensors"));
     let convert = |rest: &str| desk.run(&format!("convert {adapter} --base {base} {rest}"));
     let message = convert("--to diffusers -o out").fails();
-    assert!(message.ends_with("bake it with --bake lora --rank R or --bake diff"), "{message}");
+    assert!(
+        message
+            .ends_with("bake it with --bake lora --rank R, or choose --to lycoris or --to kohya"),
+        "{message}"
+    );
     let json = convert("--to diffusers --bake lora --rank 6 -o lora --json").json();
     let cost = json["total"]["relative_error"].as_f64().unwrap();
     assert!(cost > 0.01 && cost < 0.9, "{cost}");
@@ -70,8 +74,6 @@ fn what_is_asked_for_in_vain_is_refused_in_one_line() {
     for (arguments, part) in [
         (format!("{lora} --to diffusers -o out"), "name the model with --base FILE"),
         (format!("{lora} --to kohya --base other -o out"), "the base has no module for"),
-        (format!("{lora} --to kohya --rank 4 -o out"), "add --bake ALGORITHM"),
-        (format!("{lora} --to kohya --bake lora -o out"), "how much shall lora keep?"),
         (
             format!("{lokr} --to kohya --bake lora --rank 1 -o out"),
             "name the base with --base FILE",
@@ -83,6 +85,15 @@ fn what_is_asked_for_in_vain_is_refused_in_one_line() {
         let message = desk.run(&format!("convert {arguments}")).fails();
         assert!(message.contains(part), "{arguments}: {message}");
         assert_eq!(desk.listing(), before);
+    }
+    for (arguments, part) in [
+        ("--rank 4 -o out", "add --bake ALGORITHM"),
+        ("--bake lora -o out", "how much shall lora keep?"),
+        ("--bake diff --rank 4 -o out", "full keeps everything"),
+        ("--base other -o other --overwrite", "other: is an input; name another output"),
+    ] {
+        let message = desk.misuse(&format!("convert {lora} --to kohya {arguments}"));
+        assert!(message.contains(part), "{arguments}: {message}");
     }
     let message = desk.run(&format!("convert {lora} --to webui -o out")).is_misused();
     assert!(message.contains("choose lycoris, kohya, diffusers, peft"), "{message}");

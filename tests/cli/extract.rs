@@ -90,7 +90,6 @@ fn what_cannot_be_extracted_is_refused_in_one_line() {
         ("base missing --adapter lora --rank 1 -o out", "missing: cannot be opened"),
         ("base tuned --adapter lora --rank 1 -o tuned", "tuned: exists already"),
         ("base tuned --adapter lora --rank 1 -o no/out", "its folder no does not exist"),
-        ("base tuned --adapter lora -o out", "how much shall lora keep? Give --rank R"),
     ] {
         let message = desk.refusal(&format!("extract {arguments}"));
         assert!(message.contains(part), "{arguments}: {message}");
@@ -105,12 +104,15 @@ fn wrong_usage_names_what_there_is() {
             "--adapter boft --rank 1",
             "boft cannot be fitted to an update; choose one of lora, locon",
         ),
-        ("--adapter lora --rank 0", "a rank is a whole number, 1 or more"),
-        ("--adapter lora --energy 1.5", "a share is a number above 0, at most 1"),
-        ("--adapter lora --threshold -1", "a threshold is a number, 0 or more"),
-        ("--adapter lora --rank 1 --energy 0.5", "cannot be used with"),
+        ("--adapter lora -o out", "how much shall lora keep? Give --rank R"),
+        ("--adapter full --rank 2 -o out", "full keeps everything; leave out how much to keep"),
+        ("--adapter lora --rank 1 --overwrite -o tuned", "tuned: is an input"),
+        ("--adapter lora --rank 0 -o out", "a rank is a whole number, 1 or more"),
+        ("--adapter lora --energy 1.5 -o out", "a share is a number above 0, at most 1"),
+        ("--adapter lora --threshold -1 -o out", "a threshold is a number, 0 or more"),
+        ("--adapter lora --rank 1 --energy 0.5 -o out", "cannot be used with"),
     ] {
-        let message = desk.run(&format!("extract base tuned -o out {arguments}")).is_misused();
+        let message = desk.misuse(&format!("extract base tuned {arguments}"));
         assert!(message.contains(part), "{arguments}: {message}");
     }
 }

@@ -122,3 +122,14 @@ fn what_is_not_understood_is_said() {
          lycoris_l.weft: no tensor of a known adapter is called so\n"
     );
 }
+
+#[test]
+fn what_is_missing_is_said_with_a_base_and_without() {
+    let desk = Desk::new();
+    desk.tensors("base", &[("l.weight", TensorData::from([[0.0f32; 2]; 2]))]);
+    desk.tensors("half", &[("lycoris_l.lora_up.weight", TensorData::from([[1.0f32], [2.0]]))]);
+    for command in ["inspect half", "inspect half --base base", "inspect half --json"] {
+        let message = desk.refusal(command);
+        assert!(message.contains("lycoris_l: tensor `lora_down.weight` is missing"), "{message}");
+    }
+}

@@ -2,7 +2,7 @@ use std::fs;
 
 use burn::tensor::TensorData;
 
-use super::run::{Desk, reference, relative};
+use super::run::{BINARY, Desk, reference, relative};
 
 /// A base of two layers and adapters for them.
 fn desk() -> Desk {
@@ -172,9 +172,11 @@ fn an_existing_output_is_replaced_only_when_asked() {
     assert_eq!(fs::read(desk.path("mine")).unwrap(), b"mine");
     desk.run("merge base.safetensors a -o mine --overwrite").succeeds();
     assert_eq!(desk.values("mine", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
-    // The base itself too.
-    desk.run("merge base.safetensors a -o base.safetensors --overwrite").succeeds();
-    assert_eq!(desk.values("base.safetensors", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+    // Never an input, whatever it is called.
+    for input in ["base.safetensors", "./a"] {
+        let message = desk.misuse(&format!("merge base.safetensors a -o {input} --overwrite"));
+        assert!(message.contains(&format!("{input}: is an input; name another")), "{message}");
+    }
 }
 
 #[test]
@@ -213,8 +215,8 @@ fn wrong_usage_is_exit_code_two() {
         let err = desk.run(arguments).is_misused();
         assert!(err.contains(part), "{err}");
     }
-    let message = desk.refusal("merge base.safetensors a -o out --device abacus");
-    assert!(message.starts_with("unknown device `abacus`"), "{message}");
+    let message = desk.misuse("merge base.safetensors a -o out --device abacus");
+    assert!(message.starts_with("error: unknown device `abacus`"), "{message}");
 }
 
 #[test]
@@ -230,4 +232,61 @@ fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
     let message = desk.refusal("inspect stray --strict");
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_replaced_and_links_are_followed() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    let desk = desk();
+    let _listener = UnixListener::bind(desk.path("socket")).unwrap();
+    symlink("nowhere", desk.path("dangling")).unwrap();
+    symlink("socket", desk.path("pipe")).unwrap();
+    for output in ["socket", "dangling", "pipe"] {
+        let command = format!("merge base.safetensors a -o {output} --overwrite");
+        let message = desk.refusal(&command);
+        assert!(message.starts_with(&format!("{output}: is not a regular file")), "{message}");
+    }
+    fs::create_dir(desk.path("folder")).unwrap();
+    desk.bytes("folder/mine", b"mine");
+    symlink("folder/mine", desk.path("link")).unwrap();
+    desk.run("merge base.safetensors a -o link --overwrite").succeeds();
+    assert!(desk.path("link").is_symlink());
+    assert_eq!(desk.values("folder/mine", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    use std::{
+        process::{Command, Stdio},
+        thread::sleep,
+        time::{Duration, Instant},
+    };
+    let desk = Desk::new();
+    // Large enough to be still at it.
+    let weight = TensorData::zeros::<f32, _>([1 << 12, 1 << 12]);
+    let keys: Vec<String> = (0..8).map(|i| format!("l{i}.weight")).collect();
+    let tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), weight.clone())).collect();
+    desk.tensors("base", &tensors);
+    let keys: Vec<String> = (0..8).map(|i| format!("lycoris_l{i}.diff")).collect();
+    let tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), weight.clone())).collect();
+    desk.tensors("a", &tensors);
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut merge = Command::new(BINARY);
+        merge.args(["merge", "base", "a", "-o", "out"]).stderr(Stdio::piped());
+        let child = merge.current_dir(desk.path("")).spawn().unwrap();
+        let begin = Instant::now();
+        while desk.listing().len() == 2 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no temporary file appears");
+            sleep(Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(err, "error: interrupted; nothing was written\n", "{signal}");
+        assert!(output.status.code() > Some(128), "{signal}: {}", output.status);
+        assert_eq!(desk.listing(), ["a", "base"], "{signal}");
+    }
 }

@@ -45,6 +45,14 @@ impl Desk {
         self.open(name).read(key).unwrap().iter().collect()
     }
 
+    /// What a command says that is used wrongly and leaves the folder as it was.
+    pub fn misuse(&self, arguments: &str) -> String {
+        let before = self.listing();
+        let message = self.run(arguments).is_misused();
+        assert_eq!(self.listing(), before);
+        message
+    }
+
     /// The message of a command that must fail and leave the folder as it was.
     pub fn refusal(&self, arguments: &str) -> String {
         let before = self.listing();

@@ -4,6 +4,8 @@ use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor};
 use clap::Args;
 
+use crate::output;
+
 /// The option `--device` of every computing command.
 #[derive(Args)]
 pub struct Compute {
@@ -15,7 +17,7 @@ pub struct Compute {
 impl Compute {
     /// The device, tried out.
     pub fn device(&self) -> Result<Device> {
-        let device = higanbana_core::device::device(&self.device)?;
+        let device = higanbana_core::device::device(&self.device).map_err(output::usage)?;
         probe(&device)
             .map_err(|reason| anyhow!("device {} cannot be used: {reason}", self.device))?;
         Ok(device)

@@ -4,6 +4,7 @@ mod commands;
 mod compute;
 mod output;
 mod refit;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -29,13 +30,14 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .without_time()
         .init();
+    signals::clean_up();
     match commands::run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", output::message(&error));
-            ExitCode::FAILURE
+            if error.is::<output::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

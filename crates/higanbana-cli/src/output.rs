@@ -95,6 +95,41 @@ pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
+/// Wrong usage, for which the exit code is 2.
+#[derive(Debug)]
+pub struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error about the arguments.
+pub fn usage(message: impl ToString) -> Error {
+    Usage(message.to_string()).into()
+}
+
+/// Refuses an output that is one of the inputs, also under another name.
+///
+/// # Errors
+/// When it is.
+pub fn differs_from_inputs<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    let Ok(real) = output.canonicalize() else { return Ok(()) };
+    for input in inputs {
+        if input.canonicalize().is_ok_and(|input| input == real) {
+            let output = output.display();
+            return Err(usage(format!("{output}: is an input; name another output")));
+        }
+    }
+    Ok(())
+}
+
 /// An error in one line: what failed and, where the message does not say it itself, why.
 pub fn message(error: &Error) -> String {
     let mut message = error.to_string();

@@ -38,13 +38,16 @@ impl Keep {
 
     /// The budget for an algorithm; one that keeps everything needs none.
     pub fn budget_for(&self, choice: &Choice) -> Result<Budget> {
+        let name = choice.kind.name();
         match self.budget() {
+            Some(_) if choice.is_dense() => {
+                Err(output::usage(format!("{name} keeps everything; leave out how much to keep")))
+            }
             Some(budget) => Ok(budget),
             None if choice.is_dense() => Ok(Budget::Energy(1.0)),
-            None => bail!(
-                "how much shall {} keep? Give --rank R, --energy E, --threshold T or --ratio Q",
-                choice.kind.name()
-            ),
+            None => Err(output::usage(format!(
+                "how much shall {name} keep? Give --rank R, --energy E, --threshold T or --ratio Q"
+            ))),
         }
     }
 }

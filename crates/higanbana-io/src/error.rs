@@ -255,7 +255,7 @@ pub enum FileError {
     },
     /// The output dialect has no place for a tensor.
     #[error(
-        "module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R or --bake diff"
+        "module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya"
     )]
     CannotHold {
         /// The module.

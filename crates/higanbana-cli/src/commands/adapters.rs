@@ -1,6 +1,6 @@
 //! `higanbana adapters`: what there is.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use higanbana_adapters::docs::{self, plain_text};
 use higanbana_core::{Kind, Training};
@@ -33,7 +33,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             Some(kind) => vec![kind],
             None => {
                 let known: Vec<_> = registry.iter().map(|kind| kind.name()).collect();
-                bail!("unknown algorithm `{name}`: there are {}", known.join(", "));
+                let known = known.join(", ");
+                return Err(output::usage(format!(
+                    "unknown algorithm `{name}`: there are {known}"
+                )));
             }
         },
     };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use higanbana_core::Registry;
 use higanbana_io::{
@@ -10,6 +10,7 @@ use higanbana_io::{
     refit::{Bake, Choice, Convert, Converted},
     writer,
 };
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::{
@@ -75,7 +76,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
     let bake = match &arguments.bake {
         None if arguments.keep.budget().is_some() => {
-            bail!("how much to keep is asked for where something is baked; add --bake ALGORITHM")
+            let what =
+                "how much to keep is asked for where something is baked; add --bake ALGORITHM";
+            return Err(output::usage(what));
         }
         None => None,
         Some(name) => {
@@ -85,6 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     let (device, compute) = arguments.arithmetic.resolve()?;
+    let inputs = [Some(&arguments.input), arguments.base.as_ref()];
+    output::differs_from_inputs(&arguments.output, inputs.into_iter().flatten().map(|it| &**it))?;
     writer::check(&arguments.output, arguments.overwrite)?;
     let base = arguments.base.as_deref();
     let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
@@ -113,11 +118,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         output::line("")?;
     }
     output::line(format!(
-        "{}: {} of {}, {:.1} MB",
+        "{}: {} of {}, {}",
         arguments.output.display(),
         output::count(tensors, "tensor"),
         arguments.to,
-        bytes as f64 / 1e6
+        HumanBytes(bytes)
     ))?;
     match layers.len() {
         0 => Ok(()),

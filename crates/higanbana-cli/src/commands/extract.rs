@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 use anyhow::Result;
 use clap::Args;
 use higanbana_io::refit::{Choice, Extract, Extracted};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::{
@@ -69,6 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         dtype: arguments.dtype.into(),
     };
     let Arguments { base, tuned, output, overwrite, .. } = arguments;
+    output::differs_from_inputs(output, [&**base, &**tuned])?;
     let extracted = output::steps(|step| extract.run(base, tuned, output, *overwrite, step))?;
     let bytes = fs::metadata(output)?.len();
     let seconds = begin.elapsed().as_secs_f64();
@@ -91,11 +93,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     refit::show(&extracted.layers)?;
     let total = extracted.total();
     output::line(format!(
-        "\n{}: {}, {} parameters, {:.1} MB, in {seconds:.1} s",
+        "\n{}: {}, {} parameters, {}, in {seconds:.1} s",
         output.display(),
         output::count(extracted.layers.len(), "adapter"),
         total.parameters,
-        bytes as f64 / 1e6
+        HumanBytes(bytes)
     ))?;
     output::line(format!(
         "relative error {} of these layers, {} of the whole difference; equal: {}",
@@ -109,16 +111,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// What is not in the file, by reason.
 fn show_rest(extracted: &Extracted) -> Result<()> {
     let whole = extracted.total_of_all().norm;
-    let mut reasons = BTreeMap::<&str, (usize, f64)>::new();
+    let mut reasons = BTreeMap::<&str, (usize, f64, &str)>::new();
     for left in &extracted.left_out {
-        let (count, square) = reasons.entry(&left.reason).or_default();
+        let entry = reasons.entry(&left.reason).or_insert((0, 0.0, &left.key));
+        let (count, square, _) = entry;
         *count += 1;
         *square += left.norm.map_or(0.0, |norm| norm * norm);
     }
-    for (reason, (count, square)) in reasons {
+    for (reason, (count, square, first)) in reasons {
         let share = refit::percent(square.sqrt() / whole);
         let count = output::count(count, "tensor");
-        output::line(format!("left out: {count}, {share} of the difference: {reason}"))?;
+        // Without a norm there is no difference to speak of: name one.
+        let what = if square > 0.0 {
+            format!("{share} of the difference")
+        } else {
+            format!("{first:?} first")
+        };
+        output::line(format!("left out: {count}, {what}: {reason}"))?;
     }
     for (whose, keys) in [("base", &extracted.only_in_base), ("tuned", &extracted.only_in_tuned)] {
         if let Some(first) = keys.first() {

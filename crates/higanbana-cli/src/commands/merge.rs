@@ -75,6 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         strength: adapter.strength.unwrap_or(arguments.multiplier),
     });
     let sources: Vec<Source> = sources.collect();
+    let inputs = sources.iter().map(|source| &*source.path).chain([&*arguments.base]);
+    output::differs_from_inputs(&arguments.output, inputs)?;
     let registry = higanbana_adapters::registry();
     let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
     for Planned { source, notes, leftovers, .. } in merge.planned() {

@@ -2,12 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use higanbana_io::{
     refit::{Resize, Resized},
     writer,
 };
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::{
@@ -47,9 +48,11 @@ pub struct Arguments {
 /// Resizes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let budget = arguments.keep.budget();
-    let budget = budget
-        .context("how much to keep? Give --rank R, --energy E, --threshold T or --ratio Q")?;
+    let how = "how much to keep? Give --rank R, --energy E, --threshold T or --ratio Q";
+    let budget = budget.ok_or_else(|| output::usage(how))?;
     let (device, compute) = arguments.arithmetic.resolve()?;
+    let inputs = [Some(&arguments.file), arguments.base.as_ref()];
+    output::differs_from_inputs(&arguments.output, inputs.into_iter().flatten().map(|it| &**it))?;
     writer::check(&arguments.output, arguments.overwrite)?;
     let registry = higanbana_adapters::registry();
     let base = arguments.base.as_deref();
@@ -75,12 +78,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     refit::show(layers)?;
     output::line(format!(
-        "\n{}: {}, {} parameters, {:.1} MB after {:.1} MB; relative error {}",
+        "\n{}: {}, {} parameters, {} after {}; relative error {}",
         arguments.output.display(),
         output::count(layers.len(), "adapter"),
         total.parameters,
-        bytes as f64 / 1e6,
-        before as f64 / 1e6,
+        HumanBytes(bytes),
+        HumanBytes(before),
         refit::percent(total.relative())
     ))?;
     match kept.len() {

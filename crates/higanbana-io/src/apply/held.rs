@@ -171,7 +171,13 @@ impl<'a> ModuleReader<'a> {
             None => guess(module, at, &kind.outline(at, tensors)),
         };
         let Some(site) = site else {
-            // Nothing is known of what it uses.
+            // Nothing is known of what it uses, but perhaps that something is missing.
+            match kind.read(&Site::new(module, at, [1, 1]), &parts) {
+                Err(error @ AdapterError::Missing { .. }) => {
+                    return Err(ApplyError::adapter(self.path)(error));
+                }
+                _ => {}
+            }
             let tensors = tensors.clone();
             return Ok(Held { kind, at, parameter, tensors, acting: None });
         };

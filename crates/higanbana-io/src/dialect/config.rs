@@ -71,7 +71,9 @@ impl Configs {
         }
         let text = fs::read_to_string(&path)
             .map_err(|source| FileError::Read { path: path.clone(), source })?;
-        let config = parse(&path, serde_json::from_str(&text))?;
+        // A list would do for the fields of a struct, too.
+        let options: Map<String, Value> = parse(&path, serde_json::from_str(&text))?;
+        let config = parse(&path, serde_json::from_value(Value::Object(options)))?;
         Ok(Some(Self(vec![(PEFT.into(), config)])))
     }
 

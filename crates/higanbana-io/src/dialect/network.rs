@@ -66,8 +66,7 @@ impl Network {
     #[must_use]
     pub fn on<'s>(mut self, names: &Names, shape: impl Fn(&str) -> Option<&'s [usize]>) -> Self {
         let attends = |target: &&Target| {
-            target.component == Component::Unet
-                && target.path.as_deref().is_some_and(|path| path.ends_with("attn2.to_k"))
+            target.component == Component::Unet && target.weight.ends_with("attn2.to_k.weight")
         };
         let target = names.targets().iter().find(attends);
         let version = match target.and_then(|target| shape(&target.weight)) {

@@ -55,7 +55,8 @@ impl Resized {
 
 impl Resize<'_> {
     /// Resizes the adapters of the file at `path`: each to the best approximation in its own family
-    /// that the budget allows. One whose rank the budget does not lower stays as it is, to the bit.
+    /// that the budget allows. One whose rank the budget does not lower, or that would have more values
+    /// than before where no rank is asked for by number, stays as it is, to the bit.
     /// `progress` is told each module and how many there are.
     ///
     /// # Errors
@@ -138,6 +139,12 @@ impl Resize<'_> {
         let (tensors, fit) = goal.meet(resized.write(site), held.dtype())?;
         match fit.rank {
             Some(rank) if rank >= own => as_it_is(),
+            // A Tucker core is left behind; what has one may be smaller with it.
+            _ if !matches!(self.budget, Budget::Rank(_))
+                && fit.parameters >= adapter.parameter_count(site) =>
+            {
+                as_it_is()
+            }
             _ => Ok((tensors, fit)),
         }
     }

@@ -1,9 +1,11 @@
 //! An output under way: a temporary file beside it until it is complete.
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tempfile::{Builder, NamedTempFile};
@@ -15,10 +17,50 @@ pub(super) struct Output {
     path: PathBuf,
     overwrite: bool,
     temporary: NamedTempFile,
+    listed: Listed,
+}
+
+/// Temporary files of this process.
+static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// One of [`UNDER_WAY`], as long as this lives.
+struct Listed(PathBuf);
+
+impl Listed {
+    fn new(path: &Path) -> Self {
+        under_way().insert(path.into());
+        Self(path.into())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        under_way().remove(&self.0);
+    }
+}
+
+fn under_way() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is half-written, for a process that ends now: a signal runs no destructor.
+pub fn abandon() {
+    under_way().iter().for_each(|path| drop(fs::remove_file(path)));
 }
 
 impl Output {
+    /// A link is followed: it is the file that it names that is replaced, and only a regular one.
     pub fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
+        let there = path.symlink_metadata().ok();
+        if there.is_some() && !overwrite && !path.is_dir() {
+            return Err(FileError::Exists { path: path.into() });
+        }
+        let is_link = there.as_ref().is_some_and(fs::Metadata::is_symlink);
+        let target = if is_link { path.canonicalize().ok() } else { Some(path.into()) };
+        let target = target.filter(|target| there.is_none() || target.is_file());
+        let Some(path) = target.as_deref() else {
+            return Err(FileError::NotAFile { path: path.into() });
+        };
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -26,16 +68,11 @@ impl Output {
         if !folder.is_dir() {
             return Err(FileError::NoFolder { path: path.into(), folder: folder.into() });
         }
-        if path.is_dir() {
-            return Err(FileError::NotAFile { path: path.into() });
-        }
-        if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(FileError::Exists { path: path.into() });
-        }
         let temporary = builder()
             .tempfile_in(folder)
             .map_err(|source| FileError::Write { path: path.into(), source })?;
-        Ok(Self { path: path.into(), overwrite, temporary })
+        let listed = Listed::new(temporary.path());
+        Ok(Self { path: path.into(), overwrite, temporary, listed })
     }
 
     pub fn file(&mut self) -> &mut File {
@@ -44,7 +81,7 @@ impl Output {
 
     /// Synchronises and renames.
     pub fn commit(self) -> Result<(), FileError> {
-        let Self { path, overwrite, temporary } = self;
+        let Self { path, overwrite, temporary, listed: _listed } = self;
         if let Err(source) = temporary.as_file().sync_all() {
             return Err(FileError::Write { path, source });
         }
