@@ -112,8 +112,8 @@ impl Budget {
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
-/// * [`Adapter::strength_degree`], [`Adapter::degree`], [`Adapter::rank_bound`] and
-///   [`Adapter::parameter_count`] hold.
+/// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
+///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -187,6 +187,13 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Homogeneity of the update in the trained tensors.
     fn degree(&self) -> Degree;
+
+    /// $\Delta W$ with $\gamma$ where [`Adapter::degree`] has it: before the whole update, or before
+    /// the map inside. Scaling the trained tensors by $s_i$ is $\gamma = \prod_i s_i^{d_i}$, and exactly
+    /// so, to the bit, for powers of two. Has no meaning where there is no degree.
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.update(site, w0).mul_scalar(gamma)
+    }
 
     /// Largest rank that the update can have.
     fn rank_bound(&self, site: &Site) -> usize;

@@ -32,6 +32,8 @@ pub trait AnyAdapter: Debug + Send + Sync {
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost>;
     /// [`Adapter::degree`].
     fn degree(&self) -> Degree;
+    /// [`Adapter::update_gamma`].
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2>;
     /// [`Adapter::rank_bound`].
     fn rank_bound(&self, site: &Site) -> usize;
     /// [`Adapter::parameter_count`].
@@ -121,6 +123,9 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     }
     fn degree(&self) -> Degree {
         self.0.degree()
+    }
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.0.update_gamma(site, w0, gamma)
     }
     fn rank_bound(&self, site: &Site) -> usize {
         self.0.rank_bound(site)
