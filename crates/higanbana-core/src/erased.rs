@@ -142,7 +142,8 @@ impl<A: Adapter> AnyAdapter for Held<A> {
         w0: &Tensor<2>,
         budget: Budget,
     ) -> Option<Result<DynAdapter, AdapterError>> {
-        self.0.resized(site, w0, budget).map(|resized| resized.map(DynAdapter::new))
+        let numeric = |error| AdapterError::numeric(site, error);
+        Some(self.0.resized(site, w0, budget)?.map(DynAdapter::new).map_err(numeric))
     }
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter> {
         self.0.weigh_ranks(weights).map(DynAdapter::new)

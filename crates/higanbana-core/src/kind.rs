@@ -146,7 +146,8 @@ impl<A: Adapter> Kind for KindOf<A> {
         update: &Tensor<2>,
         budget: Budget,
     ) -> Option<Result<DynAdapter, AdapterError>> {
-        A::fit(site, update, budget).map(|fitted| fitted.map(DynAdapter::new))
+        let numeric = |error| AdapterError::numeric(site, error);
+        Some(A::fit(site, update, budget)?.map(DynAdapter::new).map_err(numeric))
     }
 }
 

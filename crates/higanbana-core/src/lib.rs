@@ -31,7 +31,7 @@ pub mod slot;
 pub mod spectrum;
 pub mod training;
 
-pub use adapter::{Adapter, Budget, Cost, Outline, Variant};
+pub use adapter::{Adapter, Cost, Outline, Variant};
 pub use call::{Call, Features, Op};
 pub use condition::Condition;
 pub use degree::Degree;
@@ -44,4 +44,5 @@ pub use nearest::nearest;
 pub use parts::{Parts, Tensors};
 pub use site::{Site, SiteKind};
 pub use slot::{PathChoice, Slot};
+pub use spectrum::Budget;
 pub use training::Training;
