@@ -24,12 +24,13 @@
 //!
 //! T-LoRA: arXiv:2507.05964.
 
+mod masks;
 mod schedule;
 mod singular;
 
 use burn::{
     module::{Module, Param},
-    tensor::{FloatDType, Tensor, TensorData},
+    tensor::{FloatDType, Tensor},
 };
 use higanbana_core::{
     Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
@@ -41,6 +42,7 @@ use higanbana_core::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    masks::Masks,
     schedule::RankSchedule,
     singular::{SingularFactors, Stretch},
 };
@@ -97,7 +99,7 @@ pub struct Tlora {
     #[module(skip)]
     schedule: RankSchedule,
     #[module(skip)]
-    active: Vec<usize>,
+    masks: Masks,
 }
 
 impl Adapter for Tlora {
@@ -142,23 +144,23 @@ impl Adapter for Tlora {
 
     fn update(&self, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         let (left, right) = self.moved();
-        self.masked(left).matmul(right)
+        self.masks.apply(left).matmul(right)
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
         let groups = call.op.groups();
         let (left, right) = self.moved();
+        let masks = self.masks.each(groups * right.dims()[0], &right);
         let mut inner = call.apply(right.repeat_dim(0, groups));
-        if !self.active.is_empty() {
-            inner = inner.scale_each(self.masks(2).repeat_dim(1, groups));
+        if let Some(masks) = masks {
+            inner = inner.scale_each(masks);
         }
         Some(inner.mix_groups(left.mul_scalar(call.strength), groups))
     }
 
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let r = 2 * self.rank();
-        let shared = self.active.len() <= 1;
-        let update = if shared { site.out() * r * site.cols() } else { usize::MAX };
+        let update = if self.masks.is_one() { site.out() * r * site.cols() } else { usize::MAX };
         Some(Cost { update, shortcut: r * (site.out() + groups * site.cols()) })
     }
 
@@ -173,7 +175,7 @@ impl Adapter for Tlora {
     /// factor by factor, whose rounding does not scale with the factors.
     fn update_gamma(&self, _site: &Site, _w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
         let product = |factors: SingularFactors, gamma: f64| {
-            let lambda = self.masked(factors.lambda.mul_scalar(gamma));
+            let lambda = self.masks.apply(factors.lambda.mul_scalar(gamma));
             self.scale.apply(factors.p * lambda).matmul(factors.q)
         };
         product(self.trained(), gamma) - product(self.start(), 1.0)
@@ -216,11 +218,7 @@ impl Adapter for Tlora {
     }
 
     fn condition(&mut self, condition: &Condition) {
-        let active = |t: &f64| self.schedule.active(self.rank(), *t, condition.horizon);
-        self.active = condition.timesteps.iter().map(active).collect();
-        if self.active.iter().all(|active| *active == self.active[0]) {
-            self.active.truncate(1);
-        }
+        self.masks = Masks::new(self.schedule, self.rank(), condition);
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
@@ -261,7 +259,7 @@ impl Tlora {
             base_lambda_layer: frozen(start.lambda),
             scale,
             schedule,
-            active: Vec::new(),
+            masks: Masks::default(),
         }
     }
 
@@ -290,33 +288,6 @@ impl Tlora {
         let left = (p - p0.clone()) * lambda.clone() + p0.clone() * (lambda - lambda0.clone());
         let left = Tensor::cat(vec![left, p0 * lambda0], 1);
         (self.scale.apply(left), Tensor::cat(vec![q.clone(), q - q0], 0))
-    }
-
-    /// Columns of ranks, `[rows, r]` or those of both halves of [`Tlora::moved`], with the one mask
-    /// that there is.
-    fn masked(&self, columns: Tensor<2>) -> Tensor<2> {
-        match self.active[..] {
-            [] => columns,
-            [_] => {
-                let halves = columns.dims()[1] / self.rank();
-                columns * self.masks(halves)
-            }
-            _ => panic!(
-                "the samples of the batch act with {:?} ranks and share no weight: use layers that \
-                 take an adapter's shortcut, or one timestep for each call",
-                self.active
-            ),
-        }
-    }
-
-    /// The masks of the samples, each repeated side by side: `[1 or batch, times·r]`.
-    fn masks(&self, times: usize) -> Tensor<2> {
-        let r = self.rank();
-        let mask = |&active: &usize| (0..times * r).map(move |i| f64::from(i % r < active));
-        let masks: Vec<f64> = self.active.iter().flat_map(mask).collect();
-        let q = self.q_layer.val();
-        let data = TensorData::new(masks, [self.active.len(), times * r]);
-        Tensor::from_data(data, (&q.device(), q.dtype()))
     }
 }
 
