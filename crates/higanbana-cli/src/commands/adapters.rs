@@ -27,7 +27,7 @@ pub struct Arguments {
 /// Prints the list, or one algorithm.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
-    let chosen: Vec<&dyn Kind> = match &arguments.name {
+    let chosen: Vec<&Kind> = match &arguments.name {
         None => registry.iter().collect(),
         Some(name) => match registry.get(name) {
             Some(kind) => vec![kind],
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::line("\n`higanbana adapters NAME` shows the options of one.")
 }
 
-fn describe(kind: &dyn Kind) -> Result<()> {
+fn describe(kind: &Kind) -> Result<()> {
     let sites: Vec<_> = kind.sites().iter().map(|site| site.name()).collect();
     output::line(format!("{}: {} ({})", kind.name(), kind.title(), kind.reference()))?;
     output::line(format!("  update        {}", plain_text(kind.formula())))?;
@@ -79,7 +79,7 @@ fn describe(kind: &dyn Kind) -> Result<()> {
         .try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
 }
 
-fn as_json(kind: &dyn Kind) -> serde_json::Value {
+fn as_json(kind: &Kind) -> serde_json::Value {
     json!({
         "name": kind.name(),
         "title": kind.title(),

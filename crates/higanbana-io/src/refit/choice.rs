@@ -9,7 +9,7 @@ use super::RefitError;
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
     /// The algorithm.
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     /// Whether it adapts convolutions of more than one tap too.
     pub convolutions: bool,
 }
@@ -47,7 +47,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn is_fittable(kind: &dyn Kind) -> bool {
+fn is_fittable(kind: &Kind) -> bool {
     let site = Site::new("", SiteKind::Linear, [1, 1]);
     let update = Tensor::ones([1, 1], &Device::default());
     kind.sites().contains(&site.kind) && kind.fit(&site, &update, Budget::Rank(1)).is_some()
