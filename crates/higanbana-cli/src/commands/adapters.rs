@@ -38,13 +38,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         },
     };
     if arguments.json {
-        return output::json(&chosen.iter().map(|kind| as_json(*kind)).collect::<Vec<_>>());
+        return output::json(&chosen.iter().map(|kind| as_json(kind)).collect::<Vec<_>>());
     }
     if arguments.markdown {
         return output::line(docs::markdown_table(&registry).trim_end());
     }
     if arguments.name.is_some() {
-        return chosen.iter().try_for_each(|kind| describe(*kind));
+        return chosen.iter().try_for_each(|kind| describe(kind));
     }
     let mut table = output::table(&["name", "degree", "rank at most", "parameters", "update"]);
     for kind in chosen {

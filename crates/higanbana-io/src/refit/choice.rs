@@ -31,7 +31,7 @@ impl<'a> Choice<'a> {
 
     /// Every algorithm that can be fitted to the update of a layer.
     pub fn all(registry: &'a Registry) -> Vec<(&'a str, Self)> {
-        let fits = registry.iter().filter(|kind| is_fittable(*kind));
+        let fits = registry.iter().filter(|kind| is_fittable(kind));
         fits.flat_map(|kind| {
             let wide = kind.convolutional_name();
             let plain = Self { kind, convolutions: wide.is_none() };
