@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+    spectrum::{Budget, SpectrumError},
 };
 
 /// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`].
@@ -85,43 +86,6 @@ impl Outline {
     }
 }
 
-/// How much of an update a fit may keep.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Budget {
-    /// This rank.
-    Rank(usize),
-    /// The smallest rank that keeps this share of the squared Frobenius norm, in `(0, 1]`.
-    Energy(f64),
-    /// As many singular values as exceed this number.
-    Threshold(f64),
-    /// As many singular values as exceed this share of the largest.
-    Ratio(f64),
-}
-
-impl Budget {
-    /// The rank for these singular values (descending), at least 1.
-    pub fn rank(self, singular_values: &[f64]) -> usize {
-        let largest = singular_values.first().copied().unwrap_or(0.0);
-        let rank = match self {
-            Self::Rank(rank) => rank,
-            Self::Energy(share) => {
-                let total: f64 = singular_values.iter().map(|s| s * s).sum();
-                let mut kept = 0.0;
-                1 + singular_values
-                    .iter()
-                    .take_while(|&&s| {
-                        kept += s * s;
-                        kept < share * total
-                    })
-                    .count()
-            }
-            Self::Threshold(least) => singular_values.iter().filter(|&&s| s > least).count(),
-            Self::Ratio(share) => singular_values.iter().filter(|&&s| s > share * largest).count(),
-        };
-        rank.clamp(1, singular_values.len().max(1))
-    }
-}
-
 /// A reparameterisation $W(\mu) = W_0 + \Delta W_\mu(\theta, W_0)$ of one weight.
 ///
 /// All matrices are `[out, in·K]` (see [`Site`]). The fields of an implementation are its trained
@@ -131,8 +95,8 @@ impl Budget {
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
-/// * [`Adapter::strength_degree`], [`Adapter::degree`], [`Adapter::rank_bound`] and
-///   [`Adapter::parameter_count`] hold.
+/// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
+///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -208,6 +172,13 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Homogeneity of the update in the trained tensors.
     fn degree(&self) -> Degree;
 
+    /// $\Delta W$ with $\gamma$ where [`Adapter::degree`] has it: before the whole update, or before
+    /// the map inside. Scaling the trained tensors by $s_i$ is $\gamma = \prod_i s_i^{d_i}$, and exactly
+    /// so, to the bit, for powers of two. Has no meaning where there is no degree.
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.update(site, w0).mul_scalar(gamma)
+    }
+
     /// Largest rank that the update can have.
     fn rank_bound(&self, site: &Site) -> usize;
 
@@ -236,7 +207,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         _site: &Site,
         _update: &Tensor<2>,
         _budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         None
     }
 
@@ -250,7 +221,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         site: &Site,
         w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         Self::fit(site, &self.update(site, w0), budget)
     }
 
@@ -262,21 +233,4 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Circumstances of the next forward passes.
     fn condition(&mut self, _condition: &Condition) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budgets_count_singular_values() {
-        let s = [4.0, 2.0, 1.0, 0.0];
-        assert_eq!(Budget::Rank(9).rank(&s), 4);
-        assert_eq!(Budget::Energy(16.0 / 21.0).rank(&s), 1);
-        assert_eq!(Budget::Energy(20.0 / 21.0).rank(&s), 2);
-        assert_eq!(Budget::Energy(1.0).rank(&s), 3);
-        assert_eq!(Budget::Threshold(1.5).rank(&s), 2);
-        assert_eq!(Budget::Ratio(0.25).rank(&s), 2);
-        assert_eq!(Budget::Threshold(9.0).rank(&s), 1);
-    }
 }

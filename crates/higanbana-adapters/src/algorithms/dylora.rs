@@ -27,6 +27,7 @@ use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Parts, Site,
     SiteKind, Tensors, Variant, init,
     parts::{scalar_data, to_data},
+    spectrum::SpectrumError,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
@@ -161,26 +162,23 @@ impl Adapter for DyLora {
     /// updates.
     fn resized(
         &self,
-        site: &Site,
+        _site: &Site,
         _w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
-        let (up, down) = (self.lora_up.val().detach(), self.lora_down.val().detach());
-        let squares = up.clone().square().sum_dim(0).reshape([self.rank()])
-            * down.clone().square().sum_dim(1).reshape([self.rank()]);
-        let norms = match squares.sqrt().try_into_vec_as::<f64>() {
-            Ok(norms) => norms,
-            Err(error) => return Some(Err(AdapterError::numeric(site, error))),
-        };
-        let norms: Vec<f64> = norms.iter().map(|norm| self.scale.value().abs() * norm).collect();
-        let r = budget.rank(&norms).min(self.rank());
-        Some(Ok(Self {
-            lora_up: Param::from_tensor(up.narrow(1, 0, r)),
-            lora_down: Param::from_tensor(down.narrow(0, 0, r)),
-            scale: self.scale.at_rank(r),
-            block_size: 1,
-            prefix: None,
-            step: None,
+    ) -> Option<Result<Self, SpectrumError>> {
+        Some(self.norms_by_rank().map(|norms| {
+            let r = budget.rank(&norms).min(self.rank());
+            let leading = |factor: &Param<Tensor<2>>, dim: usize| {
+                Param::from_tensor(factor.val().detach().narrow(dim, 0, r))
+            };
+            Self {
+                lora_up: leading(&self.lora_up, 1),
+                lora_down: leading(&self.lora_down, 0),
+                scale: self.scale.at_rank(r),
+                block_size: 1,
+                prefix: None,
+                step: None,
+            }
         }))
     }
 
@@ -199,6 +197,14 @@ impl DyLora {
     /// Full rank $r$.
     pub fn rank(&self) -> usize {
         self.lora_up.lazy_shape()[1]
+    }
+
+    /// Frobenius norm of what each rank adds to the update.
+    fn norms_by_rank(&self) -> Result<Vec<f64>, SpectrumError> {
+        let squares = |x: Tensor<2>, dim| x.square().sum_dim(dim).reshape([self.rank()]);
+        let squares: Tensor<1> = squares(self.lora_up.val(), 0) * squares(self.lora_down.val(), 1);
+        let norms = squares.sqrt().try_to_vec_as::<f64>()?;
+        Ok(norms.iter().map(|norm| self.scale.value().abs() * norm).collect())
     }
 
     /// Ranks that are held, and the prefix that acts: those between the two are trained.

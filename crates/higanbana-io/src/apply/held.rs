@@ -36,7 +36,7 @@ pub struct Holding<'a> {
 #[derive(Debug)]
 pub struct Held<'a> {
     /// Its algorithm.
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     /// What it adapts; without a base, the first kind of parameter that its tensors fit.
     pub at: SiteKind,
     /// The parameter of the base, if one was given.
@@ -87,7 +87,7 @@ const BIASES: &[SiteKind] = &[SiteKind::Bias, SiteKind::NormBias];
 pub(crate) fn of_weight<'a>(
     registry: &'a Registry,
     tensors: &Tensors,
-) -> Option<(SiteKind, &'a dyn Kind)> {
+) -> Option<(SiteKind, &'a Kind)> {
     first(registry, WEIGHTS, tensors)
 }
 
@@ -95,7 +95,7 @@ fn first<'a>(
     registry: &'a Registry,
     kinds: &[SiteKind],
     tensors: &Tensors,
-) -> Option<(SiteKind, &'a dyn Kind)> {
+) -> Option<(SiteKind, &'a Kind)> {
     kinds.iter().find_map(|&at| Some((at, registry.detect(at, tensors)?)))
 }
 
@@ -158,7 +158,7 @@ impl<'a> ModuleReader<'a> {
         &self,
         module: &str,
         tensors: &Tensors,
-        kind: &'a dyn Kind,
+        kind: &'a Kind,
         Place { at, parameter }: Place,
         w0: Option<Tensor<2>>,
     ) -> Result<Held<'a>, ApplyError> {

@@ -116,7 +116,7 @@ impl Extract<'_> {
     }
 
     /// The algorithm for a kind of parameter.
-    fn kind(&self, site: SiteKind) -> Option<&dyn Kind> {
+    fn kind(&self, site: SiteKind) -> Option<&Kind> {
         let norm = matches!(site, SiteKind::Norm | SiteKind::NormBias);
         if self.choice.kind.sites().contains(&site) {
             Some(self.choice.kind)
