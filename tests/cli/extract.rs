@@ -88,7 +88,7 @@ fn what_cannot_be_extracted_is_refused_in_one_line() {
         ("base nan --adapter lora --rank 1 -o out", "nan: tensor \"l.weight\" is NaN"),
         ("base text --adapter lora --rank 1 -o out", "text: "),
         ("base missing --adapter lora --rank 1 -o out", "missing: cannot be opened"),
-        ("base tuned --adapter lora --rank 1 -o tuned", "tuned: exists already"),
+        ("base tuned --adapter lora --rank 1 -o text", "text: exists already"),
         ("base tuned --adapter lora --rank 1 -o no/out", "its folder no does not exist"),
     ] {
         let message = desk.refusal(&format!("extract {arguments}"));

@@ -169,7 +169,7 @@ impl Adapter for DyLora {
         Some(self.norms_by_rank().map(|norms| {
             let r = budget.rank(&norms).min(self.rank());
             let leading = |factor: &Param<Tensor<2>>, dim: usize| {
-                Param::from_tensor(factor.val().detach().narrow(dim, 0, r))
+                Param::from_tensor(factor.val().narrow(dim, 0, r).detach())
             };
             Self {
                 lora_up: leading(&self.lora_up, 1),

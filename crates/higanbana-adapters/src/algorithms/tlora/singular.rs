@@ -58,7 +58,7 @@ impl SingularFactors {
 
     /// The first `r`, untracked.
     pub fn leading(&self, r: usize) -> Self {
-        let cut = |x: &Tensor<2>, dim| x.clone().detach().narrow(dim, 0, r);
+        let cut = |x: &Tensor<2>, dim| x.clone().narrow(dim, 0, r).detach();
         Self { p: cut(&self.p, 1), lambda: cut(&self.lambda, 1), q: cut(&self.q, 0) }
     }
 
