@@ -43,7 +43,10 @@ pub fn show(table: &Table) -> Result<()> {
 }
 
 /// Does work that tells each of its steps and how many there are, with a progress bar on a terminal.
-pub fn steps<T>(work: impl FnOnce(&dyn Fn(&str, usize)) -> T) -> T {
+///
+/// # Errors
+/// Those of the work.
+pub fn steps<T>(work: impl FnOnce(&dyn Fn(&str, usize)) -> Result<T>) -> Result<T> {
     let bar = if std::io::stderr().is_terminal() {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
             .expect("the template is valid");

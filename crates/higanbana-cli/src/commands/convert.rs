@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     writer::check(&arguments.output, arguments.overwrite)?;
     let base = arguments.base.as_deref();
     let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
-    let converted = output::steps(|step| convert.run(&arguments.input, step))?;
+    let converted = output::steps(|step| Ok(convert.run(&arguments.input, step)?))?;
     let Converted { file, layers, leftovers, notes } = &converted;
     output::leftovers(&arguments.input, notes, leftovers, arguments.strict)?;
     file.write(&arguments.output, arguments.overwrite)?;

@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let Arguments { base, tuned, output, overwrite, .. } = arguments;
     output::differs_from_inputs(output, [&**base, &**tuned])?;
-    let extracted = output::steps(|step| extract.run(base, tuned, output, *overwrite, step))?;
+    let extracted = output::steps(|step| Ok(extract.run(base, tuned, output, *overwrite, step)?))?;
     let bytes = fs::metadata(output)?.len();
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json {

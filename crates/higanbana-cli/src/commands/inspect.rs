@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
     let registry = higanbana_adapters::registry();
     let inspection = output::steps(|step| {
-        inspect(&arguments.file, arguments.base.as_deref(), &registry, &device, step)
+        Ok(inspect(&arguments.file, arguments.base.as_deref(), &registry, &device, step)?)
     })?;
     if let Inspection::Adapter(adapters) = &inspection {
         let Adapters { notes, leftovers, .. } = &**adapters;

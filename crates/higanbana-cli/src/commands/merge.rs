@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     output::steps(|step| {
         let progress = |key: &str| step(key, merge.tensors());
-        merge.write(&arguments.output, arguments.overwrite, progress)
+        Ok(merge.write(&arguments.output, arguments.overwrite, progress)?)
     })?;
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json { json(arguments, &merge, seconds) } else { show(arguments, &merge, seconds) }

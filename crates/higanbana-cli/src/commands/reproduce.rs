@@ -54,7 +54,7 @@ fn adapters(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
     let rows = output::steps(|step| {
         let cases = Fixtures::committed().cases.len();
-        compare(&registry, &device, |case| step(case, cases))
+        Ok(compare(&registry, &device, |case| step(case, cases))?)
     })?;
     let (results, page) = (folder.join("adapters.json"), arguments.out.join("adapters.html"));
     write_text(&results, &report::results(&rows)?, true)?;

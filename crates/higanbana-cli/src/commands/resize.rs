@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
     let base = arguments.base.as_deref();
     let resize = Resize { registry: &registry, budget, base, device, compute };
-    let resized = output::steps(|step| resize.run(&arguments.file, step))?;
+    let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;
     let Resized { file, layers, kept, leftovers, notes } = &resized;
     output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
     file.write(&arguments.output, arguments.overwrite)?;

@@ -172,11 +172,9 @@ impl<'a> ModuleReader<'a> {
         };
         let Some(site) = site else {
             // Nothing is known of what it uses, but perhaps that something is missing.
-            match kind.read(&Site::new(module, at, [1, 1]), &parts) {
-                Err(error @ AdapterError::Missing { .. }) => {
-                    return Err(ApplyError::adapter(self.path)(error));
-                }
-                _ => {}
+            let read = kind.read(&Site::new(module, at, [1, 1]), &parts);
+            if let Err(error @ AdapterError::Missing { .. }) = read {
+                return Err(ApplyError::adapter(self.path)(error));
             }
             let tensors = tensors.clone();
             return Ok(Held { kind, at, parameter, tensors, acting: None });

@@ -8,8 +8,7 @@ use higanbana_core::Registry;
 use super::{Merge, Patch, Planned, Source};
 use crate::{
     AdapterReader, Checkpoint, Names,
-    apply::parameter::expect_float,
-    apply::{ApplyError, Leftover, Leftovers, Parameter, stems},
+    apply::{ApplyError, Leftover, Leftovers, Parameter, expect_float, stems},
 };
 
 impl<'a> Merge<'a> {

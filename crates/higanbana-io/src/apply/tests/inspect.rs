@@ -83,7 +83,7 @@ fn a_key_that_no_adapter_uses_is_named_with_a_base_and_without() {
             for base in [None, Some(&*base)] {
                 let left = adapters(&path, base).leftovers;
                 let left: Vec<String> = left.iter().map(Leftover::to_string).collect();
-                assert_eq!(left, [expected.clone()], "{name}");
+                assert_eq!(left, [&*expected], "{name}");
             }
             let (left, _) = files.merge(&base, &[(&path, 1.0)], DType::F32).unwrap();
             assert_eq!(left[0].to_string(), expected, "{name}");
