@@ -173,7 +173,178 @@ Definition descent {I : Type} (lr wd : nat -> I -> R) (l2 : I -> R) (U : rule I)
 Definition homogeneous_rule {I : Type} (k : Z) (a : I -> R) (U U' : rule I) : Prop :=
   forall gradients i, U (map (scale a) gradients) i = (a ^^ k ⊙ U' gradients) i.
 
-(** ** 4. The theorem
+(** ** 4. Rules and their degrees
+
+    A rule that treats every parameter alone is a function of the list of its derivatives
+    [g_t, ..., g_0], the newest first. *)
+
+Definition each {I : Type} (u : I -> list R -> R) : rule I :=
+  fun gradients i => u i (map (fun g => g i) gradients).
+
+Definition newest (g : list R) : R := hd 0 g.
+
+Definition sum (g : list R) : R := fold_right Rplus 0 g.
+
+(** [v_t = β v_{t-1} + (1 - β) g_t], [v_{-1} = 0] *)
+Fixpoint average (β : R) (g : list R) : R :=
+  match g with
+  | [] => 0
+  | now :: before => β * average β before + (1 - β) * now
+  end.
+
+(** [b_t = μ b_{t-1} + (1 - τ) g_t], [b_0 = g_0]: momentum [μ] with dampening [τ] *)
+Fixpoint buffer (μ τ : R) (g : list R) : R :=
+  match g with
+  | [] => 0
+  | [first] => first
+  | now :: before => μ * buffer μ τ before + (1 - τ) * now
+  end.
+
+Definition sign (x : R) : R :=
+  if Rlt_dec 0 x then 1 else if Rlt_dec x 0 then -1 else 0.
+
+Definition squares (g : list R) : list R := map Rsqr g.
+
+(** [g_t] *)
+Definition sgd {I : Type} : rule I := each (fun _ => newest).
+
+(** [b_t] *)
+Definition momentum {I : Type} (μ τ : R) : rule I := each (fun _ => buffer μ τ).
+
+(** [g_t + μ b_t] *)
+Definition nesterov {I : Type} (μ : R) : rule I :=
+  each (fun _ g => newest g + μ * buffer μ 0 g).
+
+(** [m_t / (1 - β1^(t+1)) / (√(v_t / (1 - β2^(t+1))) + ε)], where [m] averages [g] and [v] its
+    squares. *)
+Definition adam {I : Type} (β1 β2 : R) (ε : I -> R) : rule I :=
+  each (fun i g =>
+    let n := length g in
+    (average β1 g / (1 - β1 ^ n)) / (sqrt (average β2 (squares g) / (1 - β2 ^ n)) + ε i)).
+
+(** [g_t / (√v_t + ε)] *)
+Definition rmsprop {I : Type} (α : R) (ε : I -> R) : rule I :=
+  each (fun i g => newest g / (sqrt (average α (squares g)) + ε i)).
+
+(** [g_t / (√(acc + g_t² + ... + g_0²) + ε)], from the accumulator [acc] *)
+Definition adagrad {I : Type} (acc ε : I -> R) : rule I :=
+  each (fun i g => newest g / (sqrt (acc i + sum (squares g)) + ε i)).
+
+(** [sign(β1 m_{t-1} + (1 - β1) g_t)], where [m] averages [g] with [β2] *)
+Definition lion {I : Type} (β1 β2 : R) : rule I :=
+  each (fun _ g => sign (β1 * average β2 (tl g) + (1 - β1) * newest g)).
+
+Section Degrees.
+
+  (** It is enough to look at one parameter. *)
+  Lemma each_homogeneous : forall I k (a : I -> R) u u',
+    (forall i g, u i (map (Rmult (a i)) g) = powerRZ (a i) k * u' i g) ->
+    homogeneous_rule k a (each u) (each u').
+  Proof.
+    intros I k a u u' H gradients i. unfold each, scale at 2, power. rewrite <- H, !map_map.
+    reflexivity.
+  Qed.
+
+  Variable s : R.
+  Hypothesis s_positive : 0 < s.
+
+  Lemma newest_scaled : forall g, newest (map (Rmult s) g) = s * newest g.
+  Proof. destruct g; simpl; ring. Qed.
+
+  Lemma tail_scaled : forall g, tl (map (Rmult s) g) = map (Rmult s) (tl g).
+  Proof. now destruct g. Qed.
+
+  Lemma sum_scaled : forall g, sum (map (Rmult s) g) = s * sum g.
+  Proof. induction g as [| now g IH]; simpl; [| rewrite IH]; ring. Qed.
+
+  Lemma average_scaled : forall β g, average β (map (Rmult s) g) = s * average β g.
+  Proof. induction g as [| now g IH]; simpl; [| rewrite IH]; ring. Qed.
+
+  Lemma buffer_scaled : forall μ τ g, buffer μ τ (map (Rmult s) g) = s * buffer μ τ g.
+  Proof.
+    induction g as [| now [| next g] IH]; [simpl; ring .. |].
+    cbn [map buffer] in *. rewrite IH. ring.
+  Qed.
+
+  Lemma sign_scaled : forall x, sign (s * x) = sign x.
+  Proof. intro x. unfold sign. repeat destruct Rlt_dec; nra. Qed.
+
+  (** [√(s² v) + ε = s (√v + ε/s)] under a gradient that is [s] times another: the factor cancels,
+      also where the denominator is zero. *)
+  Lemma quotient_scaled : forall x v ε,
+    s * x / (sqrt (s * s * v) + ε) = x / (sqrt v + powerRZ s (-1) * ε).
+  Proof.
+    intros x v ε. rewrite sqrt_mult_alt, sqrt_square by nra.
+    replace (s * sqrt v + ε) with (s * (sqrt v + powerRZ s (-1) * ε)) by (simpl; field; lra).
+    unfold Rdiv. rewrite Rinv_mult. rewrite <- Rmult_assoc. f_equal. field. lra.
+  Qed.
+
+End Degrees.
+
+Lemma squares_scaled : forall s g, squares (map (Rmult s) g) = map (Rmult (s * s)) (squares g).
+Proof. intros s g. unfold squares. rewrite !map_map. apply map_ext. intro. apply Rsqr_mult. Qed.
+
+Section Rules.
+
+  Variable I : Type.
+  Variable a : I -> R.
+  Hypothesis a_positive : positive a.
+
+  (** SGD and momentum have degree 1, *)
+
+  Lemma sgd_homogeneous : homogeneous_rule 1 a sgd sgd.
+  Proof. apply each_homogeneous. intros. now rewrite newest_scaled, powerRZ_1. Qed.
+
+  Lemma momentum_homogeneous : forall μ τ, homogeneous_rule 1 a (momentum μ τ) (momentum μ τ).
+  Proof. intros. apply each_homogeneous. intros. now rewrite buffer_scaled, powerRZ_1. Qed.
+
+  Lemma nesterov_homogeneous : forall μ, homogeneous_rule 1 a (nesterov μ) (nesterov μ).
+  Proof.
+    intros. apply each_homogeneous. intros. rewrite newest_scaled, buffer_scaled, powerRZ_1. ring.
+  Qed.
+
+  (** the adaptive rules and Lion degree 0, with [ε' = ε / a] and [acc' = acc / a²]. *)
+
+  Lemma adam_homogeneous : forall β1 β2 ε,
+    homogeneous_rule 0 a (adam β1 β2 ε) (adam β1 β2 (a ^^ (-1) ⊙ ε)).
+  Proof.
+    intros. apply each_homogeneous. intros i g. cbv zeta.
+    assert (out : forall s x c, s * x / c = s * (x / c)) by (intros; unfold Rdiv; ring).
+    rewrite map_length, squares_scaled, !average_scaled.
+    rewrite (out _ _ (1 - β1 ^ _)), (out _ _ (1 - β2 ^ _)), quotient_scaled by apply a_positive.
+    simpl. now rewrite Rmult_1_l.
+  Qed.
+
+  Lemma rmsprop_homogeneous : forall α ε,
+    homogeneous_rule 0 a (rmsprop α ε) (rmsprop α (a ^^ (-1) ⊙ ε)).
+  Proof.
+    intros. apply each_homogeneous. intros i g.
+    rewrite newest_scaled, squares_scaled, average_scaled, quotient_scaled by apply a_positive.
+    simpl. now rewrite Rmult_1_l.
+  Qed.
+
+  Lemma adagrad_homogeneous : forall acc ε,
+    homogeneous_rule 0 a (adagrad acc ε) (adagrad (a ^^ (-2) ⊙ acc) (a ^^ (-1) ⊙ ε)).
+  Proof.
+    intros. apply each_homogeneous. intros i g. pose proof (a_positive i).
+    rewrite newest_scaled, squares_scaled, sum_scaled.
+    replace (acc i + a i * a i * sum (squares g))
+      with (a i * a i * ((a ^^ (-2) ⊙ acc) i + sum (squares g)))
+      by (unfold scale, power; simpl; field; lra).
+    rewrite quotient_scaled by assumption. simpl. now rewrite Rmult_1_l.
+  Qed.
+
+  Lemma lion_homogeneous : forall β1 β2, homogeneous_rule 0 a (lion β1 β2) (lion β1 β2).
+  Proof.
+    intros. apply each_homogeneous. intros i g.
+    rewrite newest_scaled, tail_scaled, average_scaled.
+    replace (_ + _) with (a i * (β1 * average β2 (tl g) + (1 - β1) * newest g)) by ring.
+    rewrite sign_scaled by apply a_positive. simpl. now rewrite Rmult_1_l.
+  Qed.
+
+End Rules.
+
+(** ** 5. The theorem
 
     [T] maps the parameters [θ] to the entries of the updates of all weights. The loss of step [t]
     sees only [γ T(θ)]: the frozen weights, the biases and the batch are inside [loss t]. Parameters
@@ -327,6 +498,49 @@ Section Equivalence.
     rewrite inverse. ring.
   Qed.
 
+  (** *** Clipping and max-norm
+
+      Clipping multiplies the gradient in the group of the parameter [i] by [min(1, τ_i / N_i(g))],
+      [N_i] the norm of that group. One factor [a] for each group lets [N_i] scale with it, and
+      [τ' = τ / a]. *)
+
+  Definition clip (N : I -> (I -> R) -> R) (τ : I -> R) : (I -> R) * (I -> R) -> (I -> R) * (I -> R) :=
+    fun '(θ, g) => (θ, fun i => Rmin 1 (τ i / N i g) * g i).
+
+  Definition clipped N τ (step : optimizer I) : optimizer I := fun seen => step (map (clip N τ) seen).
+
+  Lemma clipped_corresponds : forall a N τ step step',
+    positive a -> (forall i g, N i (a ^^ (-1) ⊙ g) = (a ^^ (-1)) i * N i g) ->
+    corresponds a step step' ->
+    corresponds a (clipped N τ step) (clipped N (a ^^ (-1) ⊙ τ) step').
+  Proof.
+    intros a N τ step step' Ha HN H seen some. unfold clipped.
+    replace (map (clip N (a ^^ (-1) ⊙ τ)) (map (rescaled a) seen))
+      with (map (rescaled a) (map (clip N τ) seen)).
+    - apply H. now destruct seen.
+    - rewrite !map_map. apply map_ext. intros [θ g]. unfold rescaled, clip. f_equal.
+      extensionality i. rewrite HN. unfold scale.
+      assert (nonzero : (a ^^ (-1)) i <> 0) by (apply powerRZ_NOR; pose proof (Ha i); lra).
+      set (p := (a ^^ (-1)) i) in *. unfold Rdiv. rewrite Rinv_mult.
+      replace (p * τ i * (/ p * / N i g)) with (p * / p * (τ i * / N i g)) by ring.
+      rewrite Rinv_r by assumption. rewrite Rmult_1_l. ring.
+  Qed.
+
+  (** Max-norm shrinks the parameters after every step by factors [f] that it finds from the update,
+      [γ T(θ)] in one run and [T(θ)] in the other. They are the same update, so nothing changes. *)
+
+  Definition shrunk (update : (I -> R) -> K -> R) (f : (K -> R) -> I -> R) (step : optimizer I) :
+      optimizer I :=
+    fun seen => f (update (step seen)) ⊙ step seen.
+
+  Lemma shrunk_corresponds : forall γ a f step step',
+    (forall θ, T (a ⊙ θ) = γ ⊙ T θ) -> corresponds a step step' ->
+    corresponds a (shrunk (fun θ => γ ⊙ T θ) f step) (shrunk T f step').
+  Proof.
+    intros γ a f step step' HT H seen some. unfold shrunk. rewrite H, HT by assumption.
+    extensionality i. unfold scale. ring.
+  Qed.
+
   Lemma homogeneous_descent : forall γ a k U U' lr wd l2 start,
     positive a -> (forall θ, T (a ⊙ θ) = γ ⊙ T θ) -> homogeneous_rule k a U U' ->
     equivalent γ a
@@ -430,6 +644,269 @@ Section Equivalence.
       pose proof (homogeneous_descent _ _ k U U' lr wd l2 start γ_to_positive γ_folds HU) as H.
       now rewrite !γ_to_power in H.
     Qed.
+
+    (** The same with gradients clipped by group and with max-norm:
+        [τ' = γ^(-1/m) τ], and the bound of max-norm stays. *)
+    Theorem gamma_clipping_max_norm : forall (k : Z) (U U' : rule I) N τ f lr wd l2 start,
+      let c := (k + 1)%Z in
+      homogeneous_rule k (γ_to 1) U U' ->
+      (forall i g, N i (γ_to (-1) ⊙ g) = γ_to (-1) i * N i g) ->
+      same_training
+        (training same (with_gamma (fun k => γ (target k)))
+          (shrunk (fun θ => (fun k => γ (target k)) ⊙ T θ) f (clipped N τ (descent lr wd l2 U)))
+          start)
+        (training same without_gamma
+          (shrunk T f (clipped N (γ_to (-1) ⊙ τ)
+            (descent (fun t => γ_to c ⊙ lr t) (fun t => γ_to (- c) ⊙ wd t) (γ_to (-2) ⊙ l2) U')))
+          (γ_to 1 ⊙ start)).
+    Proof.
+      intros k U U' N τ f lr wd l2 start c HU HN.
+      apply core; [apply γ_to_positive | apply γ_folds |].
+      apply shrunk_corresponds; [apply γ_folds |]. rewrite <- (γ_to_power (-1)).
+      apply clipped_corresponds; [apply γ_to_positive | now rewrite γ_to_power |].
+      pose proof (descent_corresponds _ k U U' lr wd l2 γ_to_positive HU) as H.
+      now rewrite !γ_to_power in H.
+    Qed.
+
+    (** **** The optimizers
+
+        The learning rates and the decays are schedules, of their own for every parameter. *)
+
+    Definition none : nat -> I -> R := fun _ _ => 0.
+
+    Lemma none_scaled : forall c, (fun t => γ_to c ⊙ none t) = none.
+    Proof. intro c. extensionality t. extensionality i. unfold scale, none. ring. Qed.
+
+    Ltac of_degree k H :=
+      match goal with
+        |- same_training (run_with_gamma ?U ?lr ?wd ?l2 ?start) _ =>
+          let E := fresh in
+          pose proof (gamma_equivalence k U _ lr wd l2 start H) as E;
+          rewrite ?γ_to_power, ?none_scaled in E;
+          exact E
+      end.
+
+    (** SGD, [c = 2]: [lr' = γ^(2/m) lr], [wd' = γ^(-2/m) wd], [l2' = γ^(-2/m) l2]. *)
+    Theorem gamma_sgd : forall lr wd l2 start,
+      same_training
+        (run_with_gamma sgd lr wd l2 start)
+        (run_without_gamma sgd (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
+          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 1%Z (sgd_homogeneous I (γ_to 1)). Qed.
+
+    (** SGD with momentum [μ] and dampening [τ], [c = 2], as SGD. *)
+    Theorem gamma_momentum : forall μ τ lr wd l2 start,
+      same_training
+        (run_with_gamma (momentum μ τ) lr wd l2 start)
+        (run_without_gamma (momentum μ τ) (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
+          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 1%Z (momentum_homogeneous I (γ_to 1) μ τ). Qed.
+
+    (** Nesterov's momentum [μ], [c = 2], as SGD. *)
+    Theorem gamma_nesterov : forall μ lr wd l2 start,
+      same_training
+        (run_with_gamma (nesterov μ) lr wd l2 start)
+        (run_without_gamma (nesterov μ) (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
+          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 1%Z (nesterov_homogeneous I (γ_to 1) μ). Qed.
+
+    (** Adam with coupled decay, [c = 1]:
+        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [l2' = γ^(-2/m) l2]. *)
+    Theorem gamma_adam : forall β1 β2 ε lr l2 start,
+      same_training
+        (run_with_gamma (adam β1 β2 ε) lr none l2 start)
+        (run_without_gamma (adam β1 β2 (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t) none
+          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 0%Z (adam_homogeneous I (γ_to 1) γ_to_positive β1 β2 ε). Qed.
+
+    (** AdamW, which is Adam with decoupled decay, [c = 1]:
+        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd]. *)
+    Theorem gamma_adamw : forall β1 β2 ε lr wd start,
+      same_training
+        (run_with_gamma (adam β1 β2 ε) lr wd (none O) start)
+        (run_without_gamma (adam β1 β2 (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
+          (fun t => γ_to (-1) ⊙ wd t) (none O) (γ_to 1 ⊙ start)).
+    Proof.
+      intros. rewrite <- (equal_f (none_scaled (-2)) O) at 2.
+      of_degree 0%Z (adam_homogeneous I (γ_to 1) γ_to_positive β1 β2 ε).
+    Qed.
+
+    (** RMSprop, [c = 1]:
+        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
+    Theorem gamma_rmsprop : forall α ε lr wd l2 start,
+      same_training
+        (run_with_gamma (rmsprop α ε) lr wd l2 start)
+        (run_without_gamma (rmsprop α (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
+          (fun t => γ_to (-1) ⊙ wd t) (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 0%Z (rmsprop_homogeneous I (γ_to 1) γ_to_positive α ε). Qed.
+
+    (** Adagrad, [c = 1], as RMSprop, and its first accumulator is [acc' = γ^(-2/m) acc]. *)
+    Theorem gamma_adagrad : forall acc ε lr wd l2 start,
+      same_training
+        (run_with_gamma (adagrad acc ε) lr wd l2 start)
+        (run_without_gamma (adagrad (γ_to (-2) ⊙ acc) (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
+          (fun t => γ_to (-1) ⊙ wd t) (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 0%Z (adagrad_homogeneous I (γ_to 1) γ_to_positive acc ε). Qed.
+
+    (** Lion, [c = 1]: [lr' = γ^(1/m) lr], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
+    Theorem gamma_lion : forall β1 β2 lr wd l2 start,
+      same_training
+        (run_with_gamma (lion β1 β2) lr wd l2 start)
+        (run_without_gamma (lion β1 β2) (fun t => γ_to 1 ⊙ lr t) (fun t => γ_to (-1) ⊙ wd t)
+          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+    Proof. intros. of_degree 0%Z (lion_homogeneous I (γ_to 1) γ_to_positive β1 β2). Qed.
+
   End Layers.
 
 End Equivalence.
+
+(** ** 6. The degrees of the adapters
+
+    A matrix is a function of its row and its column; what lies outside its shape is not looked at.
+    Scaling the factors one by one shows the degree in each, which is what [gamma_blocks] asks;
+    scaling them alike shows the degree of the update, which is what [gamma_equivalence] asks. *)
+
+Definition matrix : Type := nat -> nat -> R.
+
+(** [s X] *)
+Definition times (s : R) (X : matrix) : matrix := fun i j => s * X i j.
+
+(** [f(0) + ... + f(n - 1)] *)
+Fixpoint sum_below (n : nat) (f : nat -> R) : R :=
+  match n with
+  | O => 0
+  | S before => sum_below before f + f before
+  end.
+
+(** LoRA: [(B A)_ij = Σ_{p < r} B_ip A_pj] *)
+Definition lora (r : nat) (B A : matrix) : matrix := fun i j => sum_below r (fun p => B i p * A p j).
+
+(** [(X ∘ Y)_ij = X_ij Y_ij] *)
+Definition hadamard (X Y : matrix) : matrix := fun i j => X i j * Y i j.
+
+(** LoHa: [(B1 A1) ∘ (B2 A2)] *)
+Definition loha (r1 r2 : nat) (B1 A1 B2 A2 : matrix) : matrix :=
+  hadamard (lora r1 B1 A1) (lora r2 B2 A2).
+
+(** [C ⊗ D] for [D] with [h] rows and [w] columns: [C_{i/h, j/w} D_{i mod h, j mod w}] *)
+Definition kronecker (h w : nat) (C D : matrix) : matrix :=
+  fun i j => C (i / h)%nat (j / w)%nat * D (i mod h)%nat (j mod w)%nat.
+
+(** A kernel has a matrix for every tap [x]. *)
+Definition kernel : Type := nat -> matrix.
+
+(** Tucker: [W_oix = Σ_{p < r} Σ_{q < r'} G_pqx B_op A_qi] *)
+Definition tucker (r r' : nat) (G : kernel) (B A : matrix) : kernel :=
+  fun x o i => sum_below r (fun p => sum_below r' (fun q => G x p q * B o p * A q i)).
+
+Lemma sum_below_scaled : forall s n f g,
+  (forall p, f p = s * g p) -> sum_below n f = s * sum_below n g.
+Proof. intros s n f g H. induction n as [| n IH]; simpl; [| rewrite IH, H]; ring. Qed.
+
+(** LoRA has degree 1 in [B] and in [A]. *)
+Lemma lora_degrees : forall r b a B A,
+  lora r (times b B) (times a A) = times (b * a) (lora r B A).
+Proof.
+  intros. extensionality i. extensionality j. apply sum_below_scaled. intro. unfold times. ring.
+Qed.
+
+Lemma hadamard_degrees : forall x y X Y,
+  hadamard (times x X) (times y Y) = times (x * y) (hadamard X Y).
+Proof. intros. extensionality i. extensionality j. unfold hadamard, times. ring. Qed.
+
+(** LoHa has degree 1 in each of its four factors. *)
+Lemma loha_degrees : forall r1 r2 b1 a1 b2 a2 B1 A1 B2 A2,
+  loha r1 r2 (times b1 B1) (times a1 A1) (times b2 B2) (times a2 A2)
+  = times (b1 * a1 * (b2 * a2)) (loha r1 r2 B1 A1 B2 A2).
+Proof. intros. unfold loha. now rewrite !lora_degrees, hadamard_degrees. Qed.
+
+(** LoKr has degree 1 in [C] and in [D]; *)
+Lemma kronecker_degrees : forall h w c d C D,
+  kronecker h w (times c C) (times d D) = times (c * d) (kronecker h w C D).
+Proof. intros. extensionality i. extensionality j. unfold kronecker, times. ring. Qed.
+
+(** in [C], [B], [A] for [C ⊗ (B A)]; *)
+Lemma lokr_degrees : forall h w r c b a C B A,
+  kronecker h w (times c C) (lora r (times b B) (times a A))
+  = times (c * (b * a)) (kronecker h w C (lora r B A)).
+Proof. intros. now rewrite lora_degrees, kronecker_degrees. Qed.
+
+(** and in all four factors of [(C1 C2) ⊗ (B A)]. *)
+Lemma lokr_both_degrees : forall h w r1 r2 c1 c2 b a C1 C2 B A,
+  kronecker h w (lora r1 (times c1 C1) (times c2 C2)) (lora r2 (times b B) (times a A))
+  = times (c1 * c2 * (b * a)) (kronecker h w (lora r1 C1 C2) (lora r2 B A)).
+Proof. intros. now rewrite !lora_degrees, kronecker_degrees. Qed.
+
+(** The Tucker form has degree 1 in the core [G], in [B] and in [A]; *)
+Lemma tucker_degrees : forall r r' g b a G B A x,
+  tucker r r' (fun x => times g (G x)) (times b B) (times a A) x
+  = times (g * b * a) (tucker r r' G B A x).
+Proof.
+  intros. extensionality o. extensionality i. do 2 (apply sum_below_scaled; intro).
+  unfold times. ring.
+Qed.
+
+(** so has LoHa of two Tucker forms, of degree 6, *)
+Lemma loha_tucker_degrees : forall r1 r2 g1 b1 a1 g2 b2 a2 G1 B1 A1 G2 B2 A2 x,
+  hadamard
+    (tucker r1 r1 (fun x => times g1 (G1 x)) (times b1 B1) (times a1 A1) x)
+    (tucker r2 r2 (fun x => times g2 (G2 x)) (times b2 B2) (times a2 A2) x)
+  = times (g1 * b1 * a1 * (g2 * b2 * a2))
+      (hadamard (tucker r1 r1 G1 B1 A1 x) (tucker r2 r2 G2 B2 A2 x)).
+Proof. intros. now rewrite !tucker_degrees, hadamard_degrees. Qed.
+
+(** and LoKr with a Tucker form on the right, of degree 4. *)
+Lemma lokr_tucker_degrees : forall h w r r' c g b a C G B A x,
+  kronecker h w (times c C) (tucker r r' (fun x => times g (G x)) (times b B) (times a A) x)
+  = times (c * (g * b * a)) (kronecker h w C (tucker r r' G B A x)).
+Proof. intros. now rewrite tucker_degrees, kronecker_degrees. Qed.
+
+(** ** 7. One adapter in full: LoRA under AdamW
+
+    Its parameters are the entries of [B] and [A]. For [γ > 0], training [W0 + γ B A] with AdamW
+    from [B_0], [A_0] gives at every step the weights of training [W0 + B A] from [√γ B_0], [√γ A_0]
+    with the learning rate [√γ lr], the decay [wd / √γ] and [ε / √γ]. *)
+
+Inductive factor : Type := B | A.
+
+(** An entry of a factor: its row and its column. *)
+Definition entry : Type := factor * nat * nat.
+
+Definition same_entry : forall i j : entry, {i = j} + {i <> j}.
+Proof. repeat decide equality. Defined.
+
+Definition lora_update (r : nat) (θ : entry -> R) : nat * nat -> R :=
+  fun '(i, j) => lora r (fun i p => θ (B, i, p)) (fun p j => θ (A, p, j)) i j.
+
+Theorem gamma_lora_adamw : forall r γ loss β1 β2 ε lr wd start θ θ',
+  let a := sqrt γ in
+  let no_l2 := fun _ => 0 in
+  0 < γ ->
+  training same_entry (fun t θ => loss t (fun k => γ * lora_update r θ k))
+    (descent lr wd no_l2 (adam β1 β2 ε))
+    start θ ->
+  training same_entry (fun t θ => loss t (lora_update r θ))
+    (descent (fun t i => a * lr t i) (fun t i => / a * wd t i) no_l2 (adam β1 β2 (fun i => / a * ε i)))
+    (fun i => a * start i) θ' ->
+  forall t, (forall i, θ' t i = a * θ t i)
+    /\ (forall k, lora_update r (θ' t) k = γ * lora_update r (θ t) k).
+Proof.
+  intros r γ loss β1 β2 ε lr wd start θ θ' a no_l2 positive_γ run run'.
+  assert (two : (0 < 2)%nat) by lia.
+  assert (root_is_a : root 2 γ = a).
+  { unfold a. rewrite <- (root_power 2 γ) at 2 by assumption.
+    now rewrite sqrt_pow2 by now apply Rlt_le, root_positive. }
+  assert (degree : forall s : unit -> R, positive s -> forall θ k,
+    lora_update r (fun i => s tt * θ i) k = s tt ^ 2 * lora_update r θ k).
+  { intros s _ ϑ [i j]. unfold lora_update.
+    change (lora r (times (s tt) (fun i p => ϑ (B, i, p))) (times (s tt) (fun p j => ϑ (A, p, j))) i j
+      = s tt ^ 2 * lora r (fun i p => ϑ (B, i, p)) (fun p j => ϑ (A, p, j)) i j).
+    rewrite lora_degrees. unfold times. ring. }
+  destruct (gamma_adamw entry same_entry _ (lora_update r) loss unit (fun _ => tt) (fun _ => tt)
+    (fun _ => γ) (fun _ => 2%nat) (fun _ => positive_γ) (fun _ => two) degree
+    β1 β2 ε lr wd start) as [_ equal].
+  unfold run_with_gamma, run_without_gamma, γ_to, power in equal. rewrite root_is_a in equal.
+  assert (one : powerRZ a 1 = a) by apply powerRZ_1.
+  assert (minus_one : powerRZ a (-1) = / a) by (simpl; now rewrite Rmult_1_r).
+  rewrite one, minus_one in equal. exact (equal θ θ' run run').
+Qed.
