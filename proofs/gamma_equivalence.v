@@ -456,7 +456,7 @@ Section Equivalence.
       extensionality t. apply agree.
     Qed.
 
-    Theorem core : equivalent γ a first second.
+    Theorem runs_correspond : equivalent γ a first second.
     Proof.
       split; [intro θ; split; [apply run_folds | apply run_unfolds] |].
       intros θ θ' H H' t. rewrite (run_unique θ' (fun t => a ⊙ θ t) H' (run_folds θ H)).
@@ -549,7 +549,7 @@ Section Equivalence.
         (descent (fun t => a ^^ (k + 1) ⊙ lr t) (fun t => a ^^ (- (k + 1)) ⊙ wd t)
           (a ^^ (-2) ⊙ l2) U')
         (a ⊙ start)).
-  Proof. intros. apply core; [assumption .. | now apply descent_corresponds]. Qed.
+  Proof. intros. apply runs_correspond; [assumption .. | now apply descent_corresponds]. Qed.
 
   (** *** Blocks
 
@@ -661,7 +661,7 @@ Section Equivalence.
           (γ_to 1 ⊙ start)).
     Proof.
       intros k U U' N τ f lr wd l2 start c HU HN.
-      apply core; [apply γ_to_positive | apply γ_folds |].
+      apply runs_correspond; [apply γ_to_positive | apply γ_folds |].
       apply shrunk_corresponds; [apply γ_folds |]. rewrite <- (γ_to_power (-1)).
       apply clipped_corresponds; [apply γ_to_positive | now rewrite γ_to_power |].
       pose proof (descent_corresponds _ k U U' lr wd l2 γ_to_positive HU) as H.

@@ -183,10 +183,10 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// Homogeneity of the update in the trained tensors.
+    /// Homogeneity of the update in the trained tensors (Law 01).
     fn degree(&self) -> Degree;
 
-    /// Largest rank that the update can have.
+    /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
 
     /// Number of trained values, in closed form.
