@@ -9,8 +9,8 @@ use super::{
 };
 
 /// Law 01. Claimed: $T(s_1 A_1, \dots, s_n A_n) = (\prod_i s_i^{d_i})\, T(A)$ for random $s$.
-/// Not claimed: no exponent $m$ gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no factors do for scales of their
-/// own.
+/// Not claimed: no exponent $m$ gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no factors do for
+/// scales of their own.
 pub(super) const LAW: Law = Law {
     name: "homogeneity",
     statement: "the update scales as its degree says, and in no way where there is none",
