@@ -127,10 +127,13 @@ Arguments gradient {I}.
     [g_t, ..., g_0] there, the newest first, to the next point. It may keep any state, which is a
     function of these. *)
 
-Definition optimizer (I : Type) : Type := list ((I -> R) * (I -> R)) -> I -> R.
+(** A point and the gradient there: [(θ_t, g_t)] *)
+Definition sight (I : Type) : Type := (I -> R) * (I -> R).
+
+Definition optimizer (I : Type) : Type := list (sight I) -> I -> R.
 
 (** [(θ_t, g_t), ..., (θ_0, g_0)] *)
-Fixpoint history {I : Type} (θ g : nat -> I -> R) (t : nat) : list ((I -> R) * (I -> R)) :=
+Fixpoint history {I : Type} (θ g : nat -> I -> R) (t : nat) : list (sight I) :=
   match t with
   | O => [(θ O, g O)]
   | S before => (θ t, g t) :: history θ g before
@@ -141,7 +144,8 @@ Fixpoint history {I : Type} (θ g : nat -> I -> R) (t : nat) : list ((I -> R) * 
     The loss may differ from step to step, as with batches; it need be differentiable only at the
     points of the run. *)
 Definition training {I : Type} (same : forall i j : I, {i = j} + {i <> j})
-    (loss : nat -> (I -> R) -> R) (step : optimizer I) (start : I -> R) (θ : nat -> I -> R) : Prop :=
+    (loss : nat -> (I -> R) -> R) (step : optimizer I) (start : I -> R)
+    (θ : nat -> I -> R) : Prop :=
   θ O = start /\
   exists g : nat -> I -> R,
     (forall t, gradient same (loss t) (θ t) (g t)) /\
@@ -151,7 +155,7 @@ Definition training {I : Type} (same : forall i j : I, {i = j} + {i <> j})
 Definition rule (I : Type) : Type := list (I -> R) -> I -> R.
 
 (** [g + l2 θ] *)
-Definition penalised {I : Type} (l2 : I -> R) : (I -> R) * (I -> R) -> I -> R :=
+Definition penalised {I : Type} (l2 : I -> R) : sight I -> I -> R :=
   fun '(θ, g) i => g i + l2 i * θ i.
 
 (** An optimizer with learning rate [lr], decoupled weight decay [wd] (AdamW's) and coupled weight
@@ -364,10 +368,11 @@ Section Equivalence.
   Definition without_gamma (t : nat) (θ : I -> R) : R := loss t (T θ).
 
   (** Two kinds of training are equivalent. Existence: [θ_0, θ_1, ...] is a run of the first exactly
-      if [a θ_0, a θ_1, ...] is one of the second. Equality: for a run [θ] of the first and a run
-      [θ'] of the second, for all [t],
-      [θ'_t = a θ_t] and [T(θ'_t) = γ T(θ_t)]: the same weights at every step. *)
-  Definition equivalent (γ : K -> R) (a : I -> R) (first second : (nat -> I -> R) -> Prop) : Prop :=
+      if [a θ_0, a θ_1, ...] is one of the second. Equality: for every run [θ] of the first, every
+      run [θ'] of the second, and all [t], [θ'_t = a θ_t] and [T(θ'_t) = γ T(θ_t)]: the same weights
+      at every step. *)
+  Definition equivalent (γ : K -> R) (a : I -> R)
+      (first second : (nat -> I -> R) -> Prop) : Prop :=
     (forall θ, first θ <-> second (fun t => a ⊙ θ t)) /\
     (forall θ θ', first θ -> second θ' ->
       forall t, (forall i, θ' t i = a i * θ t i) /\ (forall k, T (θ' t) k = γ k * T (θ t) k)).
@@ -385,7 +390,7 @@ Section Equivalence.
     Hypothesis a_folds : forall θ, T (a ⊙ θ) = γ ⊙ T θ.
 
     (** The point [a θ] has the gradient [g / a]. *)
-    Definition rescaled : (I -> R) * (I -> R) -> (I -> R) * (I -> R) :=
+    Definition rescaled : sight I -> sight I :=
       fun '(θ, g) => (a ⊙ θ, a ^^ (-1) ⊙ g).
 
     Definition corresponds (step step' : optimizer I) : Prop :=
@@ -404,7 +409,7 @@ Section Equivalence.
 
     Lemma history_rescaled : forall θ g t,
       history (fun τ => a ⊙ θ τ) (fun τ => a ^^ (-1) ⊙ g τ) t = map rescaled (history θ g t).
-    Proof. intros θ g; induction t; simpl; congruence. Qed.
+    Proof. intros θ g. induction t as [| t IH]; simpl; [| rewrite IH]; reflexivity. Qed.
 
     Lemma history_not_empty : forall (θ g : nat -> I -> R) t, history θ g t <> [].
     Proof. now destruct t. Qed.
@@ -469,9 +474,11 @@ Section Equivalence.
 
       [lr' = a^(k+1) lr], [wd' = a^-(k+1) wd], [l2' = a^-2 l2]. *)
 
+  (** [g + l2 θ = a (g / a + l2 / a² · a θ)] *)
   Lemma penalised_rescaled : forall (a l2 : I -> R) seen,
     positive a ->
-    map (penalised l2) seen = map (scale a) (map (penalised (a ^^ (-2) ⊙ l2)) (map (rescaled a) seen)).
+    map (penalised l2) seen
+    = map (scale a) (map (penalised (a ^^ (-2) ⊙ l2)) (map (rescaled a) seen)).
   Proof.
     intros a l2 seen Ha. rewrite !map_map. apply map_ext. intros [θ g]. extensionality i.
     unfold penalised, rescaled, scale, power. simpl. field. pose proof (Ha i). lra.
@@ -494,8 +501,8 @@ Section Equivalence.
     pose proof (power_opposite (a i) (k + 1) (Ha i)) as inverse.
     rewrite power_plus, powerRZ_1 in * by apply Ha.
     set (p := powerRZ (a i) k) in *. set (q := powerRZ (a i) (- (k + 1))) in *.
-    replace (p * a i * lr _ i * (q * wd _ i)) with (q * (p * a i) * (lr (length before) i * wd (length before) i)) by ring.
-    rewrite inverse. ring.
+    set (η := lr _ i). set (w := wd _ i).
+    replace (p * a i * η * (q * w)) with (q * (p * a i) * (η * w)) by ring. rewrite inverse. ring.
   Qed.
 
   (** *** Clipping and max-norm
@@ -504,10 +511,11 @@ Section Equivalence.
       [N_i] the norm of that group. One factor [a] for each group lets [N_i] scale with it, and
       [τ' = τ / a]. *)
 
-  Definition clip (N : I -> (I -> R) -> R) (τ : I -> R) : (I -> R) * (I -> R) -> (I -> R) * (I -> R) :=
+  Definition clip (N : I -> (I -> R) -> R) (τ : I -> R) : sight I -> sight I :=
     fun '(θ, g) => (θ, fun i => Rmin 1 (τ i / N i g) * g i).
 
-  Definition clipped N τ (step : optimizer I) : optimizer I := fun seen => step (map (clip N τ) seen).
+  Definition clipped N τ (step : optimizer I) : optimizer I :=
+    fun seen => step (map (clip N τ) seen).
 
   Lemma clipped_corresponds : forall a N τ step step',
     positive a -> (forall i g, N i (a ^^ (-1) ⊙ g) = (a ^^ (-1)) i * N i g) ->
@@ -602,23 +610,24 @@ Section Equivalence.
 
     (** [γ_l^(c/m_l)], for the layer [l] of each parameter. *)
     Definition γ_to (c : Z) : I -> R := (fun i => root (m (layer i)) (γ (layer i))) ^^ c.
+    Local Notation "'γ^(' c '/m)'" := (γ_to c%Z) (at level 0, c at level 35).
 
     Definition run_with_gamma (U : rule I) lr wd l2 start :=
       training same (with_gamma (fun k => γ (target k))) (descent lr wd l2 U) start.
     Definition run_without_gamma (U : rule I) lr wd l2 start :=
       training same without_gamma (descent lr wd l2 U) start.
-    Definition same_training := equivalent (fun k => γ (target k)) (γ_to 1).
+    Definition same_training := equivalent (fun k => γ (target k)) γ^(1/m).
 
-    Lemma γ_to_positive : positive (γ_to 1).
+    Lemma γ_to_positive : positive γ^(1/m).
     Proof.
       intro i. unfold γ_to, power. rewrite powerRZ_1. now apply root_positive.
     Qed.
 
-    Lemma γ_to_power : forall c, γ_to 1 ^^ c = γ_to c.
+    Lemma γ_to_power : forall c, γ^(1/m) ^^ c = γ^(c/m).
     Proof. intro c. extensionality i. unfold γ_to, power. now rewrite powerRZ_1. Qed.
 
     (** [T(γ^(1/m) θ) = γ T(θ)] *)
-    Lemma γ_folds : forall θ, T (γ_to 1 ⊙ θ) = (fun k => γ (target k)) ⊙ T θ.
+    Lemma γ_folds : forall θ, T (γ^(1/m) ⊙ θ) = (fun k => γ (target k)) ⊙ T θ.
     Proof.
       intro θ. extensionality k. unfold scale, γ_to, power.
       rewrite (T_homogeneous (fun l => powerRZ (root (m l) (γ l)) 1)), powerRZ_1, root_power;
@@ -634,11 +643,11 @@ Section Equivalence.
         for all [t], [θ'_t = γ^(1/m) θ_t] and [T(θ'_t) = γ T(θ_t)]. *)
     Theorem gamma_equivalence : forall (k : Z) (U U' : rule I) lr wd l2 start,
       let c := (k + 1)%Z in
-      homogeneous_rule k (γ_to 1) U U' ->
+      homogeneous_rule k γ^(1/m) U U' ->
       same_training
         (run_with_gamma U lr wd l2 start)
-        (run_without_gamma U' (fun t => γ_to c ⊙ lr t) (fun t => γ_to (- c) ⊙ wd t)
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
+        (run_without_gamma U' (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t)
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
     Proof.
       intros k U U' lr wd l2 start c HU.
       pose proof (homogeneous_descent _ _ k U U' lr wd l2 start γ_to_positive γ_folds HU) as H.
@@ -649,16 +658,16 @@ Section Equivalence.
         [τ' = γ^(-1/m) τ], and the bound of max-norm stays. *)
     Theorem gamma_clipping_max_norm : forall (k : Z) (U U' : rule I) N τ f lr wd l2 start,
       let c := (k + 1)%Z in
-      homogeneous_rule k (γ_to 1) U U' ->
-      (forall i g, N i (γ_to (-1) ⊙ g) = γ_to (-1) i * N i g) ->
+      homogeneous_rule k γ^(1/m) U U' ->
+      (forall i g, N i (γ^(-1/m) ⊙ g) = γ^(-1/m) i * N i g) ->
       same_training
         (training same (with_gamma (fun k => γ (target k)))
           (shrunk (fun θ => (fun k => γ (target k)) ⊙ T θ) f (clipped N τ (descent lr wd l2 U)))
           start)
         (training same without_gamma
-          (shrunk T f (clipped N (γ_to (-1) ⊙ τ)
-            (descent (fun t => γ_to c ⊙ lr t) (fun t => γ_to (- c) ⊙ wd t) (γ_to (-2) ⊙ l2) U')))
-          (γ_to 1 ⊙ start)).
+          (shrunk T f (clipped N (γ^(-1/m) ⊙ τ)
+            (descent (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) U')))
+          (γ^(1/m) ⊙ start)).
     Proof.
       intros k U U' N τ f lr wd l2 start c HU HN.
       apply runs_correspond; [apply γ_to_positive | apply γ_folds |].
@@ -672,17 +681,21 @@ Section Equivalence.
 
         The learning rates and the decays are schedules, of their own for every parameter. *)
 
-    Definition none : nat -> I -> R := fun _ _ => 0.
+    Definition no_l2 : I -> R := fun _ => 0.
+    Definition no_wd : nat -> I -> R := fun _ => no_l2.
 
-    Lemma none_scaled : forall c, (fun t => γ_to c ⊙ none t) = none.
-    Proof. intro c. extensionality t. extensionality i. unfold scale, none. ring. Qed.
+    Lemma no_l2_scaled : forall c, γ^(c/m) ⊙ no_l2 = no_l2.
+    Proof. intro c. extensionality i. unfold scale, no_l2. ring. Qed.
+
+    Lemma no_wd_scaled : forall c, (fun t => γ^(c/m) ⊙ no_wd t) = no_wd.
+    Proof. intro c. extensionality t. apply no_l2_scaled. Qed.
 
     Ltac of_degree k H :=
       match goal with
         |- same_training (run_with_gamma ?U ?lr ?wd ?l2 ?start) _ =>
           let E := fresh in
           pose proof (gamma_equivalence k U _ lr wd l2 start H) as E;
-          rewrite ?γ_to_power, ?none_scaled in E;
+          rewrite ?γ_to_power, ?no_wd_scaled, ?no_l2_scaled in E;
           exact E
       end.
 
@@ -690,71 +703,68 @@ Section Equivalence.
     Theorem gamma_sgd : forall lr wd l2 start,
       same_training
         (run_with_gamma sgd lr wd l2 start)
-        (run_without_gamma sgd (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 1%Z (sgd_homogeneous I (γ_to 1)). Qed.
+        (run_without_gamma sgd (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 1%Z (sgd_homogeneous I γ^(1/m)). Qed.
 
     (** SGD with momentum [μ] and dampening [τ], [c = 2], as SGD. *)
     Theorem gamma_momentum : forall μ τ lr wd l2 start,
       same_training
         (run_with_gamma (momentum μ τ) lr wd l2 start)
-        (run_without_gamma (momentum μ τ) (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 1%Z (momentum_homogeneous I (γ_to 1) μ τ). Qed.
+        (run_without_gamma (momentum μ τ) (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 1%Z (momentum_homogeneous I γ^(1/m) μ τ). Qed.
 
     (** Nesterov's momentum [μ], [c = 2], as SGD. *)
     Theorem gamma_nesterov : forall μ lr wd l2 start,
       same_training
         (run_with_gamma (nesterov μ) lr wd l2 start)
-        (run_without_gamma (nesterov μ) (fun t => γ_to 2 ⊙ lr t) (fun t => γ_to (-2) ⊙ wd t)
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 1%Z (nesterov_homogeneous I (γ_to 1) μ). Qed.
+        (run_without_gamma (nesterov μ) (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 1%Z (nesterov_homogeneous I γ^(1/m) μ). Qed.
 
     (** Adam with coupled decay, [c = 1]:
         [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [l2' = γ^(-2/m) l2]. *)
     Theorem gamma_adam : forall β1 β2 ε lr l2 start,
       same_training
-        (run_with_gamma (adam β1 β2 ε) lr none l2 start)
-        (run_without_gamma (adam β1 β2 (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t) none
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 0%Z (adam_homogeneous I (γ_to 1) γ_to_positive β1 β2 ε). Qed.
+        (run_with_gamma (adam β1 β2 ε) lr no_wd l2 start)
+        (run_without_gamma (adam β1 β2 (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t) no_wd
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 0%Z (adam_homogeneous I γ^(1/m) γ_to_positive β1 β2 ε). Qed.
 
     (** AdamW, which is Adam with decoupled decay, [c = 1]:
         [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd]. *)
     Theorem gamma_adamw : forall β1 β2 ε lr wd start,
       same_training
-        (run_with_gamma (adam β1 β2 ε) lr wd (none O) start)
-        (run_without_gamma (adam β1 β2 (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
-          (fun t => γ_to (-1) ⊙ wd t) (none O) (γ_to 1 ⊙ start)).
-    Proof.
-      intros. rewrite <- (equal_f (none_scaled (-2)) O) at 2.
-      of_degree 0%Z (adam_homogeneous I (γ_to 1) γ_to_positive β1 β2 ε).
-    Qed.
+        (run_with_gamma (adam β1 β2 ε) lr wd no_l2 start)
+        (run_without_gamma (adam β1 β2 (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
+          (fun t => γ^(-1/m) ⊙ wd t) no_l2 (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 0%Z (adam_homogeneous I γ^(1/m) γ_to_positive β1 β2 ε). Qed.
 
     (** RMSprop, [c = 1]:
         [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
     Theorem gamma_rmsprop : forall α ε lr wd l2 start,
       same_training
         (run_with_gamma (rmsprop α ε) lr wd l2 start)
-        (run_without_gamma (rmsprop α (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
-          (fun t => γ_to (-1) ⊙ wd t) (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 0%Z (rmsprop_homogeneous I (γ_to 1) γ_to_positive α ε). Qed.
+        (run_without_gamma (rmsprop α (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
+          (fun t => γ^(-1/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 0%Z (rmsprop_homogeneous I γ^(1/m) γ_to_positive α ε). Qed.
 
     (** Adagrad, [c = 1], as RMSprop, and its first accumulator is [acc' = γ^(-2/m) acc]. *)
     Theorem gamma_adagrad : forall acc ε lr wd l2 start,
       same_training
         (run_with_gamma (adagrad acc ε) lr wd l2 start)
-        (run_without_gamma (adagrad (γ_to (-2) ⊙ acc) (γ_to (-1) ⊙ ε)) (fun t => γ_to 1 ⊙ lr t)
-          (fun t => γ_to (-1) ⊙ wd t) (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 0%Z (adagrad_homogeneous I (γ_to 1) γ_to_positive acc ε). Qed.
+        (run_without_gamma (adagrad (γ^(-2/m) ⊙ acc) (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
+          (fun t => γ^(-1/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 0%Z (adagrad_homogeneous I γ^(1/m) γ_to_positive acc ε). Qed.
 
     (** Lion, [c = 1]: [lr' = γ^(1/m) lr], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
     Theorem gamma_lion : forall β1 β2 lr wd l2 start,
       same_training
         (run_with_gamma (lion β1 β2) lr wd l2 start)
-        (run_without_gamma (lion β1 β2) (fun t => γ_to 1 ⊙ lr t) (fun t => γ_to (-1) ⊙ wd t)
-          (γ_to (-2) ⊙ l2) (γ_to 1 ⊙ start)).
-    Proof. intros. of_degree 0%Z (lion_homogeneous I (γ_to 1) γ_to_positive β1 β2). Qed.
+        (run_without_gamma (lion β1 β2) (fun t => γ^(1/m) ⊙ lr t) (fun t => γ^(-1/m) ⊙ wd t)
+          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+    Proof. intros. of_degree 0%Z (lion_homogeneous I γ^(1/m) γ_to_positive β1 β2). Qed.
 
   End Layers.
 
@@ -779,7 +789,8 @@ Fixpoint sum_below (n : nat) (f : nat -> R) : R :=
   end.
 
 (** LoRA: [(B A)_ij = Σ_{p < r} B_ip A_pj] *)
-Definition lora (r : nat) (B A : matrix) : matrix := fun i j => sum_below r (fun p => B i p * A p j).
+Definition lora (r : nat) (B A : matrix) : matrix :=
+  fun i j => sum_below r (fun p => B i p * A p j).
 
 (** [(X ∘ Y)_ij = X_ij Y_ij] *)
 Definition hadamard (X Y : matrix) : matrix := fun i j => X i j * Y i j.
@@ -863,9 +874,7 @@ Proof. intros. now rewrite tucker_degrees, kronecker_degrees. Qed.
 
 (** ** 7. One adapter in full: LoRA under AdamW
 
-    Its parameters are the entries of [B] and [A]. For [γ > 0], training [W0 + γ B A] with AdamW
-    from [B_0], [A_0] gives at every step the weights of training [W0 + B A] from [√γ B_0], [√γ A_0]
-    with the learning rate [√γ lr], the decay [wd / √γ] and [ε / √γ]. *)
+    Its parameters are the entries of [B] and [A]. *)
 
 Inductive factor : Type := B | A.
 
@@ -875,38 +884,75 @@ Definition entry : Type := factor * nat * nat.
 Definition same_entry : forall i j : entry, {i = j} + {i <> j}.
 Proof. repeat decide equality. Defined.
 
+Definition factor_of : entry -> factor := fun '(f, _, _) => f.
+
 Definition lora_update (r : nat) (θ : entry -> R) : nat * nat -> R :=
   fun '(i, j) => lora r (fun i p => θ (B, i, p)) (fun p j => θ (A, p, j)) i j.
 
+Lemma lora_update_degrees : forall r (s : factor -> R) θ x,
+  lora_update r (fun i => s (factor_of i) * θ i) x = s B * s A * lora_update r θ x.
+Proof. intros r s θ [i j]. exact (equal_f (equal_f (lora_degrees r (s B) (s A) _ _) i) j). Qed.
+
+(** Its degree, as [gamma_equivalence] asks for it. *)
+Lemma lora_update_homogeneous : forall r (s : unit -> R) θ x,
+  lora_update r (fun i => s tt * θ i) x = s tt ^ 2 * lora_update r θ x.
+Proof. intros. rewrite (lora_update_degrees r (fun _ => s tt)). ring. Qed.
+
+(** For any factors [a_B], [a_A] with [a_B a_A = γ], training [W0 + γ B A] with AdamW gives at every
+    step the weights of training [W0 + B A] from [a_B B_0] and [a_A A_0], each factor with its own
+    learning rate [a lr], decay [wd / a] and [ε / a]. Without decay this is Schulman's invariance. *)
+Theorem gamma_lora_factors : forall r γ (a : factor -> R) loss β1 β2 ε lr wd start θ θ',
+  let no_l2 := fun _ => 0 in
+  0 < a B -> 0 < a A -> a B * a A = γ ->
+  training same_entry (fun t θ => loss t (fun x => γ * lora_update r θ x))
+    (descent lr wd no_l2 (adam β1 β2 ε))
+    start θ ->
+  training same_entry (fun t θ => loss t (lora_update r θ))
+    (descent (fun t i => a (factor_of i) * lr t i) (fun t i => / a (factor_of i) * wd t i) no_l2
+      (adam β1 β2 (fun i => / a (factor_of i) * ε i)))
+    (fun i => a (factor_of i) * start i) θ' ->
+  forall t, (forall i, θ' t i = a (factor_of i) * θ t i)
+    /\ (forall x, lora_update r (θ' t) x = γ * lora_update r (θ t) x).
+Proof.
+  intros r γ a loss β1 β2 ε lr wd start θ θ' no_l2 positive_B positive_A folds run run'.
+  set (s := fun i => a (factor_of i)).
+  assert (a_positive : positive a) by now intros [|].
+  assert (degrees : forall s : factor -> R, positive s -> forall θ x,
+    lora_update r (fun i => s (factor_of i) * θ i) x
+    = fold_right Rmult 1 (map (fun f => s f ^ 1) [B; A]) * lora_update r θ x).
+  { intros. rewrite lora_update_degrees. simpl. ring. }
+  assert (product : nat * nat -> fold_right Rmult 1 (map (fun f => a f ^ 1) [B; A]) = γ).
+  { intros _. simpl. rewrite <- folds. ring. }
+  destruct (gamma_blocks entry same_entry _ (lora_update r) loss factor [B; A] factor_of
+    (fun _ _ => 1%nat) (fun _ => γ) a 0 _ _ lr wd no_l2 start degrees a_positive product
+    (adam_homogeneous entry s (fun i => a_positive (factor_of i)) β1 β2 ε)) as [_ equal].
+  fold s in equal. change (- (0 + 1))%Z with (-1)%Z in equal. change (0 + 1)%Z with 1%Z in equal.
+  replace (s ^^ 1) with s in equal by (extensionality i; symmetry; apply powerRZ_1).
+  replace (s ^^ (-1)) with (fun i => / s i) in equal
+    by (extensionality i; unfold power; simpl; now rewrite Rmult_1_r).
+  replace (s ^^ (-2) ⊙ no_l2) with no_l2 in equal
+    by (extensionality i; unfold scale, no_l2; ring).
+  exact (equal θ θ' run run').
+Qed.
+
+(** Evenly: [a_B = a_A = √γ]. *)
 Theorem gamma_lora_adamw : forall r γ loss β1 β2 ε lr wd start θ θ',
   let a := sqrt γ in
   let no_l2 := fun _ => 0 in
   0 < γ ->
-  training same_entry (fun t θ => loss t (fun k => γ * lora_update r θ k))
+  training same_entry (fun t θ => loss t (fun x => γ * lora_update r θ x))
     (descent lr wd no_l2 (adam β1 β2 ε))
     start θ ->
   training same_entry (fun t θ => loss t (lora_update r θ))
-    (descent (fun t i => a * lr t i) (fun t i => / a * wd t i) no_l2 (adam β1 β2 (fun i => / a * ε i)))
+    (descent (fun t i => a * lr t i) (fun t i => / a * wd t i) no_l2
+      (adam β1 β2 (fun i => / a * ε i)))
     (fun i => a * start i) θ' ->
   forall t, (forall i, θ' t i = a * θ t i)
-    /\ (forall k, lora_update r (θ' t) k = γ * lora_update r (θ t) k).
+    /\ (forall x, lora_update r (θ' t) x = γ * lora_update r (θ t) x).
 Proof.
-  intros r γ loss β1 β2 ε lr wd start θ θ' a no_l2 positive_γ run run'.
-  assert (two : (0 < 2)%nat) by lia.
-  assert (root_is_a : root 2 γ = a).
-  { unfold a. rewrite <- (root_power 2 γ) at 2 by assumption.
-    now rewrite sqrt_pow2 by now apply Rlt_le, root_positive. }
-  assert (degree : forall s : unit -> R, positive s -> forall θ k,
-    lora_update r (fun i => s tt * θ i) k = s tt ^ 2 * lora_update r θ k).
-  { intros s _ ϑ [i j]. unfold lora_update.
-    change (lora r (times (s tt) (fun i p => ϑ (B, i, p))) (times (s tt) (fun p j => ϑ (A, p, j))) i j
-      = s tt ^ 2 * lora r (fun i p => ϑ (B, i, p)) (fun p j => ϑ (A, p, j)) i j).
-    rewrite lora_degrees. unfold times. ring. }
-  destruct (gamma_adamw entry same_entry _ (lora_update r) loss unit (fun _ => tt) (fun _ => tt)
-    (fun _ => γ) (fun _ => 2%nat) (fun _ => positive_γ) (fun _ => two) degree
-    β1 β2 ε lr wd start) as [_ equal].
-  unfold run_with_gamma, run_without_gamma, γ_to, power in equal. rewrite root_is_a in equal.
-  assert (one : powerRZ a 1 = a) by apply powerRZ_1.
-  assert (minus_one : powerRZ a (-1) = / a) by (simpl; now rewrite Rmult_1_r).
-  rewrite one, minus_one in equal. exact (equal θ θ' run run').
+  intros r γ loss β1 β2 ε lr wd start θ θ' a no_l2 positive_γ.
+  assert (positive_a : 0 < a) by now apply sqrt_lt_R0.
+  assert (folds : a * a = γ) by now apply sqrt_sqrt, Rlt_le.
+  exact (gamma_lora_factors r γ (fun _ => a) loss β1 β2 ε lr wd start θ θ'
+    positive_a positive_a folds).
 Qed.
