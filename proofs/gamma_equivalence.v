@@ -171,6 +171,9 @@ Definition descent {I : Type} (lr wd : nat -> I -> R) (l2 : I -> R) (U : rule I)
         (1 - lr t i * wd t i) * θ i - lr t i * U (map (penalised l2) seen) i
     end.
 
+Definition no_l2 {I : Type} : I -> R := fun _ => 0.
+Definition no_wd {I : Type} : nat -> I -> R := fun _ _ => 0.
+
 (** [U] is homogeneous of degree [k] under the scales [a], where [U'] is [U] with its own constants
     ([ε] and the like) rescaled, or [U] itself if it has none:
     [U(a g_t, ..., a g_0) = a^k U'(g_t, ..., g_0)]. *)
@@ -394,7 +397,7 @@ Section Equivalence.
       fun '(θ, g) => (a ⊙ θ, a ^^ (-1) ⊙ g).
 
     Definition corresponds (step step' : optimizer I) : Prop :=
-      forall seen, seen <> [] -> step' (map rescaled seen) = a ⊙ step seen.
+      forall seen, step' (map rescaled seen) = a ⊙ step seen.
 
     Lemma unscale : forall g : I -> R, a ⊙ (a ^^ (-1) ⊙ g) = g.
     Proof.
@@ -410,9 +413,6 @@ Section Equivalence.
     Lemma history_rescaled : forall θ g t,
       history (fun τ => a ⊙ θ τ) (fun τ => a ^^ (-1) ⊙ g τ) t = map rescaled (history θ g t).
     Proof. intros θ g. induction t as [| t IH]; simpl; [| rewrite IH]; reflexivity. Qed.
-
-    Lemma history_not_empty : forall (θ g : nat -> I -> R) t, history θ g t <> [].
-    Proof. now destruct t. Qed.
 
     (** [∇_θ loss_t(γ T(θ)) = a ∇loss_t(T)(a θ)] *)
     Lemma gradient_folded : forall t θ g,
@@ -433,15 +433,14 @@ Section Equivalence.
       intros θ (begins & g & gradients & steps). split; [now rewrite begins |].
       exists (fun t => a ^^ (-1) ⊙ g t). split; intro t.
       - apply gradient_folded. now rewrite unscale.
-      - rewrite history_rescaled, steps. symmetry. apply steps_correspond, history_not_empty.
+      - rewrite history_rescaled, steps. symmetry. apply steps_correspond.
     Qed.
 
     Lemma run_unfolds : forall θ, second (fun t => a ⊙ θ t) -> first θ.
     Proof.
       intros θ (begins & g & gradients & steps). split; [now apply scale_injective |].
       exists (fun t => a ⊙ g t). split; intro t; [now apply gradient_folded |].
-      apply scale_injective. rewrite <- steps_correspond, steps by apply history_not_empty.
-      rewrite <- history_rescaled. do 2 f_equal. extensionality τ. symmetry.
+      apply scale_injective. rewrite <- steps_correspond, steps, <- history_rescaled. do 2 f_equal. extensionality τ. symmetry.
       apply scale_injective, unscale.
     Qed.
 
@@ -491,8 +490,8 @@ Section Equivalence.
       (descent (fun t => a ^^ (k + 1) ⊙ lr t) (fun t => a ^^ (- (k + 1)) ⊙ wd t)
         (a ^^ (-2) ⊙ l2) U').
   Proof.
-    intros a k U U' lr wd l2 Ha HU [| [θ g] before] H; [easy | clear H].
-    extensionality i.
+    intros a k U U' lr wd l2 Ha HU [| [θ g] before]; extensionality i;
+      [unfold scale; simpl; ring |].
     change ((a ⊙ descent lr wd l2 U ((θ, g) :: before)) i)
       with (a i * descent lr wd l2 U ((θ, g) :: before) i).
     unfold descent. rewrite (penalised_rescaled a l2), HU by assumption.
@@ -522,10 +521,10 @@ Section Equivalence.
     corresponds a step step' ->
     corresponds a (clipped N τ step) (clipped N (a ^^ (-1) ⊙ τ) step').
   Proof.
-    intros a N τ step step' Ha HN H seen some. unfold clipped.
+    intros a N τ step step' Ha HN H seen. unfold clipped.
     replace (map (clip N (a ^^ (-1) ⊙ τ)) (map (rescaled a) seen))
       with (map (rescaled a) (map (clip N τ) seen)).
-    - apply H. now destruct seen.
+    - apply H.
     - rewrite !map_map. apply map_ext. intros [θ g]. unfold rescaled, clip. f_equal.
       extensionality i. rewrite HN. unfold scale.
       assert (nonzero : (a ^^ (-1)) i <> 0) by (apply powerRZ_NOR; pose proof (Ha i); lra).
@@ -545,7 +544,7 @@ Section Equivalence.
     (forall θ, T (a ⊙ θ) = γ ⊙ T θ) -> corresponds a step step' ->
     corresponds a (shrunk (fun θ => γ ⊙ T θ) f step) (shrunk T f step').
   Proof.
-    intros γ a f step step' HT H seen some. unfold shrunk. rewrite H, HT by assumption.
+    intros γ a f step step' HT H seen. unfold shrunk. rewrite H, HT.
     extensionality i. unfold scale. ring.
   Qed.
 
@@ -608,26 +607,35 @@ Section Equivalence.
     Hypothesis T_homogeneous : forall s : Layer -> R, positive s -> forall θ k,
       T (fun i => s (layer i) * θ i) k = s (target k) ^ m (target k) * T θ k.
 
+    (** [γ_l], for the layer [l] of each entry of the updates. *)
+    Definition γ_at : K -> R := fun k => γ (target k).
+
     (** [γ_l^(c/m_l)], for the layer [l] of each parameter. *)
     Definition γ_to (c : Z) : I -> R := (fun i => root (m (layer i)) (γ (layer i))) ^^ c.
     Local Notation "'γ^(' c '/m)'" := (γ_to c%Z) (at level 0, c at level 35).
 
-    Definition run_with_gamma (U : rule I) lr wd l2 start :=
-      training same (with_gamma (fun k => γ (target k))) (descent lr wd l2 U) start.
-    Definition run_without_gamma (U : rule I) lr wd l2 start :=
-      training same without_gamma (descent lr wd l2 U) start.
-    Definition same_training := equivalent (fun k => γ (target k)) γ^(1/m).
+    (** The training with [γ], *)
+    Definition original (U : rule I) lr wd l2 start :=
+      training same (with_gamma γ_at) (descent lr wd l2 U) start.
+
+    (** and that without it, [γ] folded into its numbers:
+        [θ'_0 = γ^(1/m) θ_0], [lr' = γ^(c/m) lr], [wd' = γ^(-c/m) wd], [l2' = γ^(-2/m) l2]. *)
+    Definition folded (c : Z) (U : rule I) lr wd l2 start :=
+      training same without_gamma
+        (descent (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) U)
+        (γ^(1/m) ⊙ start).
+
+    (** For all [t], [θ'_t = γ^(1/m) θ_t] and [T(θ'_t) = γ T(θ_t)]. *)
+    Definition same_training := equivalent γ_at γ^(1/m).
 
     Lemma γ_to_positive : positive γ^(1/m).
-    Proof.
-      intro i. unfold γ_to, power. rewrite powerRZ_1. now apply root_positive.
-    Qed.
+    Proof. intro i. unfold γ_to, power. rewrite powerRZ_1. now apply root_positive. Qed.
 
     Lemma γ_to_power : forall c, γ^(1/m) ^^ c = γ^(c/m).
     Proof. intro c. extensionality i. unfold γ_to, power. now rewrite powerRZ_1. Qed.
 
     (** [T(γ^(1/m) θ) = γ T(θ)] *)
-    Lemma γ_folds : forall θ, T (γ^(1/m) ⊙ θ) = (fun k => γ (target k)) ⊙ T θ.
+    Lemma γ_folds : forall θ, T (γ^(1/m) ⊙ θ) = γ_at ⊙ T θ.
     Proof.
       intro θ. extensionality k. unfold scale, γ_to, power.
       rewrite (T_homogeneous (fun l => powerRZ (root (m l) (γ l)) 1)), powerRZ_1, root_power;
@@ -637,19 +645,13 @@ Section Equivalence.
 
     (** **** The main theorem
 
-        For an optimizer that is homogeneous of degree [k], training with [γ] is training without
-        it, with [c = k + 1] and
-        [θ'_0 = γ^(1/m) θ_0], [lr' = γ^(c/m) lr], [wd' = γ^(-c/m) wd], [l2' = γ^(-2/m) l2]:
-        for all [t], [θ'_t = γ^(1/m) θ_t] and [T(θ'_t) = γ T(θ_t)]. *)
+        With an optimizer that is homogeneous of degree [k], training with [γ] is the training
+        without it that is folded with [c = k + 1]. *)
     Theorem gamma_equivalence : forall (k : Z) (U U' : rule I) lr wd l2 start,
-      let c := (k + 1)%Z in
       homogeneous_rule k γ^(1/m) U U' ->
-      same_training
-        (run_with_gamma U lr wd l2 start)
-        (run_without_gamma U' (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t)
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
+      same_training (original U lr wd l2 start) (folded (k + 1) U' lr wd l2 start).
     Proof.
-      intros k U U' lr wd l2 start c HU.
+      intros k U U' lr wd l2 start HU.
       pose proof (homogeneous_descent _ _ k U U' lr wd l2 start γ_to_positive γ_folds HU) as H.
       now rewrite !γ_to_power in H.
     Qed.
@@ -661,8 +663,8 @@ Section Equivalence.
       homogeneous_rule k γ^(1/m) U U' ->
       (forall i g, N i (γ^(-1/m) ⊙ g) = γ^(-1/m) i * N i g) ->
       same_training
-        (training same (with_gamma (fun k => γ (target k)))
-          (shrunk (fun θ => (fun k => γ (target k)) ⊙ T θ) f (clipped N τ (descent lr wd l2 U)))
+        (training same (with_gamma γ_at)
+          (shrunk (fun θ => γ_at ⊙ T θ) f (clipped N τ (descent lr wd l2 U)))
           start)
         (training same without_gamma
           (shrunk T f (clipped N (γ^(-1/m) ⊙ τ)
@@ -681,90 +683,66 @@ Section Equivalence.
 
         The learning rates and the decays are schedules, of their own for every parameter. *)
 
-    Definition no_l2 : I -> R := fun _ => 0.
-    Definition no_wd : nat -> I -> R := fun _ => no_l2.
-
-    Lemma no_l2_scaled : forall c, γ^(c/m) ⊙ no_l2 = no_l2.
-    Proof. intro c. extensionality i. unfold scale, no_l2. ring. Qed.
-
-    Lemma no_wd_scaled : forall c, (fun t => γ^(c/m) ⊙ no_wd t) = no_wd.
-    Proof. intro c. extensionality t. apply no_l2_scaled. Qed.
-
-    Ltac of_degree k H :=
-      match goal with
-        |- same_training (run_with_gamma ?U ?lr ?wd ?l2 ?start) _ =>
-          let E := fresh in
-          pose proof (gamma_equivalence k U _ lr wd l2 start H) as E;
-          rewrite ?γ_to_power, ?no_wd_scaled, ?no_l2_scaled in E;
-          exact E
-      end.
-
-    (** SGD, [c = 2]: [lr' = γ^(2/m) lr], [wd' = γ^(-2/m) wd], [l2' = γ^(-2/m) l2]. *)
+    (** SGD: [c = 2]. *)
     Theorem gamma_sgd : forall lr wd l2 start,
-      same_training
-        (run_with_gamma sgd lr wd l2 start)
-        (run_without_gamma sgd (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 1%Z (sgd_homogeneous I γ^(1/m)). Qed.
+      same_training (original sgd lr wd l2 start) (folded 2 sgd lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 1), sgd_homogeneous. Qed.
 
-    (** SGD with momentum [μ] and dampening [τ], [c = 2], as SGD. *)
+    (** SGD with momentum [μ] and dampening [τ]: [c = 2]. *)
     Theorem gamma_momentum : forall μ τ lr wd l2 start,
       same_training
-        (run_with_gamma (momentum μ τ) lr wd l2 start)
-        (run_without_gamma (momentum μ τ) (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 1%Z (momentum_homogeneous I γ^(1/m) μ τ). Qed.
+        (original (momentum μ τ) lr wd l2 start) (folded 2 (momentum μ τ) lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 1), momentum_homogeneous. Qed.
 
-    (** Nesterov's momentum [μ], [c = 2], as SGD. *)
+    (** Nesterov's momentum [μ]: [c = 2]. *)
     Theorem gamma_nesterov : forall μ lr wd l2 start,
-      same_training
-        (run_with_gamma (nesterov μ) lr wd l2 start)
-        (run_without_gamma (nesterov μ) (fun t => γ^(2/m) ⊙ lr t) (fun t => γ^(-2/m) ⊙ wd t)
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 1%Z (nesterov_homogeneous I γ^(1/m) μ). Qed.
+      same_training (original (nesterov μ) lr wd l2 start) (folded 2 (nesterov μ) lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 1), nesterov_homogeneous. Qed.
 
-    (** Adam with coupled decay, [c = 1]:
-        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [l2' = γ^(-2/m) l2]. *)
+    (** Adam: [c = 1], [ε' = γ^(-1/m) ε], [l2' = γ^(-2/m) l2]. *)
     Theorem gamma_adam : forall β1 β2 ε lr l2 start,
       same_training
-        (run_with_gamma (adam β1 β2 ε) lr no_wd l2 start)
-        (run_without_gamma (adam β1 β2 (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t) no_wd
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 0%Z (adam_homogeneous I γ^(1/m) γ_to_positive β1 β2 ε). Qed.
+        (original (adam β1 β2 ε) lr no_wd l2 start)
+        (folded 1 (adam β1 β2 (γ^(-1/m) ⊙ ε)) lr no_wd l2 start).
+    Proof.
+      intros. rewrite <- (γ_to_power (-1)).
+      apply (gamma_equivalence 0), adam_homogeneous, γ_to_positive.
+    Qed.
 
-    (** AdamW, which is Adam with decoupled decay, [c = 1]:
-        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd]. *)
+    (** AdamW, Adam with decoupled decay: [c = 1], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd]. *)
     Theorem gamma_adamw : forall β1 β2 ε lr wd start,
       same_training
-        (run_with_gamma (adam β1 β2 ε) lr wd no_l2 start)
-        (run_without_gamma (adam β1 β2 (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
-          (fun t => γ^(-1/m) ⊙ wd t) no_l2 (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 0%Z (adam_homogeneous I γ^(1/m) γ_to_positive β1 β2 ε). Qed.
+        (original (adam β1 β2 ε) lr wd no_l2 start)
+        (folded 1 (adam β1 β2 (γ^(-1/m) ⊙ ε)) lr wd no_l2 start).
+    Proof.
+      intros. rewrite <- (γ_to_power (-1)).
+      apply (gamma_equivalence 0), adam_homogeneous, γ_to_positive.
+    Qed.
 
-    (** RMSprop, [c = 1]:
-        [lr' = γ^(1/m) lr], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
+    (** RMSprop: [c = 1], [ε' = γ^(-1/m) ε]. *)
     Theorem gamma_rmsprop : forall α ε lr wd l2 start,
       same_training
-        (run_with_gamma (rmsprop α ε) lr wd l2 start)
-        (run_without_gamma (rmsprop α (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
-          (fun t => γ^(-1/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 0%Z (rmsprop_homogeneous I γ^(1/m) γ_to_positive α ε). Qed.
+        (original (rmsprop α ε) lr wd l2 start)
+        (folded 1 (rmsprop α (γ^(-1/m) ⊙ ε)) lr wd l2 start).
+    Proof.
+      intros. rewrite <- (γ_to_power (-1)).
+      apply (gamma_equivalence 0), rmsprop_homogeneous, γ_to_positive.
+    Qed.
 
-    (** Adagrad, [c = 1], as RMSprop, and its first accumulator is [acc' = γ^(-2/m) acc]. *)
+    (** Adagrad: [c = 1], [ε' = γ^(-1/m) ε], and the first accumulator [acc' = γ^(-2/m) acc]. *)
     Theorem gamma_adagrad : forall acc ε lr wd l2 start,
       same_training
-        (run_with_gamma (adagrad acc ε) lr wd l2 start)
-        (run_without_gamma (adagrad (γ^(-2/m) ⊙ acc) (γ^(-1/m) ⊙ ε)) (fun t => γ^(1/m) ⊙ lr t)
-          (fun t => γ^(-1/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 0%Z (adagrad_homogeneous I γ^(1/m) γ_to_positive acc ε). Qed.
+        (original (adagrad acc ε) lr wd l2 start)
+        (folded 1 (adagrad (γ^(-2/m) ⊙ acc) (γ^(-1/m) ⊙ ε)) lr wd l2 start).
+    Proof.
+      intros. rewrite <- (γ_to_power (-1)), <- (γ_to_power (-2)).
+      apply (gamma_equivalence 0), adagrad_homogeneous, γ_to_positive.
+    Qed.
 
-    (** Lion, [c = 1]: [lr' = γ^(1/m) lr], [wd' = γ^(-1/m) wd], [l2' = γ^(-2/m) l2]. *)
+    (** Lion: [c = 1]. *)
     Theorem gamma_lion : forall β1 β2 lr wd l2 start,
-      same_training
-        (run_with_gamma (lion β1 β2) lr wd l2 start)
-        (run_without_gamma (lion β1 β2) (fun t => γ^(1/m) ⊙ lr t) (fun t => γ^(-1/m) ⊙ wd t)
-          (γ^(-2/m) ⊙ l2) (γ^(1/m) ⊙ start)).
-    Proof. intros. of_degree 0%Z (lion_homogeneous I γ^(1/m) γ_to_positive β1 β2). Qed.
+      same_training (original (lion β1 β2) lr wd l2 start) (folded 1 (lion β1 β2) lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 0), lion_homogeneous, γ_to_positive. Qed.
 
   End Layers.
 
@@ -900,9 +878,9 @@ Proof. intros. rewrite (lora_update_degrees r (fun _ => s tt)). ring. Qed.
 
 (** For any factors [a_B], [a_A] with [a_B a_A = γ], training [W0 + γ B A] with AdamW gives at every
     step the weights of training [W0 + B A] from [a_B B_0] and [a_A A_0], each factor with its own
-    learning rate [a lr], decay [wd / a] and [ε / a]. Without decay this is Schulman's invariance. *)
-Theorem gamma_lora_factors : forall r γ (a : factor -> R) loss β1 β2 ε lr wd start θ θ',
-  let no_l2 := fun _ => 0 in
+    learning rate [a lr], decay [wd / a] and [ε / a]: with [a_B = a_A = √γ], or unevenly, which is
+    Schulman's invariance. *)
+Theorem gamma_lora_adamw : forall r γ (a : factor -> R) loss β1 β2 ε lr wd start θ θ',
   0 < a B -> 0 < a A -> a B * a A = γ ->
   training same_entry (fun t θ => loss t (fun x => γ * lora_update r θ x))
     (descent lr wd no_l2 (adam β1 β2 ε))
@@ -914,7 +892,7 @@ Theorem gamma_lora_factors : forall r γ (a : factor -> R) loss β1 β2 ε lr wd
   forall t, (forall i, θ' t i = a (factor_of i) * θ t i)
     /\ (forall x, lora_update r (θ' t) x = γ * lora_update r (θ t) x).
 Proof.
-  intros r γ a loss β1 β2 ε lr wd start θ θ' no_l2 positive_B positive_A folds run run'.
+  intros r γ a loss β1 β2 ε lr wd start θ θ' positive_B positive_A folds run run'.
   set (s := fun i => a (factor_of i)).
   assert (a_positive : positive a) by now intros [|].
   assert (degrees : forall s : factor -> R, positive s -> forall θ x,
@@ -930,29 +908,7 @@ Proof.
   replace (s ^^ 1) with s in equal by (extensionality i; symmetry; apply powerRZ_1).
   replace (s ^^ (-1)) with (fun i => / s i) in equal
     by (extensionality i; unfold power; simpl; now rewrite Rmult_1_r).
-  replace (s ^^ (-2) ⊙ no_l2) with no_l2 in equal
+  replace (s ^^ (-2) ⊙ no_l2) with (@no_l2 entry) in equal
     by (extensionality i; unfold scale, no_l2; ring).
   exact (equal θ θ' run run').
-Qed.
-
-(** Evenly: [a_B = a_A = √γ]. *)
-Theorem gamma_lora_adamw : forall r γ loss β1 β2 ε lr wd start θ θ',
-  let a := sqrt γ in
-  let no_l2 := fun _ => 0 in
-  0 < γ ->
-  training same_entry (fun t θ => loss t (fun x => γ * lora_update r θ x))
-    (descent lr wd no_l2 (adam β1 β2 ε))
-    start θ ->
-  training same_entry (fun t θ => loss t (lora_update r θ))
-    (descent (fun t i => a * lr t i) (fun t i => / a * wd t i) no_l2
-      (adam β1 β2 (fun i => / a * ε i)))
-    (fun i => a * start i) θ' ->
-  forall t, (forall i, θ' t i = a * θ t i)
-    /\ (forall x, lora_update r (θ' t) x = γ * lora_update r (θ t) x).
-Proof.
-  intros r γ loss β1 β2 ε lr wd start θ θ' a no_l2 positive_γ.
-  assert (positive_a : 0 < a) by now apply sqrt_lt_R0.
-  assert (folds : a * a = γ) by now apply sqrt_sqrt, Rlt_le.
-  exact (gamma_lora_factors r γ (fun _ => a) loss β1 β2 ε lr wd start θ θ'
-    positive_a positive_a folds).
 Qed.
