@@ -73,6 +73,6 @@ broken "a proof left out" 's/Theorem gamma_sgd.*?\KProof\..*?Qed\./Proof. Admitt
 broken "an axiom" 's/\z/\nAxiom gap : False.\n/'
 broken "a hypothesis outside of a section" \
     's/\z/\nHypothesis gap : False.\nTheorem hollow : 0 = 1.\nProof. destruct gap. Qed.\n/'
-broken "c = 1 for SGD" 's!Theorem gamma_sgd.*?\Kγ\^\(2/m\)!γ^(1/m)!s'
-broken "epsilon kept in Adam" 's!Theorem gamma_adam .*?\K\(γ\^\(-1/m\) ⊙ ε\)!ε!s'
+broken "c = 1 for SGD" 's/Theorem gamma_sgd.*?\Kfolded 2/folded 1/s'
+broken "epsilon kept in Adam" 's!Theorem gamma_adam .*?\K\(γ\^\(1/m\) \^\^ \(-1\) ⊙ ε\)!ε!s'
 broken "a theorem lost" 's/Theorem gamma_lion/Lemma gamma_lion/'

@@ -28,14 +28,8 @@ Infix "^^" := power (at level 30, right associativity).
 
 Definition positive {I : Type} (a : I -> R) : Prop := forall i, 0 < a i.
 
-Lemma power_plus : forall x (j k : Z), 0 < x -> powerRZ x (j + k) = powerRZ x j * powerRZ x k.
-Proof. intros; apply powerRZ_add; lra. Qed.
-
 Lemma power_opposite : forall x (k : Z), 0 < x -> powerRZ x (- k) * powerRZ x k = 1.
-Proof.
-  intros x k positive. rewrite <- power_plus by assumption.
-  now replace (- k + k)%Z with 0%Z by lia.
-Qed.
+Proof. intros x k positive. rewrite <- powerRZ_add by lra. now rewrite Z.add_opp_diag_l. Qed.
 
 (** The positive root: [x^(1/m) > 0] and [(x^(1/m))^m = x] for [x > 0], [m > 0]. *)
 Lemma root_exists : forall (m : nat) (x : R),
@@ -57,7 +51,6 @@ Definition root (m : nat) (x : R) : R := proj1_sig (root_exists m x).
 
 Lemma root_positive : forall m x, 0 < x -> (0 < m)%nat -> 0 < root m x.
 Proof. intros m x; unfold root; destruct root_exists; simpl; tauto. Qed.
-
 Lemma root_power : forall m x, 0 < x -> (0 < m)%nat -> root m x ^ m = x.
 Proof. intros m x; unfold root; destruct root_exists; simpl; tauto. Qed.
 
@@ -86,9 +79,7 @@ Section Gradients.
 
   Lemma replace_at_scaled : forall a θ i x,
     replace_at (a ⊙ θ) i (a i * x) = a ⊙ replace_at θ i x.
-  Proof.
-    intros. extensionality j. unfold scale, replace_at. now destruct (same i j) as [<- |].
-  Qed.
+  Proof. intros. extensionality j. unfold scale, replace_at. now destruct (same i j) as [<- |]. Qed.
 
   (** [(d/dx) f(c x) = c f'(c x)]: the chain rule. *)
   Lemma derivative_scaled : forall f c x l,
@@ -189,8 +180,8 @@ Definition each {I : Type} (u : I -> list R -> R) : rule I :=
   fun gradients i => u i (map (fun g => g i) gradients).
 
 Definition newest (g : list R) : R := hd 0 g.
-
 Definition sum (g : list R) : R := fold_right Rplus 0 g.
+Definition squares (g : list R) : list R := map Rsqr g.
 
 (** [v_t = β v_{t-1} + (1 - β) g_t], [v_{-1} = 0] *)
 Fixpoint average (β : R) (g : list R) : R :=
@@ -209,8 +200,6 @@ Fixpoint buffer (μ τ : R) (g : list R) : R :=
 
 Definition sign (x : R) : R :=
   if Rlt_dec 0 x then 1 else if Rlt_dec x 0 then -1 else 0.
-
-Definition squares (g : list R) : list R := map Rsqr g.
 
 (** [g_t] *)
 Definition sgd {I : Type} : rule I := each (fun _ => newest).
@@ -257,13 +246,10 @@ Section Degrees.
 
   Lemma newest_scaled : forall g, newest (map (Rmult s) g) = s * newest g.
   Proof. destruct g; simpl; ring. Qed.
-
   Lemma tail_scaled : forall g, tl (map (Rmult s) g) = map (Rmult s) (tl g).
   Proof. now destruct g. Qed.
-
   Lemma sum_scaled : forall g, sum (map (Rmult s) g) = s * sum g.
   Proof. induction g as [| now g IH]; simpl; [| rewrite IH]; ring. Qed.
-
   Lemma average_scaled : forall β g, average β (map (Rmult s) g) = s * average β g.
   Proof. induction g as [| now g IH]; simpl; [| rewrite IH]; ring. Qed.
 
@@ -440,24 +426,21 @@ Section Equivalence.
     Proof.
       intros θ (begins & g & gradients & steps). split; [now apply scale_injective |].
       exists (fun t => a ⊙ g t). split; intro t; [now apply gradient_folded |].
-      apply scale_injective. rewrite <- steps_correspond, steps, <- history_rescaled. do 2 f_equal. extensionality τ. symmetry.
-      apply scale_injective, unscale.
+      apply scale_injective. rewrite <- steps_correspond, steps, <- history_rescaled.
+      do 2 f_equal. extensionality τ. symmetry. apply scale_injective, unscale.
     Qed.
 
     (** Two runs of the same training are one: induction over the steps. *)
     Lemma run_unique : forall θ θ', second θ -> second θ' -> θ = θ'.
     Proof.
       intros θ θ' (begins & g & gradients & steps) (begins' & g' & gradients' & steps').
-      assert (agree : forall t, θ t = θ' t /\ history θ g t = history θ' g' t).
-      { assert (extend : forall t, θ t = θ' t -> g t = g' t).
-        { intros t H. specialize (gradients t). rewrite H in gradients.
-          exact (gradient_unique _ _ _ _ _ _ gradients (gradients' t)). }
-        induction t as [| t [_ H]].
-        - assert (H : θ O = θ' O) by congruence. split; [assumption |]. simpl.
-          now rewrite H, (extend _ H).
-        - assert (H' : θ (S t) = θ' (S t)) by (rewrite steps, steps'; congruence).
-          split; [assumption |]. simpl. now rewrite H', (extend _ H'), H. }
-      extensionality t. apply agree.
+      assert (sights : forall t, θ t = θ' t -> (θ t, g t) = (θ' t, g' t)).
+      { intros t H. specialize (gradients t). rewrite H in gradients |- *.
+        now rewrite (gradient_unique _ _ _ _ _ _ gradients (gradients' t)). }
+      assert (histories : forall t, history θ g t = history θ' g' t).
+      { induction t as [| t IH]; simpl; rewrite sights; congruence. }
+      extensionality t. destruct t as [| t]; [congruence |].
+      now rewrite steps, steps', histories.
     Qed.
 
     Theorem runs_correspond : equivalent γ a first second.
@@ -469,9 +452,11 @@ Section Equivalence.
 
   End Core.
 
-  (** *** Descent along a homogeneous rule
+  (** *** Descent along a homogeneous rule *)
 
-      [lr' = a^(k+1) lr], [wd' = a^-(k+1) wd], [l2' = a^-2 l2]. *)
+  (** The descent with [lr' = a^c lr], [wd' = a^-c wd], [l2' = a^-2 l2]. *)
+  Definition rescaled_descent (a : I -> R) (c : Z) lr wd l2 (U : rule I) : optimizer I :=
+    descent (fun t => a ^^ c ⊙ lr t) (fun t => a ^^ (- c) ⊙ wd t) (a ^^ (-2) ⊙ l2) U.
 
   (** [g + l2 θ = a (g / a + l2 / a² · a θ)] *)
   Lemma penalised_rescaled : forall (a l2 : I -> R) seen,
@@ -485,20 +470,17 @@ Section Equivalence.
 
   Lemma descent_corresponds : forall a k U U' lr wd l2,
     positive a -> homogeneous_rule k a U U' ->
-    corresponds a
-      (descent lr wd l2 U)
-      (descent (fun t => a ^^ (k + 1) ⊙ lr t) (fun t => a ^^ (- (k + 1)) ⊙ wd t)
-        (a ^^ (-2) ⊙ l2) U').
+    corresponds a (descent lr wd l2 U) (rescaled_descent a (k + 1) lr wd l2 U').
   Proof.
     intros a k U U' lr wd l2 Ha HU [| [θ g] before]; extensionality i;
       [unfold scale; simpl; ring |].
     change ((a ⊙ descent lr wd l2 U ((θ, g) :: before)) i)
       with (a i * descent lr wd l2 U ((θ, g) :: before) i).
-    unfold descent. rewrite (penalised_rescaled a l2), HU by assumption.
+    unfold rescaled_descent, descent. rewrite (penalised_rescaled a l2), HU by assumption.
     cbn [map rescaled]. rewrite map_length. unfold scale, power.
     set (direction := U' _ i).
     pose proof (power_opposite (a i) (k + 1) (Ha i)) as inverse.
-    rewrite power_plus, powerRZ_1 in * by apply Ha.
+    rewrite powerRZ_add, powerRZ_1 in * by (pose proof (Ha i); lra).
     set (p := powerRZ (a i) k) in *. set (q := powerRZ (a i) (- (k + 1))) in *.
     set (η := lr _ i). set (w := wd _ i).
     replace (p * a i * η * (q * w)) with (q * (p * a i) * (η * w)) by ring. rewrite inverse. ring.
@@ -552,10 +534,7 @@ Section Equivalence.
     positive a -> (forall θ, T (a ⊙ θ) = γ ⊙ T θ) -> homogeneous_rule k a U U' ->
     equivalent γ a
       (training same (with_gamma γ) (descent lr wd l2 U) start)
-      (training same without_gamma
-        (descent (fun t => a ^^ (k + 1) ⊙ lr t) (fun t => a ^^ (- (k + 1)) ⊙ wd t)
-          (a ^^ (-2) ⊙ l2) U')
-        (a ⊙ start)).
+      (training same without_gamma (rescaled_descent a (k + 1) lr wd l2 U') (a ⊙ start)).
   Proof. intros. apply runs_correspond; [assumption .. | now apply descent_corresponds]. Qed.
 
   (** *** Blocks
@@ -577,10 +556,7 @@ Section Equivalence.
     homogeneous_rule k a U U' ->
     equivalent γ a
       (training same (with_gamma γ) (descent lr wd l2 U) start)
-      (training same without_gamma
-        (descent (fun t => a ^^ (k + 1) ⊙ lr t) (fun t => a ^^ (- (k + 1)) ⊙ wd t)
-          (a ^^ (-2) ⊙ l2) U')
-        (a ⊙ start)).
+      (training same without_gamma (rescaled_descent a (k + 1) lr wd l2 U') (a ⊙ start)).
   Proof.
     intros ? ? block ? γ s k U U' lr wd l2 start product a HT Hs Hγ HU.
     apply homogeneous_descent; [intro i; apply Hs | | assumption].
@@ -610,9 +586,9 @@ Section Equivalence.
     (** [γ_l], for the layer [l] of each entry of the updates. *)
     Definition γ_at : K -> R := fun k => γ (target k).
 
-    (** [γ_l^(c/m_l)], for the layer [l] of each parameter. *)
-    Definition γ_to (c : Z) : I -> R := (fun i => root (m (layer i)) (γ (layer i))) ^^ c.
-    Local Notation "'γ^(' c '/m)'" := (γ_to c%Z) (at level 0, c at level 35).
+    (** [γ_l^(1/m_l)], for the layer [l] of each parameter. *)
+    Definition γ_root : I -> R := fun i => root (m (layer i)) (γ (layer i)).
+    Local Notation "'γ^(1/m)'" := γ_root.
 
     (** The training with [γ], *)
     Definition original (U : rule I) lr wd l2 start :=
@@ -621,26 +597,20 @@ Section Equivalence.
     (** and that without it, [γ] folded into its numbers:
         [θ'_0 = γ^(1/m) θ_0], [lr' = γ^(c/m) lr], [wd' = γ^(-c/m) wd], [l2' = γ^(-2/m) l2]. *)
     Definition folded (c : Z) (U : rule I) lr wd l2 start :=
-      training same without_gamma
-        (descent (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) U)
-        (γ^(1/m) ⊙ start).
+      training same without_gamma (rescaled_descent γ^(1/m) c lr wd l2 U) (γ^(1/m) ⊙ start).
 
     (** For all [t], [θ'_t = γ^(1/m) θ_t] and [T(θ'_t) = γ T(θ_t)]. *)
     Definition same_training := equivalent γ_at γ^(1/m).
 
-    Lemma γ_to_positive : positive γ^(1/m).
-    Proof. intro i. unfold γ_to, power. rewrite powerRZ_1. now apply root_positive. Qed.
-
-    Lemma γ_to_power : forall c, γ^(1/m) ^^ c = γ^(c/m).
-    Proof. intro c. extensionality i. unfold γ_to, power. now rewrite powerRZ_1. Qed.
+    Lemma γ_root_positive : positive γ^(1/m).
+    Proof. intro i. now apply root_positive. Qed.
 
     (** [T(γ^(1/m) θ) = γ T(θ)] *)
-    Lemma γ_folds : forall θ, T (γ^(1/m) ⊙ θ) = γ_at ⊙ T θ.
+    Lemma γ_root_folds : forall θ, T (γ^(1/m) ⊙ θ) = γ_at ⊙ T θ.
     Proof.
-      intro θ. extensionality k. unfold scale, γ_to, power.
-      rewrite (T_homogeneous (fun l => powerRZ (root (m l) (γ l)) 1)), powerRZ_1, root_power;
-        try easy.
-      intro l. rewrite powerRZ_1. now apply root_positive.
+      intro θ. extensionality k. unfold scale, γ_root.
+      rewrite (T_homogeneous (fun l => root (m l) (γ l))), root_power; try easy.
+      intro l. now apply root_positive.
     Qed.
 
     (** **** The main theorem
@@ -650,33 +620,25 @@ Section Equivalence.
     Theorem gamma_equivalence : forall (k : Z) (U U' : rule I) lr wd l2 start,
       homogeneous_rule k γ^(1/m) U U' ->
       same_training (original U lr wd l2 start) (folded (k + 1) U' lr wd l2 start).
-    Proof.
-      intros k U U' lr wd l2 start HU.
-      pose proof (homogeneous_descent _ _ k U U' lr wd l2 start γ_to_positive γ_folds HU) as H.
-      now rewrite !γ_to_power in H.
-    Qed.
+    Proof. intros. apply homogeneous_descent; auto using γ_root_positive, γ_root_folds. Qed.
 
     (** The same with gradients clipped by group and with max-norm:
         [τ' = γ^(-1/m) τ], and the bound of max-norm stays. *)
     Theorem gamma_clipping_max_norm : forall (k : Z) (U U' : rule I) N τ f lr wd l2 start,
-      let c := (k + 1)%Z in
       homogeneous_rule k γ^(1/m) U U' ->
-      (forall i g, N i (γ^(-1/m) ⊙ g) = γ^(-1/m) i * N i g) ->
+      (forall i g, N i (γ^(1/m) ^^ (-1) ⊙ g) = (γ^(1/m) ^^ (-1)) i * N i g) ->
       same_training
         (training same (with_gamma γ_at)
           (shrunk (fun θ => γ_at ⊙ T θ) f (clipped N τ (descent lr wd l2 U)))
           start)
         (training same without_gamma
-          (shrunk T f (clipped N (γ^(-1/m) ⊙ τ)
-            (descent (fun t => γ^(c/m) ⊙ lr t) (fun t => γ^(-c/m) ⊙ wd t) (γ^(-2/m) ⊙ l2) U')))
+          (shrunk T f (clipped N (γ^(1/m) ^^ (-1) ⊙ τ)
+            (rescaled_descent γ^(1/m) (k + 1) lr wd l2 U')))
           (γ^(1/m) ⊙ start)).
     Proof.
-      intros k U U' N τ f lr wd l2 start c HU HN.
-      apply runs_correspond; [apply γ_to_positive | apply γ_folds |].
-      apply shrunk_corresponds; [apply γ_folds |]. rewrite <- (γ_to_power (-1)).
-      apply clipped_corresponds; [apply γ_to_positive | now rewrite γ_to_power |].
-      pose proof (descent_corresponds _ k U U' lr wd l2 γ_to_positive HU) as H.
-      now rewrite !γ_to_power in H.
+      intros. apply runs_correspond; auto using γ_root_positive, γ_root_folds.
+      apply shrunk_corresponds, clipped_corresponds, descent_corresponds;
+        auto using γ_root_positive, γ_root_folds.
     Qed.
 
     (** **** The optimizers
@@ -703,46 +665,34 @@ Section Equivalence.
     Theorem gamma_adam : forall β1 β2 ε lr l2 start,
       same_training
         (original (adam β1 β2 ε) lr no_wd l2 start)
-        (folded 1 (adam β1 β2 (γ^(-1/m) ⊙ ε)) lr no_wd l2 start).
-    Proof.
-      intros. rewrite <- (γ_to_power (-1)).
-      apply (gamma_equivalence 0), adam_homogeneous, γ_to_positive.
-    Qed.
+        (folded 1 (adam β1 β2 (γ^(1/m) ^^ (-1) ⊙ ε)) lr no_wd l2 start).
+    Proof. intros. apply (gamma_equivalence 0), adam_homogeneous, γ_root_positive. Qed.
 
     (** AdamW, Adam with decoupled decay: [c = 1], [ε' = γ^(-1/m) ε], [wd' = γ^(-1/m) wd]. *)
     Theorem gamma_adamw : forall β1 β2 ε lr wd start,
       same_training
         (original (adam β1 β2 ε) lr wd no_l2 start)
-        (folded 1 (adam β1 β2 (γ^(-1/m) ⊙ ε)) lr wd no_l2 start).
-    Proof.
-      intros. rewrite <- (γ_to_power (-1)).
-      apply (gamma_equivalence 0), adam_homogeneous, γ_to_positive.
-    Qed.
+        (folded 1 (adam β1 β2 (γ^(1/m) ^^ (-1) ⊙ ε)) lr wd no_l2 start).
+    Proof. intros. apply (gamma_equivalence 0), adam_homogeneous, γ_root_positive. Qed.
 
     (** RMSprop: [c = 1], [ε' = γ^(-1/m) ε]. *)
     Theorem gamma_rmsprop : forall α ε lr wd l2 start,
       same_training
         (original (rmsprop α ε) lr wd l2 start)
-        (folded 1 (rmsprop α (γ^(-1/m) ⊙ ε)) lr wd l2 start).
-    Proof.
-      intros. rewrite <- (γ_to_power (-1)).
-      apply (gamma_equivalence 0), rmsprop_homogeneous, γ_to_positive.
-    Qed.
+        (folded 1 (rmsprop α (γ^(1/m) ^^ (-1) ⊙ ε)) lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 0), rmsprop_homogeneous, γ_root_positive. Qed.
 
     (** Adagrad: [c = 1], [ε' = γ^(-1/m) ε], and the first accumulator [acc' = γ^(-2/m) acc]. *)
     Theorem gamma_adagrad : forall acc ε lr wd l2 start,
       same_training
         (original (adagrad acc ε) lr wd l2 start)
-        (folded 1 (adagrad (γ^(-2/m) ⊙ acc) (γ^(-1/m) ⊙ ε)) lr wd l2 start).
-    Proof.
-      intros. rewrite <- (γ_to_power (-1)), <- (γ_to_power (-2)).
-      apply (gamma_equivalence 0), adagrad_homogeneous, γ_to_positive.
-    Qed.
+        (folded 1 (adagrad (γ^(1/m) ^^ (-2) ⊙ acc) (γ^(1/m) ^^ (-1) ⊙ ε)) lr wd l2 start).
+    Proof. intros. apply (gamma_equivalence 0), adagrad_homogeneous, γ_root_positive. Qed.
 
     (** Lion: [c = 1]. *)
     Theorem gamma_lion : forall β1 β2 lr wd l2 start,
       same_training (original (lion β1 β2) lr wd l2 start) (folded 1 (lion β1 β2) lr wd l2 start).
-    Proof. intros. apply (gamma_equivalence 0), lion_homogeneous, γ_to_positive. Qed.
+    Proof. intros. apply (gamma_equivalence 0), lion_homogeneous, γ_root_positive. Qed.
 
   End Layers.
 
@@ -904,7 +854,8 @@ Proof.
   destruct (gamma_blocks entry same_entry _ (lora_update r) loss factor [B; A] factor_of
     (fun _ _ => 1%nat) (fun _ => γ) a 0 _ _ lr wd no_l2 start degrees a_positive product
     (adam_homogeneous entry s (fun i => a_positive (factor_of i)) β1 β2 ε)) as [_ equal].
-  fold s in equal. change (- (0 + 1))%Z with (-1)%Z in equal. change (0 + 1)%Z with 1%Z in equal.
+  fold s in equal. change (0 + 1)%Z with 1%Z in equal. unfold rescaled_descent in equal.
+  change (- (1))%Z with (-1)%Z in equal.
   replace (s ^^ 1) with s in equal by (extensionality i; symmetry; apply powerRZ_1).
   replace (s ^^ (-1)) with (fun i => / s i) in equal
     by (extensionality i; unfold power; simpl; now rewrite Rmult_1_r).
