@@ -48,7 +48,8 @@ macro_rules! laws {
 }
 
 laws! {
-    seed identity strength stack paths samples gradient merge layers files parameters rank homogeneity pointwise
+    seed identity strength stack paths samples gradient merge layers dropout files parameters rank homogeneity
+    pointwise
 }
 
 #[test]

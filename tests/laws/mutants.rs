@@ -58,6 +58,9 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
         mutant.inner.write(site)
     }
+    fn weigh_ranks(inner: &Lora, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Lora> {
+        inner.weigh_ranks(weights)
+    }
 }
 
 #[derive(Module, Debug)]
@@ -128,6 +131,9 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         Lora::read(site, parts).map(Self::of)
     }
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        Some(Self { inner: F::weigh_ranks(&self.inner, weights)?, ..self.clone() })
+    }
     fn condition(&mut self, condition: &Condition) {
         self.condition = condition.clone();
     }
@@ -176,6 +182,7 @@ mutants! {
     a_file_that_is_scaled ScalesFile
     a_file_with_a_stray_tensor WritesUnread
     a_file_that_nothing_recognises Unrecognised
+    a_dropout_that_scales_what_it_keeps ScalesRanks
     a_parameter_too_many CountsOneMore
     a_rank_too_few BoundsTooLow
     a_rank_that_cannot_be BoundsTooHigh

@@ -36,6 +36,7 @@ laws! {
     wgpu_gradient gradient
     wgpu_merge merge
     wgpu_layers layers
+    wgpu_dropout dropout
     wgpu_files files
     wgpu_parameters parameters
     wgpu_rank rank

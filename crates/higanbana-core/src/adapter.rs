@@ -232,6 +232,12 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         Self::fit(site, &self.update(site, w0), budget)
     }
 
+    /// This adapter with the ranks of its update weighted, for [`crate::training`]: `weights(r)` gives
+    /// the weights `[r]`, and weights of 1 change nothing. `None` where there is no rank axis.
+    fn weigh_ranks(&self, _weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        None
+    }
+
     /// Circumstances of the next forward passes.
     fn condition(&mut self, _condition: &Condition) {}
 }

@@ -11,7 +11,8 @@ pub struct Condition {
     pub horizon: f64,
     /// Nested adapters act with this prefix of their rank; `None` is the full rank.
     pub rank: Option<usize>,
-    /// Seed of a training step: nested adapters draw their prefix from it.
+    /// Seed of a training step: what it [leaves out](crate::training), and which prefix nested adapters
+    /// train, is drawn from it. `None` outside of training.
     pub step: Option<u64>,
 }
 

@@ -45,6 +45,8 @@ pub trait AnyAdapter: Debug + Send + Sync {
         w0: &Tensor<2>,
         budget: Budget,
     ) -> Option<Result<DynAdapter, AdapterError>>;
+    /// [`Adapter::weigh_ranks`].
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter>;
     /// [`Adapter::condition`].
     fn condition(&mut self, condition: &Condition);
     /// The adapter itself, to be downcast.
@@ -136,6 +138,9 @@ impl<A: Adapter> AnyAdapter for Held<A> {
         budget: Budget,
     ) -> Option<Result<DynAdapter, AdapterError>> {
         self.0.resized(site, w0, budget).map(|resized| resized.map(DynAdapter::new))
+    }
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter> {
+        self.0.weigh_ranks(weights).map(DynAdapter::new)
     }
     fn condition(&mut self, condition: &Condition) {
         self.0.condition(condition);

@@ -18,7 +18,7 @@ pub struct Init {
 impl Init {
     /// Initial values for `site`, whose frozen weight is `weight`: `[out, in·K]`.
     pub fn new(site: &Site, weight: Tensor<2>, seed: u64) -> Self {
-        Self { weight, rng: stream(site, seed) }
+        Self { weight, rng: stream(&site.path, seed) }
     }
 
     /// The frozen weight `[out, in·K]`.
@@ -87,11 +87,12 @@ impl Init {
 /// # Panics
 /// When `n` is 0.
 pub fn choose(site: &Site, seed: u64, n: usize) -> usize {
-    stream(site, seed).random_range(0..n)
+    stream(&site.path, seed).random_range(0..n)
 }
 
-fn stream(site: &Site, seed: u64) -> StdRng {
-    StdRng::seed_from_u64(seed ^ fnv1a(&site.path))
+/// A stream of numbers that depends on a name and a seed alone.
+pub(crate) fn stream(name: &str, seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed ^ fnv1a(name))
 }
 
 /// FNV-1a: a hash that is the same on every platform and release, unlike the standard library's.

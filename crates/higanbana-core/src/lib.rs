@@ -8,7 +8,8 @@
 //! * [`spectrum`]: singular values, measures of rank, best approximations.
 //! * [`site`]: the parameter of a layer that an adapter acts on, as a matrix.
 //! * [`adapter`]: the contract, one trait; [`kind`]: the same, as a row of a registry.
-//! * [`slot`]: how adapters sit on a Burn parameter, several at a time.
+//! * [`slot`]: how adapters sit on a Burn parameter, several at a time; [`training`]: what a step of
+//!   training leaves out of them.
 //! * [`ops`]: fused operations written against Burn's `Backend`.
 
 pub mod adapter;
@@ -21,11 +22,13 @@ mod erased;
 pub mod error;
 pub mod init;
 pub mod kind;
+mod layer;
 pub mod ops;
 pub mod parts;
 pub mod site;
 pub mod slot;
 pub mod spectrum;
+pub mod training;
 
 pub use adapter::{Adapter, Budget, Cost, Outline, Variant};
 pub use call::{Call, Features, Op};
@@ -35,6 +38,8 @@ pub use erased::{AnyAdapter, DynAdapter};
 pub use error::AdapterError;
 pub use init::Init;
 pub use kind::{Kind, Registry};
+pub use layer::{Acting, Layer};
 pub use parts::{Parts, Tensors};
 pub use site::{Site, SiteKind};
-pub use slot::{Layer, PathChoice, Slot};
+pub use slot::{PathChoice, Slot};
+pub use training::Training;

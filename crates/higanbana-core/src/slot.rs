@@ -12,18 +12,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{Condition, DynAdapter, Site};
-
-/// One adapter of a stack.
-#[derive(Debug, Clone)]
-pub struct Layer {
-    /// Name of the set of adapters that it belongs to: those of one file or one run.
-    pub set: String,
-    /// Strength $\mu$: 0 is off, 1 as trained; others inter- and extrapolate.
-    pub strength: f64,
-    /// The adapter.
-    pub adapter: DynAdapter,
-}
+use crate::{Acting, Condition, DynAdapter, Layer, Site};
 
 /// Which of its two forward paths a layer that has both takes; every other layer has the first only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,11 +48,14 @@ impl Slot {
         self.layers.iter().filter(|layer| layer.strength != 0.0)
     }
 
+    /// The same as they act in this forward pass, for the base `w0`.
+    pub fn acting(&self, w0: &Tensor<2>) -> impl Iterator<Item = Acting<'_>> {
+        self.active().filter_map(|layer| layer.acting(&self.site, w0))
+    }
+
     /// The effective weight for the base `w0`, both `[out, in·K]`.
     pub fn weight(&self, w0: Tensor<2>) -> Tensor<2> {
-        self.active().fold(w0.clone(), |weight, layer| {
-            weight + layer.adapter.update_at(&self.site, &w0, layer.strength)
-        })
+        self.acting(&w0).fold(w0.clone(), |weight, acting| weight + acting.update(&self.site, &w0))
     }
 }
 
@@ -102,9 +94,7 @@ pub fn edit<M: Module>(model: M, mut change: impl FnMut(&mut Slot)) -> M {
 /// Tells every adapter of a model the circumstances of its next forward passes.
 pub fn condition<M: Module>(model: M, condition: &Condition) -> M {
     edit(model, |slot| {
-        for layer in &mut slot.layers {
-            layer.adapter.condition(condition);
-        }
+        slot.layers.iter_mut().for_each(|layer| layer.condition(condition));
     })
 }
 
@@ -184,15 +174,9 @@ impl Module for Slot {
 
 impl Slot {
     fn each(mut self, mut change: impl FnMut(&str, DynAdapter) -> DynAdapter) -> Self {
-        self.layers = self
-            .layers
-            .into_iter()
-            .enumerate()
-            .map(|(index, layer)| {
-                let adapter = change(&index.to_string(), layer.adapter);
-                Layer { adapter, ..layer }
-            })
-            .collect();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.adapter = change(&index.to_string(), layer.adapter.clone());
+        }
         self
     }
 }

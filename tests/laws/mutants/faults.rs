@@ -38,7 +38,7 @@ fn count() -> u32 {
 }
 
 fault! {
-    StartsMoved breaks ["identity", "paths", "layers", "rank", "homogeneity"],
+    StartsMoved breaks ["identity", "paths", "layers", "dropout", "rank", "homogeneity"],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         let ones = w0.ones_like();
         mutant.inner.update(site, w0) + ones.triu(0).mul_scalar(1e-9)
@@ -46,14 +46,14 @@ fault! {
 }
 
 fault! {
-    SquaresStrength breaks ["strength", "paths", "layers"],
+    SquaresStrength breaks ["strength", "paths", "layers", "dropout"],
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         Self::update(mutant, site, w0).mul_scalar(strength * strength)
     }
 }
 
 fault! {
-    NeverOff breaks ["strength", "paths", "layers"],
+    NeverOff breaks ["strength", "paths", "layers", "dropout"],
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         Self::update(mutant, site, w0).mul_scalar(0.1 + 0.9 * strength)
     }
@@ -68,7 +68,7 @@ fault! {
 
 fault! {
     DrawsAnew breaks [
-        "strength", "stack", "paths", "gradient", "merge", "layers", "files", "homogeneity",
+        "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "homogeneity",
         "pointwise",
     ],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
@@ -77,7 +77,7 @@ fault! {
 }
 
 fault! {
-    ScalesShortcut breaks ["paths", "layers"],
+    ScalesShortcut breaks ["paths", "layers", "dropout"],
     fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
         mutant.inner.added(call, y0).map(|added| added.mul_scalar(1.0 + 1e-9))
     }
@@ -177,6 +177,13 @@ fault! {
 }
 
 fault! {
+    ScalesRanks breaks ["dropout"],
+    fn weigh_ranks(inner: &Lora, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Lora> {
+        inner.weigh_ranks(&mut |r| weights(r).mul_scalar(1.0 + 1e-9))
+    }
+}
+
+fault! {
     CountsOneMore breaks ["parameters"],
     fn parameter_count(mutant: &Mutant<Self>, site: &Site) -> usize {
         mutant.inner.parameter_count(site) + 1
@@ -219,7 +226,7 @@ fault! {
 }
 
 fault! {
-    ScalesConvolutions breaks ["paths", "layers", "pointwise"],
+    ScalesConvolutions breaks ["paths", "layers", "dropout", "pointwise"],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         let factor = if site.kind == SiteKind::Linear { 1.0 } else { 1.1 };
         mutant.inner.update(site, w0).mul_scalar(factor)
@@ -245,7 +252,7 @@ fault! {
 
 fault! {
     Panics breaks [
-        "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "files", "rank",
+        "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "rank",
         "homogeneity", "pointwise", "coverage",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {

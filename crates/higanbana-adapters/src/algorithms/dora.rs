@@ -161,6 +161,10 @@ impl<A: Decomposable> Adapter for Dora<A> {
         })
     }
 
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        Some(Self { inner: self.inner.weigh_ranks(weights)?, ..self.clone() })
+    }
+
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
         A::outline(kind, tensors)
     }

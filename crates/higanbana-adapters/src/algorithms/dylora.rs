@@ -27,6 +27,7 @@ use higanbana_core::{
     Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Parts, Site, SiteKind,
     Tensors, Variant, init,
     parts::{scalar_data, to_data},
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,11 @@ impl Adapter for DyLora {
             prefix: None,
             step: None,
         })
+    }
+
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let lora_down = weigh_rows(&self.lora_down, weights(self.rank()));
+        Some(Self { lora_down, ..self.clone() })
     }
 
     fn condition(&mut self, condition: &Condition) {

@@ -30,6 +30,7 @@ use higanbana_core::{
     SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError, Svd},
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +188,12 @@ impl Adapter for Glora {
             scalar: None,
             scale: Scale::read(parts, r)?,
         })
+    }
+
+    /// Each of the two products has a draw of its own.
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let [a2, b2] = [&self.a2, &self.b2].map(|second| weigh_rows(second, weights(self.rank())));
+        Some(Self { a2, b2, ..self.clone() })
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -31,6 +31,7 @@ use higanbana_core::{
     SiteKind, Tensors, Variant, algebra, ops,
     parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError},
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -222,6 +223,12 @@ impl Adapter for Loha {
             scalar: None,
             scale: Scale::read(parts, r1)?,
         })
+    }
+
+    /// The rank axis of the first product, in which the update is linear.
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let hada_w1_b = weigh_rows(&self.hada_w1_b, weights(self.ranks()[0]));
+        Some(Self { hada_w1_b, ..self.clone() })
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -37,6 +37,7 @@ use higanbana_core::{
     SiteKind, Tensors, Variant, algebra,
     parts::scalar_data,
     spectrum::{self, SpectrumError},
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -238,6 +239,14 @@ impl Adapter for Lokr {
         let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
         let scale = Scale::read(parts, rank(&w1, &w2))?;
         Ok(Self { w1, w2, scalar: None, scale })
+    }
+
+    /// The rank axis of $W_2$, or of $W_1$ where only that is decomposed.
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let mut weighed = self.clone();
+        let axis = weighed.w2.lokr_w2_b.as_mut().or(weighed.w1.lokr_w1_b.as_mut())?;
+        *axis = weigh_rows(axis, weights(axis.lazy_shape()[0]));
+        Some(weighed)
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -28,6 +28,7 @@ use higanbana_core::{
     SiteKind, Tensors, Variant, algebra,
     parts::{dims, scalar_data, to_data},
     spectrum,
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +194,11 @@ impl Adapter for Lora {
             scalar: None,
             scale: Scale::read(parts, r)?,
         })
+    }
+
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let lora_down = weigh_rows(&self.lora_down, weights(self.rank()));
+        Some(Self { lora_down, ..self.clone() })
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -33,6 +33,7 @@ use higanbana_core::{
     SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
     spectrum,
+    training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -212,6 +213,13 @@ impl Adapter for Tlora {
             SingularFactors::of(&svd, Stretch::Principal, r, &trained.q.device(), trained.q.dtype())
         };
         Ok(Self::between(trained, start, Scale::read(parts, r)?, RankSchedule::read(parts)?))
+    }
+
+    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
+        let weights = weights(self.rank());
+        let [q_layer, base_q_layer] =
+            [&self.q_layer, &self.base_q_layer].map(|q| weigh_rows(q, weights.clone()));
+        Some(Self { q_layer, base_q_layer, ..self.clone() })
     }
 
     fn condition(&mut self, condition: &Condition) {

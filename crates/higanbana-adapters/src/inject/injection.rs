@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use higanbana_core::{Init, Kind, Registry, Site};
+use higanbana_core::{Init, Kind, Layer, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
-use super::{FoundSite, InjectError, LayerKind, Preset, Rule, place::place, sites_like};
+use super::{
+    FoundSite, InjectError, LayerKind, Preset, Rule, norms, place::place, sets::check_strength,
+    sites_like,
+};
 
 /// What to put into a model.
 ///
@@ -37,7 +40,7 @@ pub struct Injection {
     pub strength: f64,
     /// Name of the algorithm.
     pub algorithm: String,
-    /// Its options.
+    /// Its options, and those of [`Training`], which every algorithm has.
     #[serde(default)]
     pub options: toml::Table,
     /// What gets adapted, and what differently.
@@ -148,6 +151,7 @@ pub fn inject<M: Module>(
     registry: &Registry,
     injection: &Injection,
 ) -> Result<(M, Report), InjectError> {
+    check_strength(&injection.set, injection.strength)?;
     let found = sites_like(model, &injection.like);
     let rules = resolve(registry, injection, &found)?;
     let mut report = Report { adapted: Vec::new() };
@@ -158,14 +162,16 @@ pub fn inject<M: Module>(
         };
         let mut init = Init::new(&found.site, found.matrix(), injection.seed);
         let adapter = choice.algorithm.build(&found.site, &choice.options, &mut init)?;
+        norms::check(&choice.training, &found.site, &adapter)?;
         report.adapted.push(Adapted {
             site: found.site.clone(),
             algorithm: adapter.name(),
             parameters: adapter.parameter_count(&found.site),
         });
-        new.push((found.parameter, found.site, adapter));
+        let layer = Layer::new(&injection.set, injection.strength, adapter);
+        new.push((found.parameter, found.site, layer.training(choice.training)));
     }
-    Ok((place(model, &injection.set, injection.strength, new)?, report))
+    Ok((place(model, new)?, report))
 }
 
 /// A rule with its algorithm and all of its options.
@@ -173,6 +179,7 @@ struct Choice<'a> {
     rule: Rule,
     algorithm: &'a dyn Kind,
     options: toml::Table,
+    training: Training,
 }
 
 impl Choice<'_> {
@@ -198,7 +205,8 @@ fn resolve<'a>(
         let own = *name == injection.algorithm;
         let mut options = if own { injection.options.clone() } else { toml::Table::new() };
         options.extend(rule.options.clone());
-        Ok(Choice { rule: rule.clone(), algorithm, options })
+        let training = Training::split(name, &mut options)?;
+        Ok(Choice { rule: rule.clone(), algorithm, options, training })
     });
     resolved.collect()
 }

@@ -7,7 +7,7 @@
 //! * [`sites()`]: what there is to adapt;
 //! * [`Rule`], [`Pattern`], [`Preset`]: what is to be adapted, and how;
 //! * [`inject`]: new adapters; [`attach`]: adapters that were read from a file;
-//! * [`set_strength`], [`freeze`], [`detach`], [`adapters`], [`merge`]: life with them.
+//! * [`set_strength`], [`freeze`], [`limit_norms`], [`detach`], [`adapters`], [`merge`]: life with them.
 //!
 //! ```
 //! use burn::{module::Module, nn::LinearConfig, tensor::Device};
@@ -31,6 +31,7 @@
 mod error;
 mod injection;
 mod nearest;
+mod norms;
 mod pattern;
 mod place;
 mod presets;
@@ -43,6 +44,7 @@ mod tests;
 pub use error::InjectError;
 pub use injection::{Adapted, Injection, Report, inject};
 pub use nearest::nearest;
+pub use norms::{Norms, limit_norms};
 pub use pattern::Pattern;
 pub use place::attach;
 pub use presets::Preset;

@@ -11,6 +11,7 @@ use higanbana_core::{DynAdapter, Layer, Site, SiteKind, Slot, slot};
 use super::{
     InjectError,
     nearest::{SHOWN, nearest},
+    sets::check_strength,
     sites::{Parameter, REPARAMETERIZATION, parameters},
 };
 
@@ -28,6 +29,7 @@ pub fn attach<M: Module>(
     strength: f64,
     adapters: Vec<(Site, DynAdapter)>,
 ) -> Result<M, InjectError> {
+    check_strength(set, strength)?;
     let parameters = parameters(model);
     let mut new = Vec::new();
     for (site, adapter) in adapters {
@@ -44,9 +46,9 @@ pub fn attach<M: Module>(
             let (kind, expected) = (site.kind.name(), site.shape);
             return Err(InjectError::Shape { path: site.path, kind, found, expected });
         }
-        new.push((parameter.clone(), site, adapter));
+        new.push((parameter.clone(), site, Layer::new(set, strength, adapter)));
     }
-    place(model, set, strength, new)
+    place(model, new)
 }
 
 /// Path and kind tell the parameters of a model apart.
@@ -58,30 +60,24 @@ fn key(site: &Site) -> Key {
 
 pub(super) fn place<M: Module>(
     model: &M,
-    set: &str,
-    strength: f64,
-    adapters: Vec<(Parameter, Site, DynAdapter)>,
+    layers: Vec<(Parameter, Site, Layer)>,
 ) -> Result<M, InjectError> {
-    if !strength.is_finite() {
-        return Err(InjectError::Strength { set: set.into(), strength });
-    }
     let slots: HashMap<Key, Slot> =
         slot::collect(model).into_iter().map(|slot| (key(&slot.site), slot)).collect();
     let mut new_slots: HashMap<String, Slot> = HashMap::new();
     let mut new_layers: HashMap<Key, Layer> = HashMap::new();
-    for (parameter, site, adapter) in adapters {
+    for (parameter, site, layer) in layers {
         let key = key(&site);
         let slot = slots.get(&key);
         if let (None, Some(other)) = (slot, parameter.reparameterization) {
             return Err(InjectError::Occupied { path: parameter.full_path, other });
         }
-        let taken = slot.is_some_and(|slot| slot.layers.iter().any(|layer| layer.set == set))
+        let taken = slot.is_some_and(|slot| slot.layers.iter().any(|other| other.set == layer.set))
             || new_layers.contains_key(&key)
             || new_slots.contains_key(&parameter.full_path);
         if taken {
-            return Err(InjectError::Duplicate { path: site.path, set: set.into() });
+            return Err(InjectError::Duplicate { path: site.path, set: layer.set });
         }
-        let layer = Layer { set: set.into(), strength, adapter };
         if slot.is_some() {
             new_layers.insert(key, layer);
         } else {

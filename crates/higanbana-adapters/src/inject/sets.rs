@@ -35,9 +35,7 @@ pub fn adapters<M: Module>(model: &M, set: &str) -> Result<Vec<(Site, DynAdapter
 /// # Errors
 /// When the model has no such set or the strength is not finite.
 pub fn set_strength<M: Module>(model: &M, set: &str, strength: f64) -> Result<M, InjectError> {
-    if !strength.is_finite() {
-        return Err(InjectError::Strength { set: set.into(), strength });
-    }
+    check_strength(set, strength)?;
     each(model, set, |layer| layer.strength = strength)
 }
 
@@ -66,6 +64,13 @@ pub fn detach<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
 /// exact to the bit. (Subtracting an update from merged weights would leave its rounding behind.)
 pub fn merge<M: Module>(model: &M) -> M {
     model.valid().materialize()
+}
+
+pub(super) fn check_strength(set: &str, strength: f64) -> Result<(), InjectError> {
+    if strength.is_finite() {
+        return Ok(());
+    }
+    Err(InjectError::Strength { set: set.into(), strength })
 }
 
 fn each<M: Module>(

@@ -70,7 +70,7 @@ impl FoundSite {
 
     /// The base weight as the matrix `[out, in·K]`, untracked. A lazy parameter is initialised here.
     pub fn matrix(&self) -> Tensor<2> {
-        (self.parameter.base)(&self.site)
+        self.parameter.matrix(&self.site)
     }
 }
 
@@ -152,6 +152,11 @@ impl Parameter {
             && [LayerKind::Linear, LayerKind::Conv, LayerKind::Norm]
                 .into_iter()
                 .any(|layer| site_kind(layer, &self.field, self.shape.len()) == Some(site.kind))
+    }
+
+    /// The base weight as the matrix `[out, in·K]`, untracked.
+    pub fn matrix(&self, site: &Site) -> Tensor<2> {
+        (self.base)(site)
     }
 
     /// Shape as checkpoints have it.

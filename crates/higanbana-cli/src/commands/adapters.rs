@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_adapters::docs::{self, plain_text};
-use higanbana_core::Kind;
+use higanbana_core::{Kind, Training};
 use serde_json::json;
 
 use crate::output;
@@ -73,7 +73,10 @@ fn describe(kind: &dyn Kind) -> Result<()> {
     for (name, value) in kind.defaults() {
         output::line(format!("    {name} = {value}"))?;
     }
-    Ok(())
+    output::line("  options of training, which every algorithm has")?;
+    Training::OPTIONS
+        .iter()
+        .try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
 }
 
 fn as_json(kind: &dyn Kind) -> serde_json::Value {
@@ -89,6 +92,7 @@ fn as_json(kind: &dyn Kind) -> serde_json::Value {
         "keys": kind.keys(),
         "needs_base": kind.needs_base(),
         "options": kind.defaults(),
+        "training_options": Training::OPTIONS.map(|(name, _)| name),
         "variants": kind.variants().iter().map(|v| v.name).collect::<Vec<_>>(),
     })
 }

@@ -89,10 +89,14 @@ impl Layer {
 
     /// The layer with the frozen weight and the trained adapter on it.
     pub(super) fn adapted(subject: &Subject) -> Self {
-        let adapter = subject.trained.clone();
-        let strength = subject.trial.strength;
+        let layer = Adapted::new("laws", subject.trial.strength, subject.trained.clone());
+        Self::carrying(subject, layer)
+    }
+
+    /// The layer with the frozen weight and an adapter on it.
+    pub(super) fn carrying(subject: &Subject, layer: Adapted) -> Self {
         Self::new(subject, &subject.w0).apply_reparameterization(Attach(Slot {
-            layers: vec![Adapted { set: "laws".into(), strength, adapter }],
+            layers: vec![layer],
             ..Slot::new(subject.site().clone())
         }))
     }

@@ -18,6 +18,7 @@
 //! means the same in `f32` and in `f64`. Prefer `f64` where the device has it.
 
 mod coverage;
+mod dropout;
 mod files;
 mod gradient;
 mod homogeneity;
@@ -92,6 +93,7 @@ pub const LAWS: &[Law] = &[
     gradient::LAW,
     merge::LAW,
     layers::LAW,
+    dropout::LAW,
     files::LAW,
     parameters::LAW,
     rank::LAW,

@@ -31,7 +31,7 @@ fn check(subject: &Subject) -> Result<(), String> {
 }
 
 fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
-    Layer { set: "stack".into(), strength, adapter: adapter.clone() }
+    Layer::new("stack", strength, adapter.clone())
 }
 
 fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {

@@ -20,6 +20,7 @@ mod finding;
 mod lifecycle;
 mod placing;
 mod selecting;
+mod training;
 
 /// Attention as diffusers names it.
 #[derive(Module, Debug)]

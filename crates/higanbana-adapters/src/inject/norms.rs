@@ -1,0 +1,89 @@
+//! The bound on the norm of an update, kept after each step of training.
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::Tensor,
+};
+use higanbana_core::{AdapterError, Degree, DynAdapter, Layer, Site, Training, slot};
+
+use super::sites::parameters;
+
+/// Norms $\lVert \Delta W \rVert_F$ of the adapters that have a `max_norm`, as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Norms {
+    /// Number of adapters that were scaled down.
+    pub scaled: usize,
+    /// Mean norm; 0 where no adapter has a bound.
+    pub mean: f64,
+    /// Largest norm.
+    pub largest: f64,
+}
+
+/// Scales every adapter whose update has outgrown its [`Training::max_norm`] down to it, all of its
+/// trained tensors evenly. The strength has no part in the norm.
+pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
+    let bounded = |layer: &Layer| layer.training.max_norm.is_some();
+    let slots = slot::collect(model);
+    if !slots.iter().any(|slot| slot.layers.iter().any(bounded)) {
+        return (model.clone(), Norms::default());
+    }
+    let parameters = parameters(model);
+    let mut norms = Vec::new();
+    let mut scaled = 0;
+    let model = slot::edit(model.clone(), |slot| {
+        if !slot.layers.iter().any(bounded) {
+            return;
+        }
+        let parameter = parameters.iter().find(|parameter| parameter.is(&slot.site));
+        let w0 = parameter.expect("a slot has a parameter").matrix(&slot.site);
+        for layer in &mut slot.layers {
+            let Some(bound) = layer.training.max_norm else { continue };
+            let update = layer.adapter.valid().update_at(&slot.site, &w0.clone().inner(), 1.0);
+            let norm = update.square().sum().into_scalar::<f64>().sqrt();
+            norms.push(norm.min(bound));
+            if norm > bound {
+                layer.adapter = shrunk(layer.adapter.clone(), bound / norm);
+                scaled += 1;
+            }
+        }
+    });
+    let largest = norms.iter().copied().fold(0.0, f64::max);
+    let mean = norms.iter().sum::<f64>() / norms.len() as f64;
+    (model, Norms { scaled, mean, largest })
+}
+
+/// That a bound can be kept: only an update that is homogeneous can be scaled through its tensors.
+pub(super) fn check(
+    training: &Training,
+    site: &Site,
+    adapter: &DynAdapter,
+) -> Result<(), AdapterError> {
+    match (training.max_norm, adapter.degree()) {
+        (None, _) | (_, Degree::Update(_)) => Ok(()),
+        _ => {
+            let reason = format!(
+                "max_norm scales the tensors of an update of some degree, and {} has none",
+                adapter.name()
+            );
+            Err(AdapterError::option(site, reason))
+        }
+    }
+}
+
+/// The adapter with its update times `ratio`.
+fn shrunk(adapter: DynAdapter, ratio: f64) -> DynAdapter {
+    let degree = adapter.degree().total().expect("checked when the bound was set");
+    adapter.map(&mut Scale(ratio.powf(1.0 / f64::from(degree))))
+}
+
+/// Multiplies what is trained.
+struct Scale(f64);
+
+impl ModuleMapper for Scale {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| match tensor.is_require_grad() {
+            true => tensor.mul_scalar(self.0).detach().require_grad(),
+            false => tensor,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+use burn::tensor::Tensor;
+use higanbana_core::{Condition, Layer as Adapted, PathChoice, Training};
+
+use super::{
+    Law, Subject,
+    layer::Layer,
+    measure::{deviation, values},
+};
+
+/// $W = W_0 + g \operatorname{diag}(o)\,\mu\,T_R$ with the same $g$, $o$ and $R$ on every path of a
+/// step; weights $R$ of 1 change nothing, and nor do the options outside of training.
+pub(super) const LAW: Law = Law {
+    name: "dropout",
+    statement: "a step leaves out the same on both paths, and nothing is left out outside of training",
+    check,
+};
+
+/// Seeds of steps: some draw the whole adapter, some a part, some none of it.
+const STEPS: std::ops::Range<u64> = 0..4;
+
+fn check(subject: &Subject) -> Result<(), String> {
+    let mut ones = |r| Tensor::ones([r], (&subject.w0.device(), subject.w0.dtype()));
+    if let Some(same) = subject.trained.weigh_ranks(&mut ones) {
+        let [found, expected] = [&same, &subject.trained].map(|a| values(&subject.update(a)));
+        let error = deviation(&found, &expected);
+        if error > subject.tolerance() {
+            return Err(format!("ranks of weight 1 change the update by {error:e}"));
+        }
+    }
+    let expected = Layer::adapted(subject).act(subject);
+    if in_step(subject, None).act(subject) != expected {
+        return Err("something is left out outside of training".into());
+    }
+    for step in STEPS {
+        let layer = in_step(subject, Some(step));
+        let expected = layer.act(subject);
+        for path in [PathChoice::Definition, PathChoice::Shortcut] {
+            let Some(output) = layer.act_as_own(subject, path) else { continue };
+            let error = deviation(&output, &expected);
+            if error > subject.tolerance() {
+                return Err(format!("step {step} on path {path:?} departs by {error:e}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The layer in a step of training with every option that drops something.
+fn in_step(subject: &Subject, step: Option<u64>) -> Layer {
+    let training = Training {
+        dropout: 0.3,
+        rank_dropout: 0.3,
+        rank_dropout_scale: true,
+        module_dropout: 0.2,
+        max_norm: None,
+    };
+    let adapter = subject.trained.clone();
+    let mut layer = Adapted::new("laws", subject.trial.strength, adapter).training(training);
+    layer.condition(&Condition { step, ..subject.trial.condition.clone() });
+    Layer::carrying(subject, layer)
+}
