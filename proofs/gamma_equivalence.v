@@ -341,7 +341,8 @@ End Rules.
 
     [T] maps the parameters [θ] to the entries of the updates of all weights. The loss of step [t]
     sees only [γ T(θ)]: the frozen weights, the biases and the batch are inside [loss t]. Parameters
-    that train without a [γ] are entries of [T] as well, with [γ = 1]. *)
+    that train without a [γ] are entries of [T] as well, with [γ = 1]. Where [T] changes from step to
+    step, as with rank dropout, it has entries for each of its forms, and [loss t] sees its own. *)
 
 Section Equivalence.
 
