@@ -23,6 +23,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("benches/merge_memory.rs", "a file of some algorithm"),
     ("tests/laws/golden.rs", "numbers of LyCORIS's, algorithm by algorithm"),
     ("tests/laws/mutants", "the algorithm that is broken"),
+    ("tests/presets.rs", "presets, and what they are for"),
+    ("tests/readme/formulas.rs", "symbols of the table that stand for sizes in a file"),
     ("tests/reference.rs", "files of LyCORIS's, algorithm by algorithm"),
     ("tests/cli/", "commands about a certain file"),
     ("tests/one_file.rs", "here"),
