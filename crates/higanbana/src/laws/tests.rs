@@ -6,15 +6,14 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Device, FloatDType, Tensor},
 };
-use higanbana_adapters::{
-    inject::{self, InjectError},
-    registry,
+use higanbana_adapters::{inject, registry};
+use higanbana_core::{PathChoice, Slot, slot};
+
+use super::{
+    LAWS, Subject, Trial,
+    layer::Model,
+    operations::{Adapters, Edited, Operations},
 };
-use higanbana_core::{DynAdapter, PathChoice, Site, Slot, slot};
-
-use super::{LAWS, Subject, Trial, layer::Model, operations::Operations};
-
-type Attached = Result<Model, InjectError>;
 
 /// The laws that some adapter on a linear layer is found to break with this change.
 fn broken(change: impl Fn(&mut Operations)) -> BTreeSet<&'static str> {
@@ -80,21 +79,11 @@ fn rounded(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
     slot.weight(w0).mul_scalar(1.0 + f64::EPSILON)
 }
 
-fn touching_the_bias(
-    model: &Model,
-    set: &str,
-    strength: f64,
-    adapters: Vec<(Site, DynAdapter)>,
-) -> Attached {
+fn touching_the_bias(model: &Model, set: &str, strength: f64, adapters: Adapters) -> Edited {
     inject::attach(&with_bias(model, 1.0 + 1e-9), set, strength, adapters)
 }
 
-fn forgetting_the_strength(
-    model: &Model,
-    set: &str,
-    _strength: f64,
-    adapters: Vec<(Site, DynAdapter)>,
-) -> Attached {
+fn forgetting_the_strength(model: &Model, set: &str, _strength: f64, adapters: Adapters) -> Edited {
     inject::attach(model, set, 1.0, adapters)
 }
 
@@ -110,16 +99,16 @@ fn in_single_precision(model: &Model) -> Model {
     inject::merge(model).map(&mut Change { bias: 1.0, single_precision: true, depth: 0 })
 }
 
-fn never_quite_off(model: &Model, set: &str, strength: f64) -> Attached {
+fn never_quite_off(model: &Model, set: &str, strength: f64) -> Edited {
     inject::set_strength(model, set, strength.max(1e-9))
 }
 
-fn subtracting(model: &Model, set: &str, _strength: f64) -> Attached {
+fn subtracting(model: &Model, set: &str, _strength: f64) -> Edited {
     let strength = slot::collect(model)[0].layers[0].strength;
     inject::attach(&inject::merge(model), set, -strength, inject::adapters(model, set)?)
 }
 
-fn keeping(model: &Model, _set: &str) -> Attached {
+fn keeping(model: &Model, _set: &str) -> Edited {
     Ok(model.clone())
 }
 
