@@ -36,5 +36,5 @@ fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
 
 fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {
     let slot = Slot { layers: layers.into(), ..Slot::new(subject.site().clone()) };
-    slot.weight(subject.w0.clone())
+    (subject.operations.weight)(&slot, subject.w0.clone())
 }
