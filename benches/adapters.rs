@@ -146,7 +146,7 @@ fn cases<L: Bench>(device: &Device) -> Vec<Case<L>> {
 /// line asks for one, as `lokr:` does: they are three times as many.
 fn sets(registry: &Registry) -> Vec<(String, &'static str, toml::Table)> {
     let variants = std::env::args().any(|argument| argument.contains(':'));
-    let named = |kind: &dyn Kind| {
+    let named = |kind: &Kind| {
         let variants = kind.variants().iter().filter(|_| variants);
         let variants = variants.map(|v| (format!("{}:{}", kind.name(), v.name), v.options));
         std::iter::once((kind.name().to_string(), "")).chain(variants).collect::<Vec<_>>()
@@ -166,7 +166,9 @@ fn sets(registry: &Registry) -> Vec<(String, &'static str, toml::Table)> {
 
 fn has_shortcut<M: Module>(model: &M) -> bool {
     let slots = slot::collect(model);
-    slots.iter().all(|slot| slot.active().all(|layer| layer.adapter.cost(&slot.site).is_some()))
+    slots
+        .iter()
+        .all(|slot| slot.active().all(|member| member.adapter.cost(&slot.site, 1).is_some()))
 }
 
 /// Megabytes that a forward pass keeps for its backward, and the peak of both.

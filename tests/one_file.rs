@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-adapters/src/algorithms", "the algorithms, and the list of their modules"),
     ("crates/higanbana-adapters/src/registry.rs", "the list of algorithms"),
     ("crates/higanbana-adapters/src/rotation.rs", "a key of files, shared by two algorithms"),
-    ("crates/higanbana-adapters/src/schedule.rs", "keys of files that keep a schedule"),
+    ("crates/higanbana-adapters/src/scale.rs", "an option, called like an algorithm"),
     ("crates/higanbana-adapters/src/inject/presets.rs", "presets are called like algorithms"),
     ("crates/higanbana-adapters/src/inject/sites.rs", "`norm` is a kind of layer"),
     ("crates/higanbana-core/src/site.rs", "`norm` is a kind of parameter"),

@@ -33,7 +33,7 @@ fn the_formulas_hold() {
 }
 
 /// What a symbol stands for; sizes that an algorithm chooses are those of its file.
-fn symbol(name: &str, kind: &dyn Kind, site: &Site, tensors: &Tensors) -> f64 {
+fn symbol(name: &str, kind: &Kind, site: &Site, tensors: &Tensors) -> f64 {
     let size = |key: &str, axis: usize| tensors[key].shape()[axis];
     let [l, m] = [0, 1].map(|axis| tensors.get("lokr_w1").map_or(1, |w1| w1.shape()[axis]));
     let (k, n) = (site.out() / l, site.input() / m);

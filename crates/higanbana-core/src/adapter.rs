@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+    spectrum::{Budget, SpectrumError},
 };
 
 /// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`].
@@ -35,7 +36,8 @@ pub struct Variant {
 /// Work of the two forward paths, in multiply-accumulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// To build the update once.
+    /// To build the update once; `usize::MAX` where the samples of the batch at hand share none, so
+    /// that only the shortcut serves them.
     pub update: usize,
     /// For each position of the features, on the shortcut.
     pub shortcut: usize,
@@ -65,43 +67,6 @@ impl Outline {
     }
 }
 
-/// How much of an update a fit may keep.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Budget {
-    /// This rank.
-    Rank(usize),
-    /// The smallest rank that keeps this share of the squared Frobenius norm, in `(0, 1]`.
-    Energy(f64),
-    /// As many singular values as exceed this number.
-    Threshold(f64),
-    /// As many singular values as exceed this share of the largest.
-    Ratio(f64),
-}
-
-impl Budget {
-    /// The rank for these singular values (descending), at least 1.
-    pub fn rank(self, singular_values: &[f64]) -> usize {
-        let largest = singular_values.first().copied().unwrap_or(0.0);
-        let rank = match self {
-            Self::Rank(rank) => rank,
-            Self::Energy(share) => {
-                let total: f64 = singular_values.iter().map(|s| s * s).sum();
-                let mut kept = 0.0;
-                1 + singular_values
-                    .iter()
-                    .take_while(|&&s| {
-                        kept += s * s;
-                        kept < share * total
-                    })
-                    .count()
-            }
-            Self::Threshold(least) => singular_values.iter().filter(|&&s| s > least).count(),
-            Self::Ratio(share) => singular_values.iter().filter(|&&s| s > share * largest).count(),
-        };
-        rank.clamp(1, singular_values.len().max(1))
-    }
-}
-
 /// A reparameterisation $W(\mu) = W_0 + \Delta W_\mu(\theta, W_0)$ of one weight.
 ///
 /// All matrices are `[out, in·K]` (see [`Site`]). The fields of an implementation are its trained
@@ -111,8 +76,8 @@ impl Budget {
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
-/// * [`Adapter::strength_degree`], [`Adapter::degree`], [`Adapter::rank_bound`] and
-///   [`Adapter::parameter_count`] hold.
+/// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
+///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -168,7 +133,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     }
 
     /// The shortcut: `op(x, W(μ) − W0)` without building a weight; `y0` is `op(x, W0)`.
-    /// `None` where there is none.
+    /// `None` where there is none; it and [`Adapter::forward`] then have no [`Adapter::cost`] either.
     fn added(&self, _call: &Call, _y0: &Features) -> Option<Features> {
         None
     }
@@ -178,13 +143,21 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// Work of both paths; `None` where there is no shortcut.
-    fn cost(&self, _site: &Site) -> Option<Cost> {
+    /// Work of both paths in a layer whose channels fall apart into this many groups; `None` where
+    /// there is no shortcut.
+    fn cost(&self, _site: &Site, _groups: usize) -> Option<Cost> {
         None
     }
 
     /// Homogeneity of the update in the trained tensors (Law 01).
     fn degree(&self) -> Degree;
+
+    /// $\Delta W$ with $\gamma$ where [`Adapter::degree`] has it: before the whole update, or before
+    /// the map inside. Scaling the trained tensors by $s_i$ is $\gamma = \prod_i s_i^{d_i}$, and exactly
+    /// so, to the bit, for powers of two. Has no meaning where there is no degree.
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.update(site, w0).mul_scalar(gamma)
+    }
 
     /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
@@ -214,7 +187,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         _site: &Site,
         _update: &Tensor<2>,
         _budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         None
     }
 
@@ -228,7 +201,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         site: &Site,
         w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         Self::fit(site, &self.update(site, w0), budget)
     }
 
@@ -240,21 +213,4 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Circumstances of the next forward passes.
     fn condition(&mut self, _condition: &Condition) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budgets_count_singular_values() {
-        let s = [4.0, 2.0, 1.0, 0.0];
-        assert_eq!(Budget::Rank(9).rank(&s), 4);
-        assert_eq!(Budget::Energy(16.0 / 21.0).rank(&s), 1);
-        assert_eq!(Budget::Energy(20.0 / 21.0).rank(&s), 2);
-        assert_eq!(Budget::Energy(1.0).rank(&s), 3);
-        assert_eq!(Budget::Threshold(1.5).rank(&s), 2);
-        assert_eq!(Budget::Ratio(0.25).rank(&s), 2);
-        assert_eq!(Budget::Threshold(9.0).rank(&s), 1);
-    }
 }

@@ -7,7 +7,7 @@ use super::{
     measure::{deviation, values},
 };
 
-/// $W = W_0 + g \operatorname{diag}(o)\,\mu\,T_R$ with the same $g$, $o$ and $R$ on every path of a
+/// $W = W_0 + g \operatorname{diag}(o)\,T_R(\mu)$ with the same $g$, $o$ and $R$ on every path of a
 /// step; weights $R$ of 1 change nothing, and nor do the options outside of training.
 pub(super) const LAW: Law = Law {
     name: "dropout",
@@ -55,7 +55,7 @@ fn in_step(subject: &Subject, step: Option<u64>) -> Model {
         max_norm: None,
     };
     let model = slot::edit(Model::adapted(subject), |slot| {
-        slot.layers.iter_mut().for_each(|layer| layer.training = training);
+        slot.members.iter_mut().for_each(|member| member.training = training);
     });
     slot::condition(model, &Condition { step, ..subject.trial.condition.clone() })
 }

@@ -60,19 +60,19 @@ fn without_a_fault_no_law_is_broken() {
 }
 
 fn compounded(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
-    slot.layers
+    slot.members
         .iter()
         .fold(w0, |w, layer| w.clone() + layer.adapter.update_at(&slot.site, &w, layer.strength))
 }
 
 fn last(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
-    let last = slot.layers.last().expect("an adapter");
+    let last = slot.members.last().expect("an adapter");
     w0.clone() + last.adapter.update_at(&slot.site, &w0, last.strength)
 }
 
 fn mean(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
     let update = slot.weight(w0.clone()) - w0.clone();
-    w0 + update.div_scalar(slot.layers.len() as f64)
+    w0 + update.div_scalar(slot.members.len() as f64)
 }
 
 fn rounded(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
@@ -88,11 +88,11 @@ fn forgetting_the_strength(model: &Model, set: &str, _strength: f64, adapters: A
 }
 
 fn forgetting(model: &Model) -> Model {
-    inject::merge(&slot::edit(model.clone(), |slot| slot.layers.clear()))
+    inject::merge(&slot::edit(model.clone(), |slot| slot.members.clear()))
 }
 
 fn twice(model: &Model) -> Model {
-    inject::merge(&slot::edit(model.clone(), |slot| slot.layers.extend(slot.layers.clone())))
+    inject::merge(&slot::edit(model.clone(), |slot| slot.members.extend(slot.members.clone())))
 }
 
 fn in_single_precision(model: &Model) -> Model {
@@ -104,7 +104,7 @@ fn never_quite_off(model: &Model, set: &str, strength: f64) -> Edited {
 }
 
 fn subtracting(model: &Model, set: &str, _strength: f64) -> Edited {
-    let strength = slot::collect(model)[0].layers[0].strength;
+    let strength = slot::collect(model)[0].members[0].strength;
     inject::attach(&inject::merge(model), set, -strength, inject::adapters(model, set)?)
 }
 
