@@ -6,6 +6,11 @@ cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 
 cargo fmt --check
-cargo fmt --check --manifest-path .ci/cubecl-llvm/Cargo.toml
+for apart in .ci/cubecl-llvm crates/higanbana-io/fuzz; do
+    cargo fmt --check --manifest-path "$apart/Cargo.toml"
+done
 cargo clippy --release --workspace --all-targets -- -D warnings
+# A workspace of its own, with the versions and features of this one: what is checked serves it too.
+cargo clippy --release --locked --manifest-path crates/higanbana-io/fuzz/Cargo.toml \
+    --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps

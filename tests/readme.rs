@@ -1,5 +1,9 @@
 //! What the README says of the registry is what the registry says.
 
+mod readme {
+    mod formulas;
+}
+
 use higanbana_adapters::{docs::markdown_table, registry};
 
 #[test]

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device};
 use higanbana::{
     adapters::registry,
-    laws::{self, LAWS, Law},
+    laws::{self, Law},
 };
 use proptest::test_runner::{TestCaseError, TestRunner};
 
@@ -33,24 +33,16 @@ fn holds(name: &str) {
     }
 }
 
-macro_rules! laws {
-    ($($name:ident)*) => {
+macro_rules! tests {
+    ($($law:ident)*) => {
         $(#[test]
-        fn $name() {
-            holds(stringify!($name));
+        fn $law() {
+            holds(stringify!($law));
         })*
-
-        #[test]
-        fn every_law_has_its_test() {
-            assert_eq!(LAWS.iter().map(|law| law.name).collect::<Vec<_>>(), [$(stringify!($name)),*]);
-        }
     };
 }
 
-laws! {
-    seed identity strength stack paths samples gradient merge layers dropout files parameters rank homogeneity
-    pointwise
-}
+higanbana::for_each_law!(tests);
 
 #[test]
 fn single_precision() {

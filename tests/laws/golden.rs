@@ -58,6 +58,7 @@ fn measures_of_the_spectrum() {
     equals(&errors, "spectrum.approximation_errors");
 }
 
+/// Law 03.
 #[test]
 fn best_approximations() {
     let matrix = input("spectrum.matrix", [12, 8]);
@@ -74,6 +75,7 @@ fn best_approximations() {
     assert!(error < 1e-10, "truncation errors depart by {error:e}");
 }
 
+/// Law 03.
 #[test]
 fn nearest_kronecker_product() {
     let matrix = input("nearest_kronecker.matrix", [12, 10, 1]);

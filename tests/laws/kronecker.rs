@@ -1,5 +1,5 @@
-//! Rank and its measures multiply under the Kronecker product: its singular values are all products
-//! of the factors'.
+//! Law 02: rank and its measures multiply under the Kronecker product, whose singular values are
+//! all products of the factors'.
 
 use burn::tensor::Tensor;
 use higanbana::prelude::{algebra, spectrum};

@@ -1,4 +1,5 @@
-//! Each law is shown able to fail: an adapter with one thing broken, and the laws that say so.
+//! Each law is shown able to fail: an adapter with one thing broken, and the laws that say so. What
+//! laws find of faults outside of adapters is tested beside them, in `src/laws/tests.rs`.
 
 mod faults;
 
@@ -180,6 +181,7 @@ mutants! {
     a_shortcut_that_is_scaled ScalesShortcut
     a_shortcut_without_a_gradient DetachesShortcut
     a_fused_layer_without_its_strength ForgetsStrength
+    a_fused_layer_without_a_gradient DetachesFused
     a_shortcut_without_a_cost HidesCost
     a_batch_at_one_timestep OneTimestepForAll
     a_gradient_that_is_doubled DoublesGradient

@@ -1,4 +1,4 @@
-//! Cayley blocks are rotations, and what is built from them keeps every singular value.
+//! Law 02: Cayley blocks are rotations, and what is built from them keeps every singular value.
 
 use burn::tensor::Tensor;
 use higanbana::prelude::algebra;

@@ -1,4 +1,4 @@
-//! The Tucker contraction is the sum that defines it.
+//! Law 01 counts on it: the Tucker contraction is the sum that defines it.
 
 use burn::tensor::Tensor;
 use higanbana::prelude::algebra;

@@ -1,45 +1,41 @@
 //! The same laws on `wgpu`, in `f32`, at the standard layers.
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 use higanbana::{
     adapters::registry,
     core::device::device,
-    laws::{self, Law, Trial},
+    laws::{self, Law, Trial, Violation},
 };
 
+fn wgpu() -> Device {
+    device("wgpu").expect("this build has it")
+}
+
+fn assert_none(violations: &[Violation]) {
+    assert!(violations.is_empty(), "\n{}", laws::list(violations));
+}
+
 fn holds(name: &str) {
-    let law = Law::named(name).expect("a law of this name");
-    let device = device("wgpu").expect("this build has it");
+    let (law, device) = (Law::named(name).expect("a law of this name"), wgpu());
     let violations: Vec<_> = Trial::standard()
         .iter()
         .flat_map(|trial| laws::check(&[*law], &registry(), trial, &device, DType::F32))
         .collect();
-    assert!(violations.is_empty(), "\n{}", laws::list(&violations));
+    assert_none(&violations);
 }
 
-macro_rules! laws {
-    ($($test:ident $law:ident)*) => {
+macro_rules! tests {
+    ($($law:ident)*) => {
         $(#[test]
-        fn $test() {
+        fn $law() {
             holds(stringify!($law));
         })*
     };
 }
 
-laws! {
-    wgpu_seed seed
-    wgpu_identity identity
-    wgpu_strength strength
-    wgpu_stack stack
-    wgpu_paths paths
-    wgpu_samples samples
-    wgpu_gradient gradient
-    wgpu_merge merge
-    wgpu_layers layers
-    wgpu_dropout dropout
-    wgpu_files files
-    wgpu_parameters parameters
-    wgpu_rank rank
-    wgpu_homogeneity homogeneity
-    wgpu_pointwise pointwise
+higanbana::for_each_law!(tests);
+
+#[test]
+fn every_algorithm_is_covered() {
+    assert_none(&laws::coverage(&registry(), &wgpu(), DType::F32));
 }

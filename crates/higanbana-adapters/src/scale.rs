@@ -53,12 +53,13 @@ impl Scale {
         Ok(Self { value: alpha / if rs { r.sqrt() } else { r }, rank })
     }
 
-    /// From a file: `alpha / rank`; a file without `alpha` means the rank.
+    /// From a file: `alpha / rank`; a file without `alpha`, or with 0, means the rank, as LyCORIS and
+    /// kohya's scripts have it.
     ///
     /// # Errors
     /// When `alpha` is not one finite number.
     pub fn read(parts: &Parts, rank: usize) -> Result<Self, AdapterError> {
-        let alpha = parts.scalar("alpha")?.unwrap_or(rank as f64);
+        let alpha = parts.scalar("alpha")?.filter(|alpha| *alpha != 0.0).unwrap_or(rank as f64);
         Ok(Self { value: alpha / rank as f64, rank })
     }
 
@@ -122,5 +123,25 @@ impl Scalar {
     /// Number of trained values.
     pub fn count(&self) -> usize {
         usize::from(self.scalar.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device, TensorData};
+    use higanbana_core::Tensors;
+
+    use super::*;
+
+    #[test]
+    fn without_alpha_or_with_none_of_it_the_scale_is_one() {
+        for (alpha, expected) in [(None, 1.0), (Some(0.0f32), 1.0), (Some(2.0), 0.5)] {
+            let tensors: Tensors = alpha
+                .map(|alpha| ("alpha".into(), TensorData::from([alpha])))
+                .into_iter()
+                .collect();
+            let parts = Parts::new("m", &tensors, &Device::default(), DType::F32);
+            assert_eq!(Scale::read(&parts, 4).unwrap().value(), expected, "{alpha:?}");
+        }
     }
 }

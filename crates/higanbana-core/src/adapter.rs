@@ -169,7 +169,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// Homogeneity of the update in the trained tensors.
+    /// Homogeneity of the update in the trained tensors (Law 01).
     fn degree(&self) -> Degree;
 
     /// $\Delta W$ with $\gamma$ where [`Adapter::degree`] has it: before the whole update, or before
@@ -179,7 +179,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         self.update(site, w0).mul_scalar(gamma)
     }
 
-    /// Largest rank that the update can have.
+    /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
 
     /// Number of trained values, in closed form.

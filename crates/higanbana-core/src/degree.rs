@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// A map is multi-homogeneous with exponents $d_i$ when
 /// $$T(s_1 A_1, \dots, s_n A_n) = \Big(\prod_i s_i^{d_i}\Big)\, T(A_1, \dots, A_n);$$
-/// its degree is $m = \sum_i d_i$ (arXiv:2309.14859, Theorem 1).
+/// its degree is $m = \sum_i d_i$ (Law 01; arXiv:2309.14859, Theorem 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Degree {
     /// The update itself is multi-homogeneous: exponent of each parameter by name, or of several

@@ -101,6 +101,14 @@ fault! {
 }
 
 fault! {
+    DetachesFused breaks ["paths"],
+    fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
+        let update = mutant.inner.update_at(call.site, call.w0, call.strength).detach();
+        Some(call.apply(call.w0.clone() + update))
+    }
+}
+
+fault! {
     HidesCost breaks ["paths"],
     fn cost(_mutant: &Mutant<Self>, _site: &Site, _groups: usize) -> Option<Cost> {
         None

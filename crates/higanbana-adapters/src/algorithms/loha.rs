@@ -113,16 +113,16 @@ impl Adapter for Loha {
                 let update = half(t1, self.scale.apply(w1_a), w1_b) * half(t2, w2_a, w2_b);
                 update.reshape([site.out(), site.cols()])
             }
-            _ => ops::loha_update([w1_a, w1_b, w2_a, w2_b], self.scale.value()),
+            _ => ops::hadamard_update([w1_a, w1_b, w2_a, w2_b], self.scale.value()),
         }
     }
 
-    /// On linear layers, [`ops::loha_linear`].
+    /// On linear layers, [`ops::hadamard_linear`].
     fn forward(&self, call: &Call) -> Option<Features> {
         match (call.op, call.x) {
             (Op::Linear, Features::Rows { x, batch }) if self.hada_t1.is_none() => {
                 let scale = self.scale.value() * call.strength;
-                let y = ops::loha_linear(x.clone(), call.w0.clone(), self.factors(), scale);
+                let y = ops::hadamard_linear(x.clone(), call.w0.clone(), self.factors(), scale);
                 Some(Features::Rows { x: y, batch: *batch })
             }
             _ => None,

@@ -42,7 +42,8 @@ pub fn bounded<const D: usize>(q: Tensor<D>, radius: f64) -> Tensor<D> {
 /// q [n, b, b]  ->  [n, b, b]
 /// ```
 ///
-/// Source: OFT (arXiv:2306.07280). See [`cayley_deviation`] for gradient and method.
+/// Law 02: it keeps the singular values of what it turns. Source: OFT (arXiv:2306.07280). See
+/// [`cayley_deviation`] for gradient and method.
 pub fn cayley(q: Tensor<3>) -> Tensor<3> {
     let [_, b, _] = q.dims();
     let identity = identity(b, &q.device(), q.dtype());

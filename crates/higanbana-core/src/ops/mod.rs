@@ -5,7 +5,7 @@
 //! autodiff an operation keeps its inputs alone and recomputes the rest in the backward pass:
 //! nothing of a weight's size stays in the graph.
 
-mod loha;
+mod hadamard;
 mod recompute;
 
 use burn::{
@@ -16,7 +16,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use loha::{LohaLinear, LohaUpdate};
+use hadamard::{HadamardLinear, HadamardUpdate};
 use recompute::Recompute;
 
 /// The operations; all matrices row-major as the papers have them, `[out, in]`.
@@ -26,8 +26,8 @@ use recompute::Recompute;
     Cube: cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))
 )]
 pub trait AdapterOps: Backend {
-    /// See [`loha_update`].
-    fn loha_update(
+    /// See [`hadamard_update`].
+    fn hadamard_update(
         w1_a: FloatTensor<Self>,
         w1_b: FloatTensor<Self>,
         w2_a: FloatTensor<Self>,
@@ -38,8 +38,8 @@ pub trait AdapterOps: Backend {
         Self::float_mul(Self::float_matmul(w1_a, w1_b), Self::float_matmul(w2_a, w2_b))
     }
 
-    /// See [`loha_linear`].
-    fn loha_linear(
+    /// See [`hadamard_linear`].
+    fn hadamard_linear(
         x: FloatTensor<Self>,
         w0: FloatTensor<Self>,
         w1_a: FloatTensor<Self>,
@@ -48,7 +48,7 @@ pub trait AdapterOps: Backend {
         w2_b: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        let weight = Self::float_add(w0, Self::loha_update(w1_a, w1_b, w2_a, w2_b, scale));
+        let weight = Self::float_add(w0, Self::hadamard_update(w1_a, w1_b, w2_a, w2_b, scale));
         Self::float_matmul(x, Self::float_transpose(weight))
     }
 }
@@ -60,17 +60,17 @@ impl AdapterOps for burn::backend::Flex {}
 impl AdapterOps for burn::backend::Cube {}
 
 impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
-    fn loha_update(
+    fn hadamard_update(
         w1_a: FloatTensor<Self>,
         w1_b: FloatTensor<Self>,
         w2_a: FloatTensor<Self>,
         w2_b: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        LohaUpdate { scale }.record::<B, C>([w1_a, w1_b, w2_a, w2_b])
+        HadamardUpdate { scale }.record::<B, C>([w1_a, w1_b, w2_a, w2_b])
     }
 
-    fn loha_linear(
+    fn hadamard_linear(
         x: FloatTensor<Self>,
         w0: FloatTensor<Self>,
         w1_a: FloatTensor<Self>,
@@ -79,11 +79,11 @@ impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
         w2_b: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        LohaLinear { scale }.record::<B, C>([x, w0, w1_a, w1_b, w2_a, w2_b])
+        HadamardLinear { scale }.record::<B, C>([x, w0, w1_a, w1_b, w2_a, w2_b])
     }
 }
 
-/// The update of LoHa, a Hadamard product of two thin products.
+/// A Hadamard product of two thin products: rank $r_1 r_2$ from the parameters of rank $r_1 + r_2$.
 ///
 /// $$\Delta W = s\,(W_{1a} W_{1b}) \odot (W_{2a} W_{2b})$$
 ///
@@ -91,10 +91,9 @@ impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
 /// w1_a [out, r1]  w1_b [r1, in]  w2_a [out, r2]  w2_b [r2, in]  ->  [out, in]
 /// ```
 ///
-/// The graph keeps the four factors. Source: LoHa (arXiv:2309.14859), after FedPara
-/// (arXiv:2108.06098).
-pub fn loha_update([w1_a, w1_b, w2_a, w2_b]: [Tensor<2>; 4], scale: f64) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as AdapterOps>::loha_update(
+/// The graph keeps the four factors. Source: arXiv:2309.14859, after FedPara (arXiv:2108.06098).
+pub fn hadamard_update([w1_a, w1_b, w2_a, w2_b]: [Tensor<2>; 4], scale: f64) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as AdapterOps>::hadamard_update(
         w1_a.into_dispatch(),
         w1_b.into_dispatch(),
         w2_a.into_dispatch(),
@@ -103,23 +102,23 @@ pub fn loha_update([w1_a, w1_b, w2_a, w2_b]: [Tensor<2>; 4], scale: f64) -> Tens
     ))
 }
 
-/// A whole linear layer with a LoHa on its weight.
+/// A whole linear layer with a [Hadamard update](hadamard_update) on its weight.
 ///
 /// $$y = x\,\bigl(W_0 + s\,(W_{1a} W_{1b}) \odot (W_{2a} W_{2b})\bigr)^\top$$
 ///
 /// ```text
-/// x [n, in]  w0 [out, in]  factors as in loha_update  ->  [n, out]
+/// x [n, in]  w0 [out, in]  factors as in hadamard_update  ->  [n, out]
 /// ```
 ///
 /// The graph keeps the input, the factors and the frozen weight that exists anyway; the backward
 /// pass builds the adapted weight once more.
-pub fn loha_linear(
+pub fn hadamard_linear(
     x: Tensor<2>,
     w0: Tensor<2>,
     [w1_a, w1_b, w2_a, w2_b]: [Tensor<2>; 4],
     scale: f64,
 ) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as AdapterOps>::loha_linear(
+    Tensor::from_dispatch(<Dispatch as AdapterOps>::hadamard_linear(
         x.into_dispatch(),
         w0.into_dispatch(),
         w1_a.into_dispatch(),

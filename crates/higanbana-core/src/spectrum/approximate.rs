@@ -7,7 +7,8 @@ use crate::algebra::rearrange;
 
 /// The first `rank` terms of a decomposition: the best approximation of that rank.
 ///
-/// Source: C. Eckart, G. Young, The approximation of one matrix by another of lower rank (1936).
+/// Law 03. Source: C. Eckart, G. Young, The approximation of one matrix by another of lower rank
+/// (1936).
 ///
 /// # Errors
 ///
@@ -71,7 +72,7 @@ pub struct KronApproximation {
 /// The rearrangement turns each product into an outer product ([`rearrange`]), so the optimum is
 /// its truncated decomposition. The factors have the type and device of `w`.
 ///
-/// Source: C. Van Loan, N. Pitsianis, Approximation with Kronecker products (1993).
+/// Law 03. Source: C. Van Loan, N. Pitsianis, Approximation with Kronecker products (1993).
 ///
 /// # Errors
 ///

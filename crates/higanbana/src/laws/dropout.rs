@@ -1,9 +1,9 @@
 use burn::tensor::Tensor;
-use higanbana_core::{Condition, Member, PathChoice, Training};
+use higanbana_core::{Condition, PathChoice, Training, slot};
 
 use super::{
     Law, Subject,
-    layer::Layer,
+    layer::Model,
     measure::{deviation, values},
 };
 
@@ -27,7 +27,7 @@ fn check(subject: &Subject) -> Result<(), String> {
             return Err(format!("ranks of weight 1 change the update by {error:e}"));
         }
     }
-    let expected = Layer::adapted(subject).act(subject);
+    let expected = Model::adapted(subject).act(subject);
     if in_step(subject, None).act(subject) != expected {
         return Err("something is left out outside of training".into());
     }
@@ -35,7 +35,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         let layer = in_step(subject, Some(step));
         let expected = layer.act(subject);
         for path in [PathChoice::Definition, PathChoice::Shortcut] {
-            let Some(output) = layer.act_as_own(subject, path) else { continue };
+            let Some(output) = (subject.operations.act)(&layer, subject, path) else { continue };
             let error = deviation(&output, &expected);
             if error > subject.tolerance() {
                 return Err(format!("step {step} on path {path:?} departs by {error:e}"));
@@ -46,7 +46,7 @@ fn check(subject: &Subject) -> Result<(), String> {
 }
 
 /// The layer in a step of training with every option that drops something.
-fn in_step(subject: &Subject, step: Option<u64>) -> Layer {
+fn in_step(subject: &Subject, step: Option<u64>) -> Model {
     let training = Training {
         dropout: 0.3,
         rank_dropout: 0.3,
@@ -54,8 +54,8 @@ fn in_step(subject: &Subject, step: Option<u64>) -> Layer {
         module_dropout: 0.2,
         max_norm: None,
     };
-    let adapter = subject.trained.clone();
-    let mut member = Member::new("laws", subject.trial.strength, adapter).training(training);
-    member.condition(&Condition { step, ..subject.trial.condition.clone() });
-    Layer::carrying(subject, member)
+    let model = slot::edit(Model::adapted(subject), |slot| {
+        slot.members.iter_mut().for_each(|member| member.training = training);
+    });
+    slot::condition(model, &Condition { step, ..subject.trial.condition.clone() })
 }

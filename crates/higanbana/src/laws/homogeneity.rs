@@ -8,10 +8,10 @@ use super::{
     trained,
 };
 
-/// Claimed: scaling the trained tensors by random $s_i$ is $\gamma = \prod_i s_i^{d_i}$ where the
-/// degree has it, before the update or before a map inside (those outside of the map are left
-/// alone), and with powers of two to the last bit. Not claimed of the whole update: no exponent $m$ gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no
-/// factors do for scales of their own.
+/// Law 01. Claimed: scaling the trained tensors by random $s_i$ is $\gamma = \prod_i s_i^{d_i}$ where
+/// the degree has it, before the update or before a map inside (those outside of the map are left
+/// alone), and with powers of two to the last bit. Not claimed of the whole update: no exponent $m$
+/// gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no factors do for scales of their own.
 pub(super) const LAW: Law = Law {
     name: "homogeneity",
     statement: "the update scales as its degree says, and in no way where there is none",

@@ -1,7 +1,7 @@
-//! A layer of Burn's own for each kind of parameter, acting on a fixed random input.
+//! A model with one layer of Burn's own, for each kind of parameter, acting on a fixed random input.
 
 use burn::{
-    module::{Module, Param, Reparameterizer},
+    module::{Module, Param},
     nn::{
         LayerNorm, LayerNormConfig, Linear, PaddingConfig1d, PaddingConfig2d, PaddingConfig3d,
         conv::{Conv1d, Conv2d, Conv3d},
@@ -9,15 +9,81 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_adapters::layers;
-use higanbana_core::{Member, PathChoice, SiteKind, Slot};
+use higanbana_core::{PathChoice, SiteKind};
 
 use super::{Geometry, Subject, measure::values};
 
 const BATCH: usize = 2;
 
+/// A model with the layer of a trial.
+#[derive(Module, Debug)]
+pub(super) struct Model {
+    layer: Layer,
+}
+
+/// Name of the set of adapters.
+pub(super) const SET: &str = "laws";
+
+impl Model {
+    /// The model with `matrix`, `[out, in·K]`, as its adapted parameter.
+    pub(super) fn new(subject: &Subject, matrix: &Tensor<2>) -> Self {
+        Self { layer: Layer::new(subject, matrix) }
+    }
+
+    /// The model with the frozen weight.
+    pub(super) fn base(subject: &Subject) -> Self {
+        Self::new(subject, &subject.w0)
+    }
+
+    /// The model with the frozen weight and the trained adapter on it.
+    pub(super) fn adapted(subject: &Subject) -> Self {
+        let adapters = vec![(subject.site().clone(), subject.trained.clone())];
+        let strength = subject.trial.strength;
+        let adapted = (subject.operations.attach)(&Self::base(subject), SET, strength, adapters);
+        adapted.expect("the model has this parameter")
+    }
+
+    /// Bytes of the parameters as the layer uses them.
+    pub(super) fn effective(&self) -> [Option<Vec<u8>>; 2] {
+        match &self.layer {
+            Layer::Linear(layer) => bytes(&layer.weight, &layer.bias),
+            Layer::Conv1d(layer) => bytes(&layer.weight, &layer.bias),
+            Layer::Conv2d(layer) => bytes(&layer.weight, &layer.bias),
+            Layer::Conv3d(layer) => bytes(&layer.weight, &layer.bias),
+            Layer::Norm(layer) => bytes(&layer.gamma, &layer.beta),
+        }
+    }
+
+    /// Output on the random input.
+    pub(super) fn act(&self, subject: &Subject) -> Vec<f64> {
+        match &self.layer {
+            Layer::Linear(layer) => values(&layer.forward(input::<2>(subject))),
+            Layer::Conv1d(layer) => values(&layer.forward(input(subject))),
+            Layer::Conv2d(layer) => values(&layer.forward(input(subject))),
+            Layer::Conv3d(layer) => values(&layer.forward(input(subject))),
+            Layer::Norm(layer) => values(&layer.forward(input::<2>(subject))),
+        }
+    }
+
+    /// Output of this toolkit's layer with the same parameters, where there is one.
+    pub(super) fn act_as_own(&self, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
+        match self.layer.clone() {
+            Layer::Linear(layer) => {
+                let layer = layers::set_path(layers::Linear::from(layer), path);
+                Some(values(&layer.forward(input::<2>(subject))))
+            }
+            Layer::Conv2d(layer) => {
+                let layer = layers::set_path(layers::Conv2d::from(layer), path);
+                Some(values(&layer.forward(input(subject))))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The layer of a trial.
 #[derive(Module, Debug)]
-pub(super) enum Layer {
+enum Layer {
     /// With the adapted parameter as weight or bias.
     Linear(Linear),
     /// Without bias, as the two below.
@@ -33,7 +99,7 @@ pub(super) enum Layer {
 impl Layer {
     /// The layer with `matrix`, `[out, in·K]`, as its adapted parameter. Weights have a bias beside
     /// them, which no adapter of theirs may touch.
-    pub(super) fn new(subject: &Subject, matrix: &Tensor<2>) -> Self {
+    fn new(subject: &Subject, matrix: &Tensor<2>) -> Self {
         let site = subject.site();
         let bias = Some(Param::from_tensor(subject.normal("bias", [site.out()])));
         let vector = || Param::from_tensor(site.from_matrix::<1>(matrix.clone()));
@@ -86,59 +152,6 @@ impl Layer {
             }
         }
     }
-
-    /// The layer with the frozen weight and the trained adapter on it.
-    pub(super) fn adapted(subject: &Subject) -> Self {
-        let member = Member::new("laws", subject.trial.strength, subject.trained.clone());
-        Self::carrying(subject, member)
-    }
-
-    /// The layer with the frozen weight and an adapter on it.
-    pub(super) fn carrying(subject: &Subject, member: Member) -> Self {
-        Self::new(subject, &subject.w0).apply_reparameterization(Attach(Slot {
-            members: vec![member],
-            ..Slot::new(subject.site().clone())
-        }))
-    }
-
-    /// Bytes of the adapted parameter as the layer uses it.
-    pub(super) fn effective(&self, kind: SiteKind) -> Vec<u8> {
-        match (self, kind) {
-            (Self::Linear(Linear { bias: Some(bias), .. }), SiteKind::Bias) => bytes(bias),
-            (Self::Linear(layer), _) => bytes(&layer.weight),
-            (Self::Conv1d(layer), _) => bytes(&layer.weight),
-            (Self::Conv2d(layer), _) => bytes(&layer.weight),
-            (Self::Conv3d(layer), _) => bytes(&layer.weight),
-            (Self::Norm(LayerNorm { beta: Some(beta), .. }), SiteKind::NormBias) => bytes(beta),
-            (Self::Norm(layer), _) => bytes(&layer.gamma),
-        }
-    }
-
-    /// Output on the random input.
-    pub(super) fn act(&self, subject: &Subject) -> Vec<f64> {
-        match self {
-            Self::Linear(layer) => values(&layer.forward(input::<2>(subject))),
-            Self::Conv1d(layer) => values(&layer.forward(input(subject))),
-            Self::Conv2d(layer) => values(&layer.forward(input(subject))),
-            Self::Conv3d(layer) => values(&layer.forward(input(subject))),
-            Self::Norm(layer) => values(&layer.forward(input::<2>(subject))),
-        }
-    }
-
-    /// Output of this toolkit's layer with the same parameters, where there is one.
-    pub(super) fn act_as_own(&self, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
-        match self.clone() {
-            Self::Linear(layer) => {
-                let layer = layers::set_path(layers::Linear::from(layer), path);
-                Some(values(&layer.forward(input::<2>(subject))))
-            }
-            Self::Conv2d(layer) => {
-                let layer = layers::set_path(layers::Conv2d::from(layer), path);
-                Some(values(&layer.forward(input(subject))))
-            }
-            _ => None,
-        }
-    }
 }
 
 fn input<const D: usize>(subject: &Subject) -> Tensor<D> {
@@ -153,28 +166,10 @@ fn input<const D: usize>(subject: &Subject) -> Tensor<D> {
     subject.normal("x", shape)
 }
 
-fn bytes<const D: usize>(param: &Param<Tensor<D>>) -> Vec<u8> {
-    param.val().to_data().as_bytes().to_vec()
-}
-
-/// Puts a slot on the one parameter that it is for, and freezes all.
-struct Attach(Slot);
-
-impl Reparameterizer for Attach {
-    type Reparam = Slot;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<Slot>) {
-        let name = match self.0.site.kind {
-            SiteKind::Norm => "gamma",
-            SiteKind::NormBias => "beta",
-            SiteKind::Bias => "bias",
-            _ => "weight",
-        };
-        let here = path.ends_with(name);
-        (param.set_require_grad(false), here.then(|| self.0.clone()))
-    }
+fn bytes<const D: usize>(
+    weight: &Param<Tensor<D>>,
+    bias: &Option<Param<Tensor<1>>>,
+) -> [Option<Vec<u8>>; 2] {
+    let bias = bias.as_ref().map(|bias| bias.val().to_data().as_bytes().to_vec());
+    [Some(weight.val().to_data().as_bytes().to_vec()), bias]
 }

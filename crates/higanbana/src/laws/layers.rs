@@ -1,6 +1,6 @@
 use higanbana_core::PathChoice;
 
-use super::{Law, Subject, layer::Layer, measure::deviation};
+use super::{Law, Subject, layer::Model, measure::deviation};
 
 /// $y = op(x, W(\mu)) + b$ with the untouched bias, in a layer of Burn's and in ours on both paths.
 pub(super) const LAW: Law = Law {
@@ -10,11 +10,11 @@ pub(super) const LAW: Law = Law {
 };
 
 fn check(subject: &Subject) -> Result<(), String> {
-    let defined = Layer::new(subject, &(subject.w0.clone() + subject.update(&subject.trained)));
+    let defined = Model::new(subject, &(subject.w0.clone() + subject.update(&subject.trained)));
     let expected = defined.act(subject);
-    let adapted = Layer::adapted(subject);
+    let adapted = Model::adapted(subject);
     for path in [PathChoice::Definition, PathChoice::Shortcut, PathChoice::Auto] {
-        let Some(output) = adapted.act_as_own(subject, path) else { return Ok(()) };
+        let Some(output) = (subject.operations.act)(&adapted, subject, path) else { return Ok(()) };
         let error = deviation(&output, &expected);
         if error > subject.tolerance() {
             return Err(format!("the layer on path {path:?} departs from W(μ) by {error:e}"));

@@ -1,10 +1,19 @@
 //! Comparison on the host, in `f64`.
 
 use burn::tensor::Tensor;
+use higanbana_core::Features;
 
 /// The entries, row-major.
 pub(super) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
     tensor.to_data().iter::<f64>().collect()
+}
+
+/// All entries of features in one row.
+pub(super) fn flat(features: &Features) -> Tensor<1> {
+    match features {
+        Features::Rows { x, .. } => x.clone().flatten(0, 1),
+        Features::Maps(x) => x.clone().flatten(0, 3),
+    }
 }
 
 /// Euclidean norm.

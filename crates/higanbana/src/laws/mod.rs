@@ -27,6 +27,7 @@ mod layer;
 mod layers;
 mod measure;
 mod merge;
+mod operations;
 mod parameters;
 mod paths;
 mod pointwise;
@@ -36,6 +37,8 @@ mod seed;
 mod stack;
 mod strength;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod trained;
 mod trial;
 
@@ -82,24 +85,26 @@ impl Law {
     }
 }
 
-/// Every law.
-pub const LAWS: &[Law] = &[
-    seed::LAW,
-    identity::LAW,
-    strength::LAW,
-    stack::LAW,
-    paths::LAW,
-    samples::LAW,
-    gradient::LAW,
-    merge::LAW,
-    layers::LAW,
-    dropout::LAW,
-    files::LAW,
-    parameters::LAW,
-    rank::LAW,
-    homogeneity::LAW,
-    pointwise::LAW,
-];
+/// Hands the names of all laws to a macro of yours: `for_each_law!(tests)` is
+/// `tests! { seed identity ... }`. A law is a module with a constant `LAW`, and a name here.
+#[macro_export]
+macro_rules! for_each_law {
+    ($macro:ident) => {
+        $macro! {
+            seed identity strength stack paths samples gradient merge layers dropout files
+            parameters rank homogeneity pointwise
+        }
+    };
+}
+
+macro_rules! list {
+    ($($name:ident)*) => {
+        /// Every law.
+        pub const LAWS: &[Law] = &[$($name::LAW),*];
+    };
+}
+
+for_each_law!(list);
 
 /// A law that is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,9 @@
-use burn::{module::Module, tensor::Tensor};
+use burn::module::Module;
 use higanbana_core::{Call, DynAdapter, Features, Op};
 
 use super::{
     Law, Subject,
-    measure::{difference, norm, values},
+    measure::{difference, flat, norm, values},
     trained,
 };
 
@@ -90,13 +90,5 @@ impl Response {
             }
         }
         Ok(())
-    }
-}
-
-/// All entries in one row.
-pub(super) fn flat(features: &Features) -> Tensor<1> {
-    match features {
-        Features::Rows { x, .. } => x.clone().flatten(0, 1),
-        Features::Maps(x) => x.clone().flatten(0, 3),
     }
 }

@@ -2,7 +2,8 @@ use higanbana_core::spectrum;
 
 use super::{Law, Subject};
 
-/// $\operatorname{rank}(W(\mu) - W_0) \le$ `rank_bound` $\le \min(out, in\cdot K)$ at random values.
+/// Law 02: $\operatorname{rank}(W(\mu) - W_0) \le$ `rank_bound` $\le \min(out, in\cdot K)$ at
+/// random values.
 pub(super) const LAW: Law =
     Law { name: "rank", statement: "the update has no larger rank than the bound says", check };
 

@@ -3,8 +3,7 @@ use higanbana_core::{Call, Condition, DynAdapter, Features};
 
 use super::{
     Law, Subject,
-    measure::{deviation, values},
-    paths::flat,
+    measure::{deviation, flat, values},
 };
 
 /// Training timesteps $T$, and those of the samples of the batch.

@@ -36,5 +36,5 @@ fn member(adapter: &DynAdapter, strength: f64) -> Member {
 
 fn stacked(subject: &Subject, members: [Member; 2]) -> Tensor<2> {
     let slot = Slot { members: members.into(), ..Slot::new(subject.site().clone()) };
-    slot.weight(subject.w0.clone())
+    (subject.operations.weight)(&slot, subject.w0.clone())
 }

@@ -8,7 +8,7 @@ use higanbana_core::{
     Tensors, Variant,
 };
 
-use super::{Trial, Violation, coverage, measure::values, trained};
+use super::{Trial, Violation, coverage, measure::values, operations::Operations, trained};
 
 /// Samples of a batch, and rows of each.
 const BATCH: usize = 3;
@@ -31,6 +31,7 @@ pub struct Subject<'a> {
     pub fresh: DynAdapter,
     /// The same with normal noise on every trained value.
     pub trained: DynAdapter,
+    pub(super) operations: Operations,
 }
 
 impl<'a> Subject<'a> {
@@ -56,7 +57,8 @@ impl<'a> Subject<'a> {
             let noise = values(&noise.normal([value.len()], 0.3));
             value.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
         });
-        Ok(Self { registry, kind, variant, trial, w0, fresh, trained })
+        let operations = Operations::default();
+        Ok(Self { registry, kind, variant, trial, w0, fresh, trained, operations })
     }
 
     /// The subjects of every algorithm and set of options that fits a trial. Options that make no

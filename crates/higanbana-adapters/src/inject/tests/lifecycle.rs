@@ -53,13 +53,20 @@ fn a_merged_model_computes_what_the_adapted_one_does() {
 #[test]
 fn unmerging_and_detaching_restore_the_bits() {
     let (model, two) = adapted(&Device::default());
-    merge(&two);
+    let x = input(&Device::default());
+    let computes = |model: &Net| model.forward(x.clone()).into_data();
+    let merged = merge(&two);
+    assert_ne!(computes(&merged), computes(&model));
+    // The merged weights are others: those below the adapters are untouched.
+    assert_eq!(base(&two), base(&model));
+    let off = set_strength(&set_strength(&two, "a", 0.0).unwrap(), "b", 0.0).unwrap();
+    computes(&off).assert_eq(&computes(&model), true);
+    assert_eq!(all(&merge(&off)), all(&model));
     let one = detach(&two, "b").unwrap();
     assert_eq!(sets(&one), ["a"]);
     assert_ne!(weight(&one).into_data(), weight(&model).into_data());
     let none = detach(&one, "a").unwrap();
-    let x = input(&Device::default());
-    none.forward(x.clone()).into_data().assert_eq(&model.forward(x).into_data(), true);
+    computes(&none).assert_eq(&computes(&model), true);
     assert_eq!(all(&none), all(&model));
     assert!(detach(&none, "a").is_err());
     // The empty slots take adapters again.

@@ -188,18 +188,6 @@ fn built_in_presets_select_what_lycoris_means() {
 }
 
 #[test]
-fn the_preset_for_keys_and_values_matches_at_any_depth() {
-    let ia3 = Preset::built_in("ia3").unwrap();
-    assert_eq!(
-        chosen(ia3.rules[..1].to_vec()),
-        ["down_blocks.0.attn_1.to_k", "down_blocks.1.attn_1.to_k"]
-    );
-    assert!(ia3.rules[1].paths.iter().any(|p| p.matches("down_blocks.0.ff.net.2")));
-    assert!(ia3.rules[1].paths.iter().any(|p| p.matches("text_model.layers.3.mlp.fc2")));
-    assert_eq!(ia3.rules[1].options, toml::toml! { train_on_input = true });
-}
-
-#[test]
 fn an_injection_reads_from_a_table_and_refuses_what_it_does_not_know() {
     let read = |text: &str| toml::from_str::<Injection>(text);
     let injection = read(

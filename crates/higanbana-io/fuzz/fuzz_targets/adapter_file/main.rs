@@ -28,7 +28,8 @@ fuzz_target!(|bytes: &[u8]| {
 // One file in four stays as broken as the mutation left it.
 fuzz_mutator!(|file: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let size = fuzzer_mutate(file, size, max_size);
-    let repaired = (seed % 4 > 0).then(|| repair::repair(&file[..size], max_size)).flatten();
+    let repaired =
+        (!seed.is_multiple_of(4)).then(|| repair::repair(&file[..size], max_size)).flatten();
     repaired.map_or(size, |repaired| {
         file[..repaired.len()].copy_from_slice(&repaired);
         repaired.len()

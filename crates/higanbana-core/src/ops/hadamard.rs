@@ -1,4 +1,4 @@
-//! The backward passes of LoHa.
+//! The backward passes of a Hadamard product of two thin products.
 
 use burn::backend::tensor::FloatTensor;
 
@@ -6,16 +6,16 @@ use super::{AdapterOps, recompute::Recompute};
 
 /// Inputs `w1_a`, `w1_b`, `w2_a`, `w2_b`.
 #[derive(Debug)]
-pub(super) struct LohaUpdate {
+pub(super) struct HadamardUpdate {
     pub scale: f64,
 }
 
-impl Recompute<4> for LohaUpdate {
+impl Recompute<4> for HadamardUpdate {
     fn forward<B: AdapterOps>(
         &self,
         [w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 4],
     ) -> FloatTensor<B> {
-        B::loha_update(w1_a, w1_b, w2_a, w2_b, self.scale)
+        B::hadamard_update(w1_a, w1_b, w2_a, w2_b, self.scale)
     }
 
     /// With $P_i = W_{ia} W_{ib}$, $P_1$ including the scale: $P_1$ gets $G \odot P_2$ and $P_2$
@@ -46,16 +46,16 @@ impl Recompute<4> for LohaUpdate {
 
 /// Inputs `x`, `w0`, `w1_a`, `w1_b`, `w2_a`, `w2_b`.
 #[derive(Debug)]
-pub(super) struct LohaLinear {
+pub(super) struct HadamardLinear {
     pub scale: f64,
 }
 
-impl Recompute<6> for LohaLinear {
+impl Recompute<6> for HadamardLinear {
     fn forward<B: AdapterOps>(
         &self,
         [x, w0, w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 6],
     ) -> FloatTensor<B> {
-        B::loha_linear(x, w0, w1_a, w1_b, w2_a, w2_b, self.scale)
+        B::hadamard_linear(x, w0, w1_a, w1_b, w2_a, w2_b, self.scale)
     }
 
     /// With $W$ the adapted weight: $x$ gets $G W$, and $W$ gets $G^\top x$, which is the gradient
@@ -68,7 +68,7 @@ impl Recompute<6> for LohaLinear {
     ) -> [Option<FloatTensor<B>>; 6] {
         let factors = [w1_a, w1_b, w2_a, w2_b];
         let to_factors = [to_1a, to_1b, to_2a, to_2b];
-        let update = LohaUpdate { scale: self.scale };
+        let update = HadamardUpdate { scale: self.scale };
         let of_x = to_x.then(|| {
             let weight = B::float_add(w0, update.forward::<B>(factors.clone()));
             B::float_matmul(gradient.clone(), weight)
