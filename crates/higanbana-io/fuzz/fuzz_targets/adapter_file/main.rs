@@ -10,7 +10,10 @@ use std::{alloc::System, fmt::Display, fs, path::PathBuf, sync::LazyLock};
 use burn::tensor::{DType, Device, Int, Tensor};
 use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
-use higanbana_io::{apply::{ModuleReader, Parameter, stems}, AdapterReader, Checkpoint, Stems};
+use higanbana_io::{
+    AdapterReader, Checkpoint, Stems,
+    apply::{ModuleReader, Parameter, stems},
+};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use tempfile::TempDir;
 
