@@ -1,0 +1,17 @@
+//! Stable Diffusion on Burn: everything between a prompt and an image.
+//!
+//! The models are built from the layers of [`higanbana_adapters::layers`], so that adapters act on
+//! them in both forward paths, and every module's path and struct are called as diffusers calls them,
+//! so that files and presets find it. No adapter is known here by name.
+//!
+//! * [`unet`]: the denoiser, SD 1.x, SD 2.x and SDXL;
+//! * [`weights`]: a model's tensors, from the files that hold them.
+
+pub mod config;
+mod error;
+pub mod unet;
+pub mod weights;
+
+pub use error::{KeyProblem, ModelError};
+pub use unet::{Added, UNet2DConditionModel, UNetConfig};
+pub use weights::Weights;

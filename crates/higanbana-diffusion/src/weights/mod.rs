@@ -1,0 +1,141 @@
+//! A model's tensors: which it has, and where they lie in files.
+//!
+//! A tensor is read when its turn comes and goes to the device at once, so that the host holds no
+//! more than one besides those that are already loaded.
+
+mod load;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::TensorData;
+use higanbana_io::{Checkpoint, FileError};
+use serde_json::Value;
+
+pub use load::load;
+pub use table::{Tensor, parameter_count, table};
+
+use crate::ModelError;
+
+/// The tensors of a model by the names that diffusers and transformers give them, in one file or
+/// several.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    files: Vec<Checkpoint>,
+    index: BTreeMap<String, usize>,
+}
+
+/// Names under which diffusers and transformers save weights, without what follows.
+const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+
+impl Weights {
+    /// The tensors of one file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file(path: &Path) -> Result<Self, ModelError> {
+        Self::files(path, vec![Checkpoint::open(path)?])
+    }
+
+    /// The tensors of a folder: one file, or shards with an index; full precision before half.
+    ///
+    /// # Errors
+    /// When there are none, or one cannot be read.
+    pub fn folder(folder: &Path) -> Result<Self, ModelError> {
+        let read = |source| ModelError::Read { path: folder.into(), source };
+        let present: BTreeSet<String> = fs::read_dir(folder)
+            .map_err(read)?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        for variant in ["", ".fp16", ".bf16"] {
+            for stem in STEMS {
+                let file = format!("{stem}{variant}.safetensors");
+                let index = format!("{stem}.safetensors.index{variant}.json");
+                if present.contains(&file) {
+                    return Self::file(&folder.join(file));
+                }
+                if present.contains(&index) {
+                    return Self::shards(folder, &folder.join(index));
+                }
+            }
+        }
+        let pickled = present.iter().any(|name| name.ends_with(".bin") || name.ends_with(".pt"));
+        let hint = match pickled {
+            true => {
+                "; pickled weights are not read, save the model in Python with safe_serialization=True"
+            }
+            false => "",
+        };
+        let expected = STEMS.map(|stem| format!("{stem}.safetensors")).join(" or ");
+        Err(ModelError::NoWeights { folder: folder.into(), expected, hint })
+    }
+
+    /// The files that an index names; what they hold they say themselves.
+    fn shards(folder: &Path, index: &Path) -> Result<Self, ModelError> {
+        let wrong = |reason: &str| ModelError::Config { path: index.into(), reason: reason.into() };
+        let text = fs::read_to_string(index)
+            .map_err(|source| ModelError::Read { path: index.into(), source })?;
+        let json: Value = serde_json::from_str(&text).map_err(|e| wrong(&e.to_string()))?;
+        let map = json.get("weight_map").and_then(Value::as_object);
+        let map = map.ok_or_else(|| wrong("has no weight_map"))?;
+        let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
+        let names = names.ok_or_else(|| wrong("has a weight_map that names no files"))?;
+        // A name that leads out of the folder is no shard.
+        if names.iter().any(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+            return Err(wrong("names a file outside its folder"));
+        }
+        let files = names.into_iter().map(|name| Checkpoint::open(folder.join(name)));
+        Self::files(folder, files.collect::<Result<_, _>>()?)
+    }
+
+    fn files(path: &Path, files: Vec<Checkpoint>) -> Result<Self, ModelError> {
+        let mut index = BTreeMap::new();
+        for (number, file) in files.iter().enumerate() {
+            for key in file.names() {
+                if index.insert(key.clone(), number).is_some() {
+                    let reason = format!("tensor {key} is in two of its files");
+                    return Err(ModelError::Config { path: path.into(), reason });
+                }
+            }
+        }
+        Ok(Self { path: path.into(), files, index })
+    }
+
+    /// Leaves out tensors that are no weights, such as buffers.
+    #[must_use]
+    pub fn without(mut self, is_other: impl Fn(&str) -> bool) -> Self {
+        self.index.retain(|key, _| !is_other(key));
+        self
+    }
+
+    /// The file, or the folder of several.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all tensors.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, key: &str) -> Option<&[usize]> {
+        let file = &self.files[*self.index.get(key)?];
+        file.info(key).map(|info| info.shape.as_slice())
+    }
+
+    /// A tensor as it is stored.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
+        let missing = || FileError::NoSuchKey { path: self.path.clone(), key: key.into() };
+        let file = self.index.get(key).ok_or_else(missing)?;
+        Ok(self.files[*file].read(key)?)
+    }
+}

@@ -1,0 +1,243 @@
+"""What diffusers and transformers compute: UNets, autoencoder, text encoders, schedulers.
+
+Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0.
+
+    pip install diffusers==0.42.1 transformers==5.23.0 torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
+    python -B tests/reference/make_diffusion.py
+
+Writes the folder `diffusion/` beside this file. Weights and inputs are not stored: both sides compute them from a tensor's
+name by the formula of `unit` below, exactly, so that only configurations and results are here.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+OUT = Path(__file__).parent / "diffusion"
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+
+
+def fnv(text):
+    """64-bit FNV-1a."""
+    h = 0xCBF29CE484222325
+    for byte in text.encode():
+        h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return h
+
+
+def unit(name, count):
+    """`count` numbers in [-1, 1), multiples of 2^-23: the splitmix64 sequence whose seed is the hash of the name."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(fnv(name)) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1.0
+
+
+def tensor(name, shape, scale=math.sqrt(3.0), shift=0.0):
+    """shift + scale * unit, of unit variance if nothing else is said."""
+    return torch.from_numpy((shift + scale * unit(name, math.prod(shape))).astype(np.float32)).reshape(shape)
+
+
+def weight(key, shape):
+    """A weight of variance 1/fan-in, a norm's scale around 1, a bias around 0."""
+    if len(shape) > 1:
+        return tensor(key, shape, math.sqrt(3.0 / math.prod(shape[1:])))
+    return tensor(key, shape, 0.3, 1.0) if key.endswith("weight") else tensor(key, shape, 0.1)
+
+
+def fill(model, key=lambda name: name):
+    state = model.state_dict()
+    model.load_state_dict({name: weight(key(name), tuple(value.shape)) for name, value in state.items()})
+    return model.eval()
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def public(model):
+    """The configuration of a diffusers model, without the notes that differ from run to run."""
+    config = {key: value for key, value in model.config.items() if not key.startswith("_")}
+    return config | {"_class_name": type(model).__name__}
+
+
+def folder(name, model, tensors):
+    if hasattr(model.config, "to_json_string"):
+        config = json.loads(model.config.to_json_string()) | {"architectures": [type(model).__name__]}
+    else:
+        config = public(model)
+    write_json(OUT / name / "config.json", config)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / name / "expected.safetensors")
+
+
+# --- UNet -----------------------------------------------------------------------------------------------------------
+
+SMALL = dict(
+    sample_size=16,
+    block_out_channels=(16, 32, 32),
+    layers_per_block=1,
+    down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    cross_attention_dim=24,
+    attention_head_dim=4,
+    norm_num_groups=8,
+)
+SDXL = dict(
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    use_linear_projection=True,
+    addition_embed_type="text_time",
+)
+UNETS = {
+    "unet_sd1": SMALL,
+    "unet_sd2": SMALL | dict(use_linear_projection=True, attention_head_dim=(2, 4, 4), layers_per_block=2),
+    "unet_sdxl": SMALL
+    | SDXL
+    | dict(
+        attention_head_dim=(2, 4, 4),
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=80,
+        transformer_layers_per_block=(1, 2, 3),
+    ),
+}
+PUBLISHED = {
+    "sd15": dict(cross_attention_dim=768, sample_size=64),
+    "sd21": dict(cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True, sample_size=96),
+    "sdxl": SDXL
+    | dict(
+        block_out_channels=(320, 640, 1280),
+        cross_attention_dim=2048,
+        attention_head_dim=(5, 10, 20),
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+        transformer_layers_per_block=(1, 2, 10),
+        sample_size=128,
+    ),
+}
+
+
+def unet_inputs(model, size, batch=2):
+    config, name = model.config, f"{size[0]}x{size[1]}"
+    inputs = dict(
+        sample=tensor(f"sample {name}", (batch, config.in_channels, *size)),
+        timestep=torch.tensor([981.0, 3.0])[:batch],
+        encoder_hidden_states=tensor(f"context {name}", (batch, 7, config.cross_attention_dim)),
+    )
+    if config.addition_embed_type:
+        width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        added = dict(
+            text_embeds=tensor(f"text {name}", (batch, width)),
+            time_ids=torch.tensor([[64.0, 48.0, 0.0, 4.0, 64.0, 48.0], [33.0, 100.0, 7.0, 0.0, 32.0, 96.0]])[:batch],
+        )
+        inputs["added_cond_kwargs"] = added
+    return inputs
+
+
+def unets():
+    for name, config in UNETS.items():
+        model = fill(UNet2DConditionModel(**config))
+        tensors = {}
+        for size in ((16, 12), (11, 7), (1, 3)):
+            with torch.no_grad():
+                tensors[f"out {size[0]}x{size[1]}"] = model(**unet_inputs(model, size)).sample
+        # Gradients of sum(out * probe): of the inputs, and of each parameter its norm and its product with numbers.
+        inputs = unet_inputs(model, (16, 12))
+        for key in ("sample", "encoder_hidden_states"):
+            inputs[key].requires_grad_(True)
+        out = model(**inputs).sample
+        (out * tensor("probe", tuple(out.shape))).sum().backward()
+        tensors["grad sample"] = inputs["sample"].grad
+        tensors["grad encoder_hidden_states"] = inputs["encoder_hidden_states"].grad
+        named = sorted(model.named_parameters())
+        tensors["grad norms"] = torch.stack([p.grad.double().norm().float() for _, p in named])
+        dots = [(p.grad.double() * tensor(f"grad {key}", tuple(p.shape)).double()).sum() for key, p in named]
+        tensors["grad dots"] = torch.stack(dots).float()
+        folder(name, model, tensors)
+
+    counts = {}
+    for name, config in PUBLISHED.items():
+        with torch.device("meta"):
+            model = UNet2DConditionModel(**config)
+        table = sorted((key, list(value.shape)) for key, value in model.state_dict().items())
+        counts[name] = dict(
+            parameters=sum(p.numel() for p in model.parameters()),
+            tensors=len(table),
+            table=f"{fnv(chr(10).join(f'{key} {shape}' for key, shape in table)):016x}",
+        )
+        write_json(OUT / "published" / f"{name}.json", public(model))
+    write_json(OUT / "published" / "counts.json", counts)
+
+
+# --- autoencoder ----------------------------------------------------------------------------------------------------
+
+
+def vae():
+    model = AutoencoderKL(
+        block_out_channels=(16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        sample_size=32,
+    )
+    fill(model)
+    tensors = {}
+    with torch.no_grad():
+        for h, w in ((32, 24), (27, 18)):
+            posterior = model.encode(tensor(f"image {h}x{w}", (2, 3, h, w), 1.0)).latent_dist
+            tensors[f"mean {h}x{w}"], tensors[f"logvar {h}x{w}"] = posterior.mean, posterior.logvar
+        for h, w in ((8, 6), (5, 7)):
+            tensors[f"image {h}x{w}"] = model.decode(tensor(f"latents {h}x{w}", (2, 4, h, w))).sample
+    folder("vae", model, tensors)
+
+
+# --- text encoders --------------------------------------------------------------------------------------------------
+
+
+def clip():
+    small = dict(hidden_size=16, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, vocab_size=300)
+    cases = {
+        # eos_token_id 2 is what the published files of SD 1 and SDXL say: the largest id is then the end.
+        "clip_quick": (CLIPTextModel, dict(hidden_act="quick_gelu", bos_token_id=0, eos_token_id=2)),
+        "clip_gelu": (CLIPTextModel, dict(hidden_act="gelu", bos_token_id=298, eos_token_id=299)),
+        "clip_projection": (
+            CLIPTextModelWithProjection,
+            dict(hidden_act="gelu", projection_dim=12, bos_token_id=298, eos_token_id=299),
+        ),
+    }
+    ids = (np.abs(unit("ids", 2 * 77)) * 297).astype(np.int64).reshape(2, 77)
+    ids[:, 0] = 298
+    ids[0, 9:] = 299  # padded with the end
+    ids[1, 30], ids[1, 31:] = 299, 0
+    for name, (kind, options) in cases.items():
+        model = kind(CLIPTextConfig(**small, **options, attn_implementation="eager"))
+        fill(model, lambda key: key if key.startswith(("text_model.", "text_projection")) else f"text_model.{key}")
+        with torch.no_grad():
+            out = model(torch.from_numpy(ids), output_hidden_states=True)
+        pooled = out.text_embeds if kind is CLIPTextModelWithProjection else out.pooler_output
+        tensors = dict(
+            last=out.last_hidden_state, hidden_1=out.hidden_states[1], hidden_2=out.hidden_states[2], pooled=pooled
+        )
+        folder(name, model, tensors)
+    save_file({"ids": torch.from_numpy(ids)}, OUT / "clip_ids.safetensors")
+
+
+if __name__ == "__main__":
+    OUT.mkdir(exist_ok=True)
+    unets()
+    vae()
+    clip()
