@@ -2,8 +2,11 @@
 
 mod diffusion {
     mod adapters;
+    mod clip;
     mod formula;
     mod reference;
+    mod schedulers;
     mod unet;
+    mod vae;
     mod weights;
 }

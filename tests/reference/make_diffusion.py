@@ -12,13 +12,16 @@ name by the formula of `unit` below, exactly, so that only configurations and re
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -236,8 +239,118 @@ def clip():
     save_file({"ids": torch.from_numpy(ids)}, OUT / "clip_ids.safetensors")
 
 
+# --- schedulers -----------------------------------------------------------------------------------------------------
+
+SCHEDULERS = {
+    "ddpm": diffusers.DDPMScheduler,
+    "ddim": diffusers.DDIMScheduler,
+    "pndm": diffusers.PNDMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler_a": diffusers.EulerAncestralDiscreteScheduler,
+    "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp_2m_karras": diffusers.DPMSolverMultistepScheduler,
+    "unipc": diffusers.UniPCMultistepScheduler,
+    "lcm": diffusers.LCMScheduler,
+}
+SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
+CONFIGS = {
+    # SD 1.5's own file, SD 2.1's, SDXL's, one of zero terminal SNR, one that says nothing, and variants.
+    "sd15": SD
+    | dict(_class_name="PNDMScheduler", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1, trained_betas=None, clip_sample=False),
+    "sd21": SD
+    | dict(_class_name="DDIMScheduler", clip_sample=False, prediction_type="v_prediction", set_alpha_to_one=False, steps_offset=1),
+    "sdxl": SD
+    | dict(
+        _class_name="EulerDiscreteScheduler",
+        interpolation_type="linear",
+        prediction_type="epsilon",
+        sample_max_value=1.0,
+        set_alpha_to_one=False,
+        skip_prk_steps=True,
+        steps_offset=1,
+        timestep_spacing="leading",
+        use_karras_sigmas=False,
+        clip_sample=False,
+    ),
+    "zero_snr": SD
+    | dict(
+        _class_name="DDIMScheduler",
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        set_alpha_to_one=False,
+        timestep_spacing="trailing",
+    ),
+    "silent": dict(_class_name="DDPMScheduler"),
+    "variant": SD
+    | dict(
+        _class_name="UniPCMultistepScheduler",
+        clip_sample=True,
+        clip_sample_range=0.7,
+        final_sigmas_type="sigma_min",
+        lower_order_final=False,
+        solver_order=2,
+        solver_type="bh1",
+        timestep_spacing="linspace",
+        use_karras_sigmas=True,
+    ),
+    "third": SD | dict(_class_name="UniPCMultistepScheduler", solver_order=3, clip_sample=False, skip_prk_steps=True),
+}
+
+
+def toy(x, t):
+    """A model: 0.7 tanh(x) + 0.2 t/1000 pattern."""
+    return 0.7 * torch.tanh(x) + 0.2 * (float(t) / 1000) * tensor("pattern", tuple(x.shape))
+
+
+def schedulers():
+    tensors = {}
+    for case, config in CONFIGS.items():
+        write_json(OUT / "schedulers" / f"{case}.json", config)
+        for name, kind in SCHEDULERS.items():
+            if case == "third" and name.startswith("dpmpp"):
+                continue
+            extra = dict(use_karras_sigmas=True) if name == "dpmpp_2m_karras" else {}
+            for steps in (4, 7, 20):
+                scheduler = kind.from_config(config, **extra)
+                scheduler.set_timesteps(steps)
+                if name == "euler_a":
+                    # sigma_down is a small difference of squares: in f32 its rounding shows (5e-5 without terminal SNR).
+                    scheduler.sigmas = scheduler.sigmas.double()
+                drawn = 0
+
+                def randn(shape, **_):
+                    nonlocal drawn
+                    drawn += 1
+                    return tensor(f"noise {drawn}", tuple(shape))
+
+                sys.modules[kind.__module__].randn_tensor = randn
+                x = tensor("start", (1, 2, 2, 2)) * float(scheduler.init_noise_sigma)
+                samples = [x]
+                for t in scheduler.timesteps:
+                    x = scheduler.step(toy(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+                    samples.append(x)
+                key = f"{case} {name} {steps}"
+                tensors[f"{key} times"] = scheduler.timesteps.to(torch.float32)
+                tensors[f"{key} samples"] = torch.cat(samples)
+                # An image with the noise of the second step.
+                scheduler = kind.from_config(config, **extra)
+                scheduler.set_timesteps(steps)
+                if hasattr(scheduler, "set_begin_index"):
+                    scheduler.set_begin_index(1)
+                image, noise = tensor("image", (1, 2, 2, 2)), tensor("noise", (1, 2, 2, 2))
+                tensors[f"{key} noised"] = scheduler.add_noise(image, noise, scheduler.timesteps[1:2])
+    for rescale in (0.0, 0.7):
+        shape = (2, 3, 2, 2)
+        negative, positive = tensor("negative", shape), tensor("positive", shape)
+        guided = negative + 7.5 * (positive - negative)
+        tensors[f"guided {rescale}"] = rescale_noise_cfg(guided, positive, rescale) if rescale else guided
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "schedulers" / "expected.safetensors")
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     unets()
     vae()
     clip()
+    schedulers()

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::ModelError;
 
 /// The fields of a configuration that have not been taken yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fields {
     path: PathBuf,
     left: Map<String, Value>,
@@ -59,9 +59,11 @@ impl Fields {
         Ok(Self { path: path.into(), left })
     }
 
-    /// The class that the configuration names: diffusers' `_class_name`.
+    /// The class that the configuration names: diffusers' `_class_name`, transformers'
+    /// `architectures`.
     pub fn class(&self) -> Option<&str> {
-        self.left.get("_class_name")?.as_str()
+        let architecture = || self.left.get("architectures")?.get(0);
+        self.left.get("_class_name").or_else(architecture)?.as_str()
     }
 
     /// Takes a field, or the default where the configuration is silent.

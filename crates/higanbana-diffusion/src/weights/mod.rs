@@ -27,7 +27,14 @@ use crate::ModelError;
 pub struct Weights {
     path: PathBuf,
     files: Vec<Checkpoint>,
-    index: BTreeMap<String, usize>,
+    index: BTreeMap<String, Stored>,
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+struct Stored {
+    file: usize,
+    key: String,
 }
 
 /// Names under which diffusers and transformers save weights, without what follows.
@@ -97,7 +104,8 @@ impl Weights {
         let mut index = BTreeMap::new();
         for (number, file) in files.iter().enumerate() {
             for key in file.names() {
-                if index.insert(key.clone(), number).is_some() {
+                let stored = Stored { file: number, key: key.clone() };
+                if index.insert(key.clone(), stored).is_some() {
                     let reason = format!("tensor {key} is in two of its files");
                     return Err(ModelError::Config { path: path.into(), reason });
                 }
@@ -113,6 +121,21 @@ impl Weights {
         self
     }
 
+    /// With other names.
+    ///
+    /// # Errors
+    /// When two tensors get one name.
+    pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Result<Self, ModelError> {
+        for (key, stored) in std::mem::take(&mut self.index) {
+            let name = rename(&key);
+            if let Some(other) = self.index.insert(name.clone(), stored) {
+                let reason = format!("tensors {} and {key} are both {name}", other.key);
+                return Err(ModelError::Config { path: self.path, reason });
+            }
+        }
+        Ok(self)
+    }
+
     /// The file, or the folder of several.
     pub fn path(&self) -> &Path {
         &self.path
@@ -125,8 +148,8 @@ impl Weights {
 
     /// The shape of a tensor.
     pub fn shape(&self, key: &str) -> Option<&[usize]> {
-        let file = &self.files[*self.index.get(key)?];
-        file.info(key).map(|info| info.shape.as_slice())
+        let Stored { file, key } = self.index.get(key)?;
+        self.files[*file].info(key).map(|info| info.shape.as_slice())
     }
 
     /// A tensor as it is stored.
@@ -135,7 +158,7 @@ impl Weights {
     /// When there is none, or it cannot be read.
     pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
         let missing = || FileError::NoSuchKey { path: self.path.clone(), key: key.into() };
-        let file = self.index.get(key).ok_or_else(missing)?;
+        let Stored { file, key } = self.index.get(key).ok_or_else(missing)?;
         Ok(self.files[*file].read(key)?)
     }
 }
