@@ -4,8 +4,11 @@ mod diffusion {
     mod adapters;
     mod clip;
     mod formula;
+    mod pipeline;
     mod reference;
     mod schedulers;
+    mod single;
+    mod tokenizer;
     mod unet;
     mod vae;
     mod weights;

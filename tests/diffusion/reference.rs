@@ -1,13 +1,18 @@
 //! The committed results of the reference script.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_diffusion::{UNet2DConditionModel, UNetConfig};
+use higanbana_diffusion::{
+    AutoencoderKL, CLIPTextModel, ClipConfig, UNet2DConditionModel, UNetConfig, VaeConfig,
+};
 use higanbana_io::Checkpoint;
 use tempfile::TempDir;
 
-use super::formula;
+use super::formula::{self, write_weights};
 
 /// The folder of a case.
 pub fn folder(case: &str) -> PathBuf {
@@ -64,4 +69,48 @@ pub fn unet_folder(case: &str) -> TempDir {
 /// A tiny UNet, read from a folder.
 pub fn unet(case: &str, device: &Device) -> UNet2DConditionModel {
     UNet2DConditionModel::read(unet_folder(case).path(), device, DType::F32).unwrap()
+}
+
+/// Writes a whole model folder with the weights of the formula.
+pub fn write_pipeline(case: &str, to: &Path) {
+    let from = folder(case);
+    let device = Device::default();
+    let copy = |name: &str| {
+        let target = to.join(name);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(from.join(name), &target).unwrap();
+        target
+    };
+    copy("model_index.json");
+    copy("scheduler/scheduler_config.json");
+    let weights = "diffusion_pytorch_model.safetensors";
+    let config = copy("unet/config.json");
+    let unet = UNet2DConditionModel::new(&UNetConfig::read(&config).unwrap(), &device);
+    write_weights(&unet, &config.with_file_name(weights));
+    let config = copy("vae/config.json");
+    let vae = AutoencoderKL::new(&VaeConfig::read(&config).unwrap(), &device);
+    write_weights(&vae, &config.with_file_name(weights));
+    for (number, pad) in [("", "<|endoftext|>"), ("_2", "!")] {
+        if !from.join(format!("text_encoder{number}")).exists() {
+            continue;
+        }
+        let config = copy(&format!("text_encoder{number}/config.json"));
+        let clip = ClipConfig::read(&config).unwrap();
+        let projection = (number == "_2").then_some(32);
+        let model = CLIPTextModel::new(&ClipConfig { projection, ..clip }, &device);
+        write_weights(&model, &config.with_file_name("model.safetensors"));
+        let tokenizer = to.join(format!("tokenizer{number}"));
+        fs::create_dir_all(&tokenizer).unwrap();
+        for name in ["vocab.json", "merges.txt"] {
+            fs::copy(folder("tokenizer").join(name), tokenizer.join(name)).unwrap();
+        }
+        let config = format!(r#"{{"pad_token": {{"content": "{pad}"}}}}"#);
+        fs::write(tokenizer.join("tokenizer_config.json"), config).unwrap();
+    }
+}
+
+pub fn pipeline_folder(case: &str) -> TempDir {
+    let temp = tempfile::tempdir().unwrap();
+    write_pipeline(case, temp.path());
+    temp
 }

@@ -12,6 +12,7 @@ name by the formula of `unit` below, exactly, so that only configurations and re
 import json
 import math
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -20,10 +21,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import diffusers
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 OUT = Path(__file__).parent / "diffusion"
 torch.set_num_threads(1)
@@ -348,9 +349,148 @@ def schedulers():
     save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "schedulers" / "expected.safetensors")
 
 
+# --- tokenizer ------------------------------------------------------------------------------------------------------
+
+
+def tokenizer_folder():
+    """vocab.json from merges.txt, as OpenAI's CLIP numbers its tokens."""
+    merges = (OUT / "tokenizer" / "merges.txt").read_text().splitlines()[1:]
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("\xa1"), ord("\xac") + 1), *range(ord("\xae"), ord("\xff") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    symbols = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
+    tokens = symbols + [symbol + "</w>" for symbol in symbols] + ["".join(merge.split()) for merge in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    text = json.dumps({token: index for index, token in enumerate(tokens)}, ensure_ascii=False)
+    (OUT / "tokenizer" / "vocab.json").write_text(text + "\n")
+    return OUT / "tokenizer"
+
+
+def texts():
+    """A thousand strings: prompts, scripts, emoji, signs, spaces, special tokens, long ones, none."""
+    rng = random.Random(0)
+    words = "a red spider lily in the rain masterpiece, best quality! photo of an astronaut's cat isn't 35mm f/1.8 (8k) don't we'll I'd they've".split()
+    other = ["花の絵", "红色石蒜", "Ländliche Straße", "e\u0301te\u0301", "Ωμέγα", "привет мир", "\U0001f600\U0001f338", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "٣٤", "½", "ﬁne", "İstanbul", "ß", "한국어", "\u200b", "naïve café", "!!!", "?!.,", "<|endoftext|>", "<|startoftext|>", "<|end", "'s", "''", "1234", "a1b2", "__init__", "\\", "\x07", "\ufffd"]
+    spaces = [" ", "  ", "\n", "\t", "\u00a0", "\u3000", ""]
+    found = ["", " ", "\n\t", "a" * 300, "lily " * 200, "\U0001f338" * 50, "花" * 100]
+    while len(found) < 1000:
+        kind = rng.random()
+        if kind < 0.2:
+            ranges = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x400), (0x4E00, 0x4F00), (0x1F300, 0x1F650)]
+            found.append("".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(1, 20))))
+        else:
+            parts = [rng.choice(words if rng.random() < 0.75 else other) for _ in range(rng.randrange(1, 15))]
+            text = "".join(part + rng.choice(spaces) for part in parts)
+            found.append(text.upper() if kind < 0.3 else text)
+    return found
+
+
+def tokenizers():
+    folder = tokenizer_folder()
+    strings = texts()
+    cases = {"texts": strings}
+    for name, pad in (("end", "<|endoftext|>"), ("bang", "!")):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, pad_token=pad)
+        cases[name] = [tokenizer(text, add_special_tokens=False).input_ids for text in strings]
+    (OUT / "tokenizer" / "expected.json").write_text(json.dumps(cases, ensure_ascii=True) + "\n")
+
+
+# --- pipelines ------------------------------------------------------------------------------------------------------
+
+TEXT = dict(intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, vocab_size=2514)
+
+
+def text_encoder(kind, name, **options):
+    model = kind(CLIPTextConfig(**TEXT, **options, attn_implementation="eager"))
+    fill(model, lambda key: key if key.startswith(("text_model.", "text_projection")) else f"text_model.{key}")
+    config = json.loads(model.config.to_json_string()) | {"architectures": [kind.__name__]}
+    write_json(OUT / name / "config.json", config)
+    return model
+
+
+def component(name, model):
+    write_json(OUT / name / "config.json", public(model))
+    return fill(model)
+
+
+def pipelines():
+    tokenizer = CLIPTokenizer.from_pretrained(OUT / "tokenizer", pad_token="<|endoftext|>")
+    bang = CLIPTokenizer.from_pretrained(OUT / "tokenizer", pad_token="!")
+    tokenizer.model_max_length = bang.model_max_length = 77
+    quick = dict(hidden_size=16, hidden_act="quick_gelu", bos_token_id=0, eos_token_id=2)
+    projected = dict(hidden_size=24, hidden_act="gelu", projection_dim=32, bos_token_id=2512, eos_token_id=2513)
+    small_vae = dict(
+        block_out_channels=(16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+        sample_size=32,
+    )
+    prompt = "a red spider lily in the rain, best quality"
+    latents = tensor("pipeline noise", (1, 4, 8, 6))
+    common = dict(prompt=prompt, num_inference_steps=6, height=32, width=24, output_type="latent")
+
+    sd = StableDiffusionPipeline(
+        vae=component("sd/vae", AutoencoderKL(**small_vae)),
+        text_encoder=text_encoder(CLIPTextModel, "sd/text_encoder", **quick),
+        tokenizer=tokenizer,
+        unet=component("sd/unet", UNet2DConditionModel(**SMALL | dict(cross_attention_dim=16, sample_size=8))),
+        scheduler=diffusers.PNDMScheduler.from_config(CONFIGS["sd15"]),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    # clip_skip of this diffusers looks for a level of modules that this transformers no longer has.
+    object.__setattr__(sd.text_encoder, "text_model", sd.text_encoder)
+    unet = SMALL | SDXL | dict(
+        attention_head_dim=(2, 4, 4),
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=80,
+        transformer_layers_per_block=(1, 1, 2),
+        cross_attention_dim=40,
+        sample_size=8,
+    )
+    xl = StableDiffusionXLPipeline(
+        vae=component("sdxl/vae", AutoencoderKL(**small_vae, scaling_factor=0.13025)),
+        text_encoder=text_encoder(CLIPTextModel, "sdxl/text_encoder", **quick),
+        text_encoder_2=text_encoder(CLIPTextModelWithProjection, "sdxl/text_encoder_2", **projected),
+        tokenizer=tokenizer,
+        tokenizer_2=bang,
+        unet=component("sdxl/unet", UNet2DConditionModel(**unet)),
+        scheduler=diffusers.EulerDiscreteScheduler.from_config(CONFIGS["sdxl"]),
+        add_watermarker=False,
+    )
+    for name, pipe, config in (("sd", sd, "sd15"), ("sdxl", xl, "sdxl")):
+        pipe.set_progress_bar_config(disable=True)
+        index = {key: list(value) if isinstance(value, tuple) else value for key, value in pipe.config.items()}
+        write_json(OUT / name / "model_index.json", index | {"_class_name": type(pipe).__name__})
+        write_json(OUT / name / "scheduler" / "scheduler_config.json", CONFIGS[config])
+        cases = {
+            "own": dict(negative_prompt="blurry"),
+            "ddim": dict(negative_prompt="blurry"),
+            "dpmpp_2m_karras": dict(guidance_rescale=0.7),
+            "unipc": dict(clip_skip=1),
+            "euler": dict(guidance_scale=1.0),
+        }
+        tensors = {}
+        for case, options in cases.items():
+            if case != "own":
+                extra = dict(use_karras_sigmas=True) if case.endswith("karras") else {}
+                pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS[config], **extra)
+            with torch.no_grad():
+                out = pipe(latents=latents.clone(), **common | dict(guidance_scale=7.5) | options).images
+                tensors[f"{case} latents"] = out
+                if case == "own":
+                    tensors["image"] = pipe.vae.decode(out / pipe.vae.config.scaling_factor).sample
+                    pixels = pipe.image_processor.postprocess(tensors["image"], output_type="np")
+                    tensors["pixels"] = torch.from_numpy((pixels * 255).round().astype(np.uint8))
+        save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / name / "expected.safetensors")
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     unets()
     vae()
     clip()
     schedulers()
+    tokenizers()
+    pipelines()

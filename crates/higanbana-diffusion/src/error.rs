@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf};
 
 use higanbana_io::FileError;
 
+use crate::pipeline::AdapterProblem;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -74,6 +76,9 @@ pub enum ModelError {
         /// Every tensor that is missing, left over or of another shape.
         problems: Vec<KeyProblem>,
     },
+    /// An adapter contradicts itself or the model.
+    #[error(transparent)]
+    Adapter(Box<AdapterProblem>),
     /// An input of a model does not fit it.
     #[error("{name}: {reason}")]
     Input {

@@ -46,7 +46,14 @@ impl ClipConfig {
     /// # Errors
     /// When it cannot be read, is another class's, or has a field or a value that is not supported.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let mut f = Fields::read(path, &["CLIPTextModel", "CLIPTextModelWithProjection"])?;
+        Self::from_fields(Fields::read(path, &["CLIPTextModel", "CLIPTextModelWithProjection"])?)
+    }
+
+    /// Takes all fields; the defaults are those of transformers.
+    ///
+    /// # Errors
+    /// When a field or a value is not supported.
+    pub fn from_fields(mut f: Fields) -> Result<Self, ModelError> {
         f.only("model_type", "clip_text_model")?;
         f.only("attention_dropout", 0)?;
         f.only("dropout", 0)?;

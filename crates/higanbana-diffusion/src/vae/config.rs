@@ -31,7 +31,14 @@ impl VaeConfig {
     /// # Errors
     /// When it cannot be read, is another class's, or has a field or a value that is not supported.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let mut f = Fields::read(path, &["AutoencoderKL"])?;
+        Self::from_fields(Fields::read(path, &["AutoencoderKL"])?)
+    }
+
+    /// Takes all fields; the defaults are those of diffusers' constructor.
+    ///
+    /// # Errors
+    /// When a field or a value is not supported.
+    pub fn from_fields(mut f: Fields) -> Result<Self, ModelError> {
         f.only("act_fn", "silu")?;
         for name in ["latents_mean", "latents_std", "shift_factor"] {
             f.only(name, Value::Null)?;

@@ -32,11 +32,9 @@ fn compare<M: Module>(model: &M, weights: &Weights) -> Vec<KeyProblem> {
     let present: BTreeSet<&str> = weights.keys().collect();
     let absent = expected.iter().filter_map(|(key, shape)| match weights.shape(key) {
         None => Some(KeyProblem::Missing(key.clone())),
-        Some(found) if found != shape => Some(KeyProblem::Shape {
-            key: key.clone(),
-            found: found.into(),
-            expected: shape.clone(),
-        }),
+        Some(found) if found != *shape => {
+            Some(KeyProblem::Shape { key: key.clone(), found, expected: shape.clone() })
+        }
         Some(_) => None,
     });
     let extra = present.iter().filter(|key| !expected.contains_key(**key));

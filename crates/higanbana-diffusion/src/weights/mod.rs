@@ -3,7 +3,10 @@
 //! A tensor is read when its turn comes and goes to the device at once, so that the host holds no
 //! more than one besides those that are already loaded.
 
+mod how;
 mod load;
+mod save;
+mod single;
 mod table;
 
 use std::{
@@ -12,11 +15,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::TensorData;
-use higanbana_io::{Checkpoint, FileError};
+use burn::tensor::{DType, Device, Tensor as BurnTensor, TensorData};
+use higanbana_io::{Checkpoint, FileError, Info, cast};
 use serde_json::Value;
 
+pub use how::How;
 pub use load::load;
+pub use save::save_single;
+pub use single::{Family, Part};
 pub use table::{Tensor, parameter_count, table};
 
 use crate::ModelError;
@@ -35,6 +41,33 @@ pub struct Weights {
 struct Stored {
     file: usize,
     key: String,
+    how: How,
+}
+
+/// A tensor of a file as floats of `dtype`, with as many dimensions as are asked for; a number may be
+/// stored without any.
+///
+/// # Errors
+/// When there is none of the name, it has other dimensions, or is not finite.
+pub fn tensor<const D: usize>(
+    file: &Checkpoint,
+    name: &str,
+    device: &Device,
+    dtype: DType,
+) -> Result<BurnTensor<D>, ModelError> {
+    let data = file.read(name)?;
+    let mut shape = data.shape().as_slice().to_vec();
+    if shape.is_empty() {
+        shape.push(1);
+    }
+    let shape: [usize; D] = shape.try_into().map_err(|shape| {
+        let reason =
+            format!("is {shape:?} in {}; {D} dimensions are needed", file.path().display());
+        ModelError::input(name, reason)
+    })?;
+    cast::check_finite(file.path(), name, &data)?;
+    let values = TensorData::new(cast::to_f32(file.path(), name, &data)?, shape);
+    Ok(BurnTensor::<D>::from_data(values, (device, DType::F32)).cast(dtype))
 }
 
 /// Names under which diffusers and transformers save weights, without what follows.
@@ -104,7 +137,7 @@ impl Weights {
         let mut index = BTreeMap::new();
         for (number, file) in files.iter().enumerate() {
             for key in file.names() {
-                let stored = Stored { file: number, key: key.clone() };
+                let stored = Stored { file: number, key: key.clone(), how: How::Same };
                 if index.insert(key.clone(), stored).is_some() {
                     let reason = format!("tensor {key} is in two of its files");
                     return Err(ModelError::Config { path: path.into(), reason });
@@ -147,18 +180,24 @@ impl Weights {
     }
 
     /// The shape of a tensor.
-    pub fn shape(&self, key: &str) -> Option<&[usize]> {
-        let Stored { file, key } = self.index.get(key)?;
-        self.files[*file].info(key).map(|info| info.shape.as_slice())
+    pub fn shape(&self, key: &str) -> Option<Vec<usize>> {
+        let Stored { how, .. } = self.index.get(key)?;
+        self.info(key).map(|info| how.shape(&info.shape))
     }
 
-    /// A tensor as it is stored.
+    /// What the file says of a tensor.
+    fn info(&self, key: &str) -> Option<&Info> {
+        let Stored { file, key, .. } = self.index.get(key)?;
+        self.files[*file].info(key)
+    }
+
+    /// A tensor as the model has it, in the element type of the file.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
     pub fn read(&self, key: &str) -> Result<TensorData, ModelError> {
         let missing = || FileError::NoSuchKey { path: self.path.clone(), key: key.into() };
-        let Stored { file, key } = self.index.get(key).ok_or_else(missing)?;
-        Ok(self.files[*file].read(key)?)
+        let Stored { file, key, how } = self.index.get(key).ok_or_else(missing)?;
+        Ok(how.read(self.files[*file].read(key)?))
     }
 }

@@ -18,7 +18,7 @@ use crate::checkpoint::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY};
 use crate::dtype::{byte_length, file_dtype};
 pub use draft::Draft;
 use place::Place;
-pub use place::{check, write_text};
+pub use place::{check, write_bytes, write_text};
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {
