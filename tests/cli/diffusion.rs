@@ -86,13 +86,19 @@ fn a_prompt_becomes_the_image_of_diffusers() {
 
     for (arguments, expected) in [
         ("--steps 0", "steps: are 0"),
-        ("--scheduler heun", "there are ddpm, ddim"),
         ("--width 30 --height 32", "size: is 30x32"),
         ("--adapter nowhere.safetensors", "nowhere.safetensors"),
-        ("--noise latents.safetensors --count 2", "cannot be used with"),
     ] {
         let run = format!("generate --model model --prompt lily -o new.png {arguments}");
         let error = desk.run(&run).fails();
+        assert!(error.contains(expected), "{error}");
+    }
+    for (arguments, expected) in [
+        ("--scheduler heun", "there are ddpm, ddim"),
+        ("--noise latents.safetensors --count 2", "cannot be used with"),
+    ] {
+        let run = format!("generate --model model --prompt lily -o new.png {arguments}");
+        let error = desk.run(&run).is_misused();
         assert!(error.contains(expected), "{error}");
     }
     assert!(!desk.listing().contains(&"new.png".to_string()));

@@ -26,8 +26,8 @@ use crate::{compute::Compute, output, refit::Storage};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// A model directory, as diffusers saves it
-    #[arg(long, value_name = "DIR")]
+    /// A model directory, as diffusers saves it, or a single file of the web UIs
+    #[arg(long, value_name = "DIR|FILE")]
     model: PathBuf,
     /// What the image shows; (word) is 1.1 times as strong, (word:1.3) 1.3 times, [word] weaker
     #[arg(long)]
@@ -176,7 +176,10 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
     if !device.supports_dtype(dtype) {
         bail!("--dtype: this device cannot compute in {dtype:?}, take f32");
     }
-    let mut pipeline = Pipeline::read(&arguments.model, device, dtype)?;
+    let mut pipeline = match arguments.model.is_file() {
+        true => Pipeline::read_file(&arguments.model, device, dtype)?,
+        false => Pipeline::read(&arguments.model, device, dtype)?,
+    };
     let registry = higanbana_adapters::registry();
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);

@@ -124,13 +124,10 @@ fn solve(r: &[f64], c: &[f64]) -> Vec<f64> {
     let mut rows: Vec<Vec<f64>> =
         (0..n).map(|k| r.iter().map(|r| r.powi(k as i32)).chain([c[k]]).collect()).collect();
     for pivot in 0..n {
-        for row in 0..n {
-            if row != pivot {
-                let factor = rows[row][pivot] / rows[pivot][pivot];
-                for column in pivot..=n {
-                    rows[row][column] -= factor * rows[pivot][column];
-                }
-            }
+        let taken = rows[pivot].clone();
+        for (_, row) in rows.iter_mut().enumerate().filter(|(index, _)| *index != pivot) {
+            let factor = row[pivot] / taken[pivot];
+            row.iter_mut().zip(&taken).for_each(|(x, y)| *x -= factor * y);
         }
     }
     (0..n).map(|i| rows[i][n] / rows[i][i]).collect()
