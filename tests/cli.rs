@@ -3,9 +3,16 @@
 mod cli {
     mod about;
     mod convert;
+    mod diffusion;
     mod extract;
+    #[allow(dead_code)]
+    #[path = "../diffusion/formula.rs"]
+    mod formula;
     mod inspect;
     mod merge;
+    #[allow(dead_code)]
+    #[path = "../diffusion/reference.rs"]
+    mod reference;
     mod resize;
     mod run;
 }

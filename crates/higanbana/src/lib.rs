@@ -5,6 +5,7 @@
 
 pub use higanbana_adapters as adapters;
 pub use higanbana_core as core;
+pub use higanbana_diffusion as diffusion;
 pub use higanbana_io as io;
 pub use higanbana_lab as lab;
 

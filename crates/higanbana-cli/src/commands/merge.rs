@@ -42,13 +42,15 @@ pub struct Arguments {
 
 /// An adapter file as it is named on the command line.
 #[derive(Debug, Clone, PartialEq)]
-struct Adapter {
-    path: PathBuf,
-    strength: Option<f64>,
+pub struct Adapter {
+    /// The file.
+    pub path: PathBuf,
+    /// Its strength, where one is given.
+    pub strength: Option<f64>,
 }
 
 /// Splits `ADAPTER:MU`. Names may hold colons: only a number after the last one is a strength.
-fn parse(text: &str) -> Result<Adapter, String> {
+pub fn parse(text: &str) -> Result<Adapter, String> {
     let named = |path: &str, strength| match path {
         "" => Err("name an adapter file before the strength".to_string()),
         path => Ok(Adapter { path: path.into(), strength }),

@@ -4,10 +4,12 @@ mod adapters;
 mod convert;
 mod devices;
 mod extract;
+mod generate;
 mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
+mod unet;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,10 +21,12 @@ pub enum Command {
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Extract(extract::Arguments),
+    Generate(Box<generate::Arguments>),
     Inspect(inspect::Arguments),
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
+    Unet(unet::Arguments),
 }
 
 /// Does it.
@@ -32,9 +36,11 @@ pub fn run(command: Command) -> Result<()> {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Extract(arguments) => extract::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
+        Command::Unet(arguments) => unet::run(&arguments),
     }
 }

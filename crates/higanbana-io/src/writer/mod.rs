@@ -22,7 +22,7 @@ use crate::{
 };
 pub use draft::Draft;
 use output::Output;
-pub use output::{abandon, check, write_text};
+pub use output::{abandon, check, write_bytes, write_text};
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {

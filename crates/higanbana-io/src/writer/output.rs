@@ -108,10 +108,18 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), FileError> {
 /// # Errors
 /// When `path` exists and may not be replaced, or cannot be written.
 pub fn write_text(path: &Path, text: &str, overwrite: bool) -> Result<(), FileError> {
+    write_bytes(path, text.as_bytes(), overwrite)
+}
+
+/// The same for any small file.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
     let mut output = Output::new(path, overwrite)?;
     output
         .file()
-        .write_all(text.as_bytes())
+        .write_all(bytes)
         .map_err(|source| FileError::Write { path: path.into(), source })?;
     output.commit()
 }

@@ -1,0 +1,253 @@
+//! `higanbana generate`: a prompt becomes an image.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+use burn::tensor::{DType, Device, Tensor};
+use clap::Args;
+use higanbana_diffusion::{
+    Pipeline, Request,
+    pipeline::{Start, attach_file, from_image, png, to_pixels},
+    schedulers,
+    weights::tensor,
+};
+use higanbana_io::{Checkpoint, writer};
+
+use super::merge::{Adapter, parse};
+use crate::{compute::Compute, output, refit::Storage};
+
+/// Generate images from a prompt with Stable Diffusion, and adapters on it
+///
+/// Example: higanbana generate --model sd15 --prompt "a red lily" --adapter style.safetensors:0.8 -o lily.png
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// A model directory, as diffusers saves it, or a single file of the web UIs
+    #[arg(long, value_name = "DIR|FILE")]
+    model: PathBuf,
+    /// What the image shows; (word) is 1.1 times as strong, (word:1.3) 1.3 times, [word] weaker
+    #[arg(long)]
+    prompt: String,
+    /// What the image does not show
+    #[arg(long, value_name = "PROMPT")]
+    negative: Option<String>,
+    /// Adapter files, each with its strength: as trained is 1
+    #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = parse)]
+    adapters: Vec<Adapter>,
+    /// The scheduler; the model's own if left out
+    #[arg(long, value_name = "NAME", value_parser = scheduler)]
+    scheduler: Option<String>,
+    /// Number of steps
+    #[arg(long, default_value_t = 30)]
+    steps: usize,
+    /// How much more the image follows the prompt than the negative one; up to 1 that does not count
+    #[arg(long, default_value_t = 7.5, value_name = "SCALE")]
+    guidance: f64,
+    /// Share by which guidance is kept from raising the contrast
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    guidance_rescale: f64,
+    /// Layers of the text encoder to leave out, as diffusers counts: 1 is the web UIs' 2
+    #[arg(long, default_value_t = 0, value_name = "LAYERS")]
+    clip_skip: usize,
+    /// Width in pixels; that of the model's training if left out
+    #[arg(long)]
+    width: Option<usize>,
+    /// Height in pixels; that of the model's training if left out
+    #[arg(long)]
+    height: Option<usize>,
+    /// Seed of the first image; each further one has the next
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Number of images
+    #[arg(long, default_value_t = 1)]
+    count: usize,
+    /// Begin with this image, a PNG
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["noise", "width", "height"])]
+    image: Option<PathBuf>,
+    /// Share of the steps that make the image again
+    #[arg(long, default_value_t = 0.8, value_name = "SHARE", requires = "image")]
+    strength: f64,
+    /// Begin with this noise of unit variance, the tensor latents of a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height", "count"])]
+    noise: Option<PathBuf>,
+    /// Write the final latents too, as the tensor latents
+    #[arg(long, value_name = "FILE")]
+    save_latents: Option<PathBuf>,
+    /// The image, a PNG; with several, NAME-1.png and so on
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// What to compute in
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    dtype: Storage,
+    /// Replace existing outputs
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+fn scheduler(name: &str) -> Result<String, String> {
+    match schedulers::names().any(|known| known == name) {
+        true => Ok(name.into()),
+        false => Err(format!("there are {}", schedulers::names().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Generates.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let begin = Instant::now();
+    let device = arguments.compute.device()?;
+    let request = request(arguments, &device)?;
+    let count = match &request.start {
+        Start::Noise(noise) => noise.dims()[0],
+        _ => request.count,
+    };
+    let outputs: Vec<PathBuf> =
+        (1..=count).map(|i| numbered(&arguments.output, i, count)).collect();
+    for path in outputs.iter().chain(&arguments.save_latents) {
+        writer::check(path, arguments.overwrite)?;
+    }
+    let pipeline = pipeline(arguments, &device)?;
+    let [height, width] = pipeline.size(&request)?;
+
+    let bar = output::progress(0);
+    let generated = pipeline.generate(&request, &mut |made, of| {
+        bar.set_length(of as u64);
+        bar.set_position(made as u64);
+    })?;
+    bar.finish_and_clear();
+
+    let images = to_pixels(generated.images);
+    for (index, (path, pixels)) in outputs.iter().zip(images).enumerate() {
+        let settings = settings(arguments, &request, [height, width], index as u64);
+        let bytes = png([height, width], &pixels, &settings)?;
+        writer::write_bytes(path, &bytes, arguments.overwrite)?;
+    }
+    if let Some(path) = &arguments.save_latents {
+        let latents = generated.latents.cast(DType::F32).into_data();
+        let tensors = BTreeMap::from([("latents".to_string(), latents)]);
+        writer::write_tensors(path, &tensors, &BTreeMap::new(), arguments.overwrite)?;
+    }
+    output::line(format!(
+        "{}: {count} of {width}x{height}, {} steps, in {:.1} s",
+        arguments.output.display(),
+        request.steps,
+        begin.elapsed().as_secs_f64()
+    ))
+}
+
+fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
+    let size = match (arguments.height, arguments.width) {
+        (None, None) => None,
+        (Some(height), Some(width)) => Some([height, width]),
+        (Some(side), None) | (None, Some(side)) => Some([side, side]),
+    };
+    let start = match (&arguments.image, &arguments.noise) {
+        (Some(image), _) => Start::Image(from_image(image, device)?, arguments.strength),
+        (None, Some(noise)) => {
+            let noise: Tensor<4> =
+                tensor(&Checkpoint::open(noise)?, "latents", device, DType::F32)?;
+            Start::Noise(noise)
+        }
+        (None, None) => Start::Seed,
+    };
+    Ok(Request {
+        prompt: arguments.prompt.clone(),
+        negative: arguments.negative.clone(),
+        scheduler: arguments.scheduler.clone(),
+        steps: arguments.steps,
+        guidance: arguments.guidance,
+        guidance_rescale: arguments.guidance_rescale,
+        clip_skip: arguments.clip_skip,
+        size,
+        seed: arguments.seed,
+        count: arguments.count,
+        start,
+    })
+}
+
+/// The model with its adapters.
+fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
+    let dtype = DType::from(arguments.dtype);
+    if !device.supports_dtype(dtype) {
+        bail!("--dtype: this device cannot compute in {dtype:?}, take f32");
+    }
+    let mut pipeline = match arguments.model.is_file() {
+        true => Pipeline::read_file(&arguments.model, device, dtype)?,
+        false => Pipeline::read(&arguments.model, device, dtype)?,
+    };
+    let registry = higanbana_adapters::registry();
+    for adapter in &arguments.adapters {
+        let strength = adapter.strength.unwrap_or(1.0);
+        let attached = attach_file(&mut pipeline, &adapter.path, strength, &registry)?;
+        attached.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        output::leftovers(&adapter.path, &attached.leftovers);
+        eprintln!(
+            "{} at {strength}: {} modules, {} weights and biases",
+            adapter.path.display(),
+            attached.modules,
+            attached.parameters
+        );
+    }
+    Ok(pipeline)
+}
+
+/// `NAME-1.png` for the first of several.
+fn numbered(path: &Path, number: usize, count: usize) -> PathBuf {
+    if count == 1 {
+        return path.into();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let dot = if extension.is_empty() { "" } else { "." };
+    path.with_file_name(format!("{stem}-{number}{dot}{extension}"))
+}
+
+/// The settings of an image, in the form that the web UIs read.
+fn settings(
+    arguments: &Arguments,
+    request: &Request,
+    [height, width]: [usize; 2],
+    index: u64,
+) -> String {
+    let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut text = request.prompt.clone();
+    for adapter in &arguments.adapters {
+        let strength = adapter.strength.unwrap_or(1.0);
+        text += &format!(" <lora:{}:{strength}>", name(&adapter.path));
+    }
+    if let Some(negative) = &request.negative {
+        text += &format!("\nNegative prompt: {negative}");
+    }
+    let sampler = match request.scheduler.as_deref() {
+        None => "the model's own",
+        Some("ddpm") => "DDPM",
+        Some("ddim") => "DDIM",
+        Some("pndm") => "PLMS",
+        Some("euler") => "Euler",
+        Some("euler_a") => "Euler a",
+        Some("dpmpp_2m") => "DPM++ 2M",
+        Some("dpmpp_2m_karras") => "DPM++ 2M Karras",
+        Some("unipc") => "UniPC",
+        Some("lcm") => "LCM",
+        Some(other) => other,
+    };
+    text += &format!(
+        "\nSteps: {}, Sampler: {sampler}, CFG scale: {}, Seed: {}, Size: {width}x{height}, Model: {}",
+        request.steps,
+        request.guidance,
+        request.seed + index,
+        name(&arguments.model),
+    );
+    if request.clip_skip > 0 {
+        text += &format!(", Clip skip: {}", request.clip_skip + 1);
+    }
+    if let Start::Image(_, strength) = request.start {
+        text += &format!(", Denoising strength: {strength}");
+    }
+    text + concat!(", Version: higanbana ", env!("CARGO_PKG_VERSION"))
+}

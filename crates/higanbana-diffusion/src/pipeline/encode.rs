@@ -1,0 +1,119 @@
+//! Prompts to what a UNet is conditioned on.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::Pipeline;
+use crate::{
+    CLIPTextModel, ModelError,
+    text::{Chunk, Tokenizer, chunks},
+};
+
+/// A tokenizer and the encoder of its tokens.
+#[derive(Debug)]
+pub struct TextEncoder {
+    /// Text to tokens.
+    pub tokenizer: Tokenizer,
+    /// Tokens to vectors.
+    pub model: CLIPTextModel,
+}
+
+/// A prompt as a UNet takes it.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// `[1, tokens, width]`.
+    pub context: Tensor<3>,
+    /// The pooled text, `[1, width]`; used by SDXL.
+    pub pooled: Tensor<2>,
+}
+
+impl Text {
+    /// Zeros of the same shape.
+    pub fn nothing(&self) -> Self {
+        Self { context: self.context.zeros_like(), pooled: self.pooled.zeros_like() }
+    }
+}
+
+impl Pipeline {
+    /// A prompt and a negative one, of one length.
+    ///
+    /// `skip` leaves out the last layers of the encoder, as diffusers' `clip_skip` counts them; 1 is
+    /// the web UIs' 2. The negative prompt skips none, as in diffusers.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded, or there are not as many layers.
+    pub fn encode(
+        &self,
+        prompt: &str,
+        negative: Option<&str>,
+        skip: usize,
+    ) -> Result<[Text; 2], ModelError> {
+        let mut texts = [Vec::new(), Vec::new()];
+        for encoder in &self.encoders {
+            let positions = encoder.model.config().positions;
+            let chunk = |text, least| chunks(&encoder.tokenizer, text, positions, least);
+            let other = negative.unwrap_or_default();
+            let positive = chunk(prompt, chunk(other, 1)?.len())?;
+            let other = chunk(other, positive.len())?;
+            texts[0].push(self.encoded(encoder, &positive, skip)?);
+            texts[1].push(self.encoded(encoder, &other, 0)?);
+        }
+        let [positive, other] = texts.map(joined);
+        match negative {
+            None if self.zeros_for_nothing => Ok([positive.clone(), positive.nothing()]),
+            _ => Ok([positive, other]),
+        }
+    }
+
+    fn encoded(
+        &self,
+        encoder: &TextEncoder,
+        chunks: &[Chunk],
+        skip: usize,
+    ) -> Result<Text, ModelError> {
+        let model = &encoder.model;
+        let layers = model.config().layers;
+        // SDXL begins one layer before the last, and takes it as it is.
+        let xl = self.encoders.len() > 1;
+        let back = skip + usize::from(xl);
+        if back >= layers {
+            let reason = format!("is {skip}; the text encoder has {layers} layers");
+            return Err(ModelError::input("clip skip", reason));
+        }
+        let texts: Vec<Vec<usize>> = chunks.iter().map(|chunk| chunk.tokens.clone()).collect();
+        let encoded = model.forward(&texts)?;
+        let hidden = encoded.hidden[layers - back].clone();
+        let hidden = match (xl, skip) {
+            (true, _) => hidden,
+            (false, 0) => encoded.last,
+            (false, _) => model.normalised(hidden),
+        };
+        let [count, length, width] = hidden.dims();
+        Ok(Text {
+            context: weighted(hidden, chunks).reshape([1, count * length, width]),
+            pooled: encoded.pooled.narrow(0, 0, 1),
+        })
+    }
+}
+
+/// The vectors of several encoders, side by side; the pooled text is the last one's.
+fn joined(texts: Vec<Text>) -> Text {
+    let pooled = texts[texts.len() - 1].pooled.clone();
+    Text { context: Tensor::cat(texts.into_iter().map(|text| text.context).collect(), 2), pooled }
+}
+
+/// Each token's vector times its weight, then all of a chunk scaled back to the mean that they had.
+fn weighted(hidden: Tensor<3>, chunks: &[Chunk]) -> Tensor<3> {
+    if chunks.iter().all(|chunk| chunk.weights.iter().all(|weight| *weight == 1.0)) {
+        return hidden;
+    }
+    let [count, length, width] = hidden.dims();
+    let weights: Vec<f32> = chunks.iter().flat_map(|chunk| chunk.weights.clone()).collect();
+    let weights = TensorData::new(weights, [count, length, 1]);
+    let weights = Tensor::<3>::from_data(weights, &hidden.device()).cast(hidden.dtype());
+    let mean = |x: &Tensor<3>| {
+        x.clone().reshape([count, length * width]).mean_dim(1).reshape([count, 1, 1])
+    };
+    let scaled = hidden.clone() * weights;
+    let ratio = mean(&hidden) / mean(&scaled);
+    scaled * ratio
+}

@@ -1,0 +1,17 @@
+//! From a prompt to an image.
+
+mod adapters;
+mod encode;
+mod folder;
+mod image;
+mod noise;
+mod run;
+mod single;
+
+pub use adapters::{AdapterProblem, Attached, attach_file};
+pub use encode::{Text, TextEncoder};
+pub use folder::Pipeline;
+pub use image::{from_image, png, to_pixels};
+pub use noise::Noise;
+pub use run::{Generated, Progress, Request, Start};
+pub use single::Published;

@@ -1,0 +1,245 @@
+//! The steps of a generation.
+
+use burn::tensor::{DType, Tensor};
+
+use super::{Noise, Pipeline, encode::Text};
+use crate::{
+    Added, ModelError,
+    schedulers::{guide, scheduler},
+};
+
+/// What is to be generated.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What the image shows; weights as in `(word:1.2)`.
+    pub prompt: String,
+    /// What it does not show.
+    pub negative: Option<String>,
+    /// The scheduler; the model's own if there is none.
+    pub scheduler: Option<String>,
+    /// Number of steps.
+    pub steps: usize,
+    /// How much more the image follows the prompt than the negative one; up to 1 only the prompt
+    /// counts.
+    pub guidance: f64,
+    /// Share by which guidance is kept from changing the deviation.
+    pub guidance_rescale: f64,
+    /// Layers of the text encoder to leave out, as diffusers counts.
+    pub clip_skip: usize,
+    /// Height and width in pixels; those of the model's training if there are none.
+    pub size: Option<[usize; 2]>,
+    /// Seed of the first image; each further one has the next.
+    pub seed: u64,
+    /// Number of images.
+    pub count: usize,
+    /// What it begins with.
+    pub start: Start,
+}
+
+/// What a generation begins with.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Noise from the seed.
+    Seed,
+    /// Given noise of unit variance, `[count, 4, h/8, w/8]`.
+    Noise(Tensor<4>),
+    /// An image, `[1, 3, h, w]` in [-1, 1], of which as large a share of the steps is made again.
+    Image(Tensor<4>, f64),
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative: None,
+            scheduler: None,
+            steps: 50,
+            guidance: 7.5,
+            guidance_rescale: 0.0,
+            clip_skip: 0,
+            size: None,
+            seed: 0,
+            count: 1,
+            start: Start::Seed,
+        }
+    }
+}
+
+/// What was generated.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// The latents, `[count, 4, h/8, w/8]`, scaled as the UNet has them.
+    pub latents: Tensor<4>,
+    /// The images, `[count, 3, h, w]`, about in [-1, 1].
+    pub images: Tensor<4>,
+}
+
+/// Told of every step: how many are made, and of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
+impl Pipeline {
+    /// Height and width of the images that a request asks for, in pixels.
+    ///
+    /// # Errors
+    /// When they are no multiples of what a latent covers.
+    pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
+        let factor = self.vae.config().factor();
+        if let Start::Noise(noise) = &request.start {
+            let [_, _, h, w] = noise.dims();
+            return Ok([h * factor, w * factor]);
+        }
+        if let Start::Image(image, _) = &request.start {
+            let [_, _, h, w] = image.dims();
+            return Ok([h / factor * factor, w / factor * factor]);
+        }
+        let own = self.unet.config().sample_size.unwrap_or([64, 64]).map(|side| side * factor);
+        let [h, w] = request.size.unwrap_or(own);
+        match h > 0 && w > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) {
+            true => Ok([h, w]),
+            false => {
+                let reason = format!("is {w}x{h}; give multiples of {factor}, {factor} at least");
+                Err(ModelError::input("size", reason))
+            }
+        }
+    }
+
+    /// Generates images.
+    ///
+    /// # Errors
+    /// When the request cannot be met, or latents are no longer finite: the step is named.
+    pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
+        let [height, width] = self.size(request)?;
+        let count = match &request.start {
+            Start::Noise(noise) => noise.dims()[0],
+            _ => request.count,
+        };
+        if count == 0 {
+            return Err(ModelError::input("count", "is 0; at least one image is needed"));
+        }
+        let factor = self.vae.config().factor();
+        let shape = [count, self.vae.config().latent_channels, height / factor, width / factor];
+        let mut scheduler =
+            scheduler(request.scheduler.as_deref(), &self.scheduler, request.steps)?;
+        let mut noise = Noise::new(request.seed, count);
+
+        let [positive, negative] =
+            self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
+        let guided = request.guidance > 1.0;
+        let texts = if guided { vec![negative, positive] } else { vec![positive] };
+        let (context, added) = self.conditions(texts, [height, width], count);
+
+        let blank = Tensor::<4>::zeros(shape, (&self.device, self.dtype));
+        let (mut latents, first) = match &request.start {
+            Start::Image(image, strength) => {
+                let latents = self.encode_image(image.clone(), height, width);
+                let latents = latents.cast(self.dtype).expand(shape);
+                let first = first_step(scheduler.times().len(), *strength)?;
+                (scheduler.noised(latents, noise.like(&blank), first), first)
+            }
+            start => {
+                let begin = match start {
+                    Start::Noise(given) => self.given(given.clone(), shape)?,
+                    _ => noise.like(&blank),
+                };
+                (begin.mul_scalar(scheduler.initial_deviation()), 0)
+            }
+        };
+
+        let total = scheduler.times().len();
+        for step in first..total {
+            let time = scheduler.times()[step];
+            let shown = scheduler.shown(latents.clone(), step);
+            let shown = if guided { Tensor::cat(vec![shown.clone(), shown], 0) } else { shown };
+            let times = Tensor::from_data([time as f32], (&self.device, DType::F32));
+            let output = self.unet.forward(shown, times, context.clone(), added.as_ref());
+            let output = match guided {
+                true => {
+                    let [negative, positive] =
+                        [0, count].map(|from| output.clone().narrow(0, from, count));
+                    guide(negative, positive, request.guidance, request.guidance_rescale)
+                }
+                false => output,
+            };
+            latents = scheduler.step(step, latents, output, &mut |like| noise.like(like));
+            if !all_finite(&latents) {
+                let reason = format!(
+                    "are no longer finite after step {} of {total}, at the time {time}",
+                    step + 1
+                );
+                return Err(ModelError::input("latents", reason));
+            }
+            progress(step + 1 - first, total - first);
+        }
+        let images = self.decode(latents.clone())?;
+        Ok(Generated { latents, images })
+    }
+
+    /// Latents to images.
+    ///
+    /// # Errors
+    /// When an image is not finite.
+    pub fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, ModelError> {
+        let config = self.vae.config();
+        let dtype = if config.force_upcast { DType::F32 } else { self.dtype };
+        let images = self.vae.decode(latents.cast(dtype).div_scalar(config.scaling));
+        match all_finite(&images) {
+            true => Ok(images),
+            false => Err(ModelError::input("images", "are not finite after decoding")),
+        }
+    }
+
+    /// An image's latents, scaled as the UNet has them: the mean of those that it may have.
+    fn encode_image(&self, image: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+        let config = self.vae.config();
+        let dtype = if config.force_upcast { DType::F32 } else { self.dtype };
+        let image = image.narrow(2, 0, height).narrow(3, 0, width).cast(dtype);
+        self.vae.encode(image).mean.mul_scalar(config.scaling)
+    }
+
+    /// Given noise, checked and where and what it has to be.
+    fn given(&self, noise: Tensor<4>, shape: [usize; 4]) -> Result<Tensor<4>, ModelError> {
+        if noise.dims() != shape {
+            let reason = format!("is {:?}; {shape:?} is needed", noise.dims());
+            return Err(ModelError::input("noise", reason));
+        }
+        if !all_finite(&noise) {
+            return Err(ModelError::input("noise", "is not finite"));
+        }
+        Ok(noise.to_device(&self.device).cast(self.dtype))
+    }
+
+    /// The texts of a batch, each as often as there are images, and SDXL's sizes.
+    fn conditions(
+        &self,
+        texts: Vec<Text>,
+        [height, width]: [usize; 2],
+        count: usize,
+    ) -> (Tensor<3>, Option<Added>) {
+        let repeated = texts.iter().flat_map(|text| vec![text.clone(); count]);
+        let (contexts, pooled): (Vec<_>, Vec<_>) =
+            repeated.map(|text| (text.context, text.pooled)).unzip();
+        let batch = contexts.len();
+        let added = self.unet.config().text_time.map(|_| {
+            let sizes = [height, width, 0, 0, height, width].map(|n| n as f32);
+            let time_ids = Tensor::<2>::from_data([sizes], (&self.device, DType::F32));
+            Added { text_embeds: Tensor::cat(pooled, 0), time_ids: time_ids.expand([batch, 6]) }
+        });
+        (Tensor::cat(contexts, 0), added)
+    }
+}
+
+/// The step at which an image is taken up again.
+fn first_step(steps: usize, strength: f64) -> Result<usize, ModelError> {
+    if !(0.0..=1.0).contains(&strength) {
+        let reason = format!("is {strength}; give a number between 0 and 1");
+        return Err(ModelError::input("strength", reason));
+    }
+    match (steps as f64 * strength) as usize {
+        0 => Err(ModelError::input("strength", format!("{strength} leaves none of {steps} steps"))),
+        again => Ok(steps - again),
+    }
+}
+
+fn all_finite(x: &Tensor<4>) -> bool {
+    x.clone().is_finite().all().into_scalar::<bool>()
+}

@@ -1,0 +1,141 @@
+//! From noise to a sample, in steps: diffusers' schedulers, to its numbers.
+//!
+//! A model was trained to tell the noise in $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1-\bar\alpha_t}\, n$.
+//! A scheduler says at which times it is asked and how a sample follows from its answers. Each step is
+//! a sum of tensors with coefficients that are known beforehand; the coefficients are
+//! computed on the host.
+//!
+//! | name | diffusers | paper |
+//! |---|---|---|
+//! | `ddpm` | `DDPMScheduler` | arXiv:2006.11239 |
+//! | `ddim` | `DDIMScheduler` | arXiv:2010.02502 |
+//! | `pndm` | `PNDMScheduler` | arXiv:2202.09778 |
+//! | `euler` | `EulerDiscreteScheduler` | arXiv:2206.00364 |
+//! | `euler_a` | `EulerAncestralDiscreteScheduler` | the same, with noise |
+//! | `dpmpp_2m`, `dpmpp_2m_karras` | `DPMSolverMultistepScheduler` | arXiv:2211.01095 |
+//! | `unipc` | `UniPCMultistepScheduler` | arXiv:2302.04867 |
+//! | `lcm` | `LCMScheduler` | arXiv:2310.04378 |
+
+mod config;
+mod ddim;
+mod ddpm;
+mod dpmpp;
+mod euler;
+mod guidance;
+mod lcm;
+mod noise;
+mod pndm;
+mod sigmas;
+mod unipc;
+
+use burn::tensor::Tensor;
+
+pub use config::SchedulerConfig;
+use config::Settings;
+pub use guidance::guide;
+pub use noise::{NoiseSchedule, Prediction};
+
+use crate::ModelError;
+
+/// Where the noise of a step comes from: called once for each tensor of noise, with a tensor of the
+/// shape, type and device that it must have.
+pub type NoiseSource<'a> = &'a mut dyn FnMut(&Tensor<4>) -> Tensor<4>;
+
+/// How a sample is had in steps. It is made for one pass, from the first step, or a later one, on.
+pub trait Scheduler: std::fmt::Debug + Send {
+    /// The time of each step, at which the model is asked.
+    fn times(&self) -> &[f64];
+
+    /// Standard deviation of the noise that the first step begins with.
+    fn initial_deviation(&self) -> f64 {
+        1.0
+    }
+
+    /// The sample as the model is to be shown it.
+    fn shown(&self, sample: Tensor<4>, _step: usize) -> Tensor<4> {
+        sample
+    }
+
+    /// The sample after a step, given what the model said of the sample before.
+    fn step(
+        &mut self,
+        step: usize,
+        sample: Tensor<4>,
+        output: Tensor<4>,
+        noise: NoiseSource,
+    ) -> Tensor<4>;
+
+    /// An image with as much noise as a sample has before a step.
+    fn noised(&self, image: Tensor<4>, noise: Tensor<4>, step: usize) -> Tensor<4>;
+}
+
+/// Makes a scheduler of a number of steps.
+type Make = fn(Settings, usize) -> Result<Box<dyn Scheduler>, ModelError>;
+
+struct Kind {
+    name: &'static str,
+    class: &'static str,
+    make: Make,
+}
+
+const KINDS: [Kind; 9] = [
+    Kind { name: "ddpm", class: "DDPMScheduler", make: ddpm::make },
+    Kind { name: "ddim", class: "DDIMScheduler", make: ddim::make },
+    Kind { name: "pndm", class: "PNDMScheduler", make: pndm::make },
+    Kind { name: "euler", class: "EulerDiscreteScheduler", make: euler::make },
+    Kind { name: "euler_a", class: "EulerAncestralDiscreteScheduler", make: euler::make_ancestral },
+    Kind { name: "dpmpp_2m", class: "DPMSolverMultistepScheduler", make: dpmpp::make },
+    Kind { name: "dpmpp_2m_karras", class: "", make: dpmpp::make_karras },
+    Kind { name: "unipc", class: "UniPCMultistepScheduler", make: unipc::make },
+    Kind { name: "lcm", class: "LCMScheduler", make: lcm::make },
+];
+
+/// The names of all schedulers.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
+
+/// The scheduler of this name, or the model's own, with as many steps.
+///
+/// The model's configuration is read as diffusers' `X.from_config` reads it: fields that the
+/// scheduler shares with the model's own are carried over, and where the file is silent, the
+/// scheduler's defaults hold.
+///
+/// # Errors
+/// When there is no such scheduler, the configuration asks for something that is not built, or the
+/// number of steps cannot be had.
+pub fn scheduler(
+    name: Option<&str>,
+    config: &SchedulerConfig,
+    steps: usize,
+) -> Result<Box<dyn Scheduler>, ModelError> {
+    let known = || names().collect::<Vec<_>>().join(", ");
+    let kind = match name {
+        Some(name) => KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+            ModelError::input("scheduler", format!("{name} is unknown; there are {}", known()))
+        })?,
+        None => {
+            let class = config.class().unwrap_or_default();
+            let own = KINDS.iter().find(|kind| !class.is_empty() && kind.class == class);
+            own.ok_or_else(|| {
+                let reason =
+                    format!("the model's own, {class:?}, is not built; choose {}", known());
+                ModelError::input("scheduler", reason)
+            })?
+        }
+    };
+    if steps == 0 {
+        return Err(ModelError::input("steps", "are 0; at least one is needed"));
+    }
+    (kind.make)(config.settings(), steps)
+}
+
+/// $\sum_i c_i x_i$, without the terms whose coefficient is 0.
+pub(crate) fn combine<const N: usize>(terms: [(f64, Tensor<4>); N]) -> Tensor<4> {
+    let zero = terms[0].1.clone();
+    let terms = terms.into_iter().filter(|(c, _)| *c != 0.0).map(|(c, x)| match c {
+        1.0 => x,
+        c => x.mul_scalar(c),
+    });
+    terms.reduce(|sum, term| sum + term).unwrap_or_else(|| zero.zeros_like())
+}

@@ -1,0 +1,49 @@
+//! Prompts of any length, in pieces that an encoder takes.
+
+use super::{Tokenizer, pieces};
+use crate::ModelError;
+
+/// A text as long as an encoder takes it: its begin, tokens, its end, padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chunk {
+    /// The tokens.
+    pub tokens: Vec<usize>,
+    /// The weight of each.
+    pub weights: Vec<f32>,
+}
+
+/// A prompt, weights included, in chunks of `positions` tokens; one at least, and no fewer than
+/// `least`.
+///
+/// # Errors
+/// When the prompt cannot be split, or `positions` has no place for a token.
+pub fn chunks(
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    positions: usize,
+    least: usize,
+) -> Result<Vec<Chunk>, ModelError> {
+    let mut tokens = Vec::new();
+    for piece in pieces(prompt) {
+        let found = tokenizer.tokens(&piece.text)?;
+        tokens.extend(found.into_iter().map(|token| (token, piece.weight as f32)));
+    }
+    let inner = positions.checked_sub(2).filter(|inner| *inner > 0).ok_or_else(|| {
+        ModelError::input("prompt", format!("has no place in {positions} positions"))
+    })?;
+    let mut chunks: Vec<Chunk> =
+        tokens.chunks(inner).map(|part| wrapped(tokenizer, part, positions)).collect();
+    while chunks.len() < least.max(1) {
+        chunks.push(wrapped(tokenizer, &[], positions));
+    }
+    Ok(chunks)
+}
+
+fn wrapped(tokenizer: &Tokenizer, part: &[(usize, f32)], positions: usize) -> Chunk {
+    let mut all = vec![(tokenizer.begin(), 1.0)];
+    all.extend(part);
+    all.push((tokenizer.end(), 1.0));
+    all.resize(positions, (tokenizer.pad(), 1.0));
+    let (tokens, weights) = all.into_iter().unzip();
+    Chunk { tokens, weights }
+}

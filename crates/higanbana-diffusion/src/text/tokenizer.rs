@@ -1,0 +1,192 @@
+//! CLIP's tokenizer: byte pairs of lower-case words.
+
+use std::{fs, path::Path, path::PathBuf};
+
+use serde_json::Value;
+use tokenizers::{
+    AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    models::bpe::{BPE, Merges, Vocab},
+    normalizers::{
+        NFC, Replace, Sequence as Normalizers, replace::ReplacePattern, utils::Lowercase,
+    },
+    pre_tokenizers::{
+        byte_level::ByteLevel,
+        sequence::Sequence as PreTokenizers,
+        split::{Split, SplitPattern},
+    },
+};
+
+use crate::ModelError;
+
+/// Text to tokens.
+#[derive(Debug)]
+pub struct Tokenizer {
+    tokenizer: tokenizers::Tokenizer,
+    begin: usize,
+    end: usize,
+    pad: usize,
+}
+
+const BEGIN: &str = "<|startoftext|>";
+/// The token that ends a text.
+pub const END: &str = "<|endoftext|>";
+
+/// Words, as CLIP splits them: a suffix, letters, one digit, or other signs.
+const WORDS: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+impl Tokenizer {
+    /// Reads a folder with `vocab.json` and `merges.txt`, or `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When files are missing or cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let [vocab, merges, whole] =
+            ["vocab.json", "merges.txt", "tokenizer.json"].map(|name| folder.join(name));
+        let tokenizer = if vocab.exists() || !whole.exists() {
+            exists(&vocab)?;
+            exists(&merges)?;
+            let names = [&vocab, &merges].map(|path| path.to_string_lossy().into_owned());
+            let pairs = BPE::read_file(&names[0], &names[1]).map_err(wrong(&vocab))?;
+            byte_pairs(pairs.0, pairs.1, &vocab)?
+        } else {
+            tokenizers::Tokenizer::from_file(&whole).map_err(wrong(&whole))?
+        };
+        Self::new(tokenizer, &padding(folder)?, folder)
+    }
+
+    /// CLIP's own, with a token for padding: single files carry none.
+    ///
+    /// # Errors
+    /// When there is no such token.
+    pub fn built_in(pad: &str) -> Result<Self, ModelError> {
+        let lines = include_str!("../../data/merges.txt").lines().skip(1);
+        let pairs: Merges = lines
+            .filter_map(|line| line.split_once(' ').map(|(a, b)| (a.into(), b.into())))
+            .collect();
+        let ends = [BEGIN.to_string(), END.to_string()];
+        let tokens = symbols()
+            .chain(symbols().map(|symbol| symbol + "</w>"))
+            .chain(pairs.iter().map(|(a, b)| format!("{a}{b}")))
+            .chain(ends);
+        let vocab = tokens.zip(0u32..).collect();
+        let path = Path::new("(built in)");
+        Self::new(byte_pairs(vocab, pairs, path)?, pad, path)
+    }
+
+    fn new(
+        mut tokenizer: tokenizers::Tokenizer,
+        pad: &str,
+        folder: &Path,
+    ) -> Result<Self, ModelError> {
+        // Special tokens stand for themselves in a text, the one for padding too.
+        let special = [BEGIN, END, pad].map(|token| AddedToken::from(token, true));
+        tokenizer.add_special_tokens(special).map_err(wrong(folder))?;
+        let id = |token: &str| {
+            tokenizer.token_to_id(token).map(|id| id as usize).ok_or_else(|| ModelError::Config {
+                path: folder.into(),
+                reason: format!("its vocabulary lacks {token}"),
+            })
+        };
+        let (begin, end, pad) = (id(BEGIN)?, id(END)?, id(pad)?);
+        Ok(Self { tokenizer, begin, end, pad })
+    }
+
+    /// The tokens of a text, without those for its begin and end.
+    ///
+    /// # Errors
+    /// When the text cannot be split.
+    pub fn tokens(&self, text: &str) -> Result<Vec<usize>, ModelError> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        let encoding = encoding.map_err(|e| ModelError::input("prompt", e.to_string()))?;
+        Ok(encoding.get_ids().iter().map(|id| *id as usize).collect())
+    }
+
+    /// The token that begins a text.
+    pub fn begin(&self) -> usize {
+        self.begin
+    }
+
+    /// The token that ends a text.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// The token that fills what is left behind the end.
+    pub fn pad(&self) -> usize {
+        self.pad
+    }
+}
+
+fn exists(path: &Path) -> Result<(), ModelError> {
+    let missing = |source| ModelError::Read { path: path.into(), source };
+    fs::metadata(path).map(drop).map_err(missing)
+}
+
+fn wrong(path: &Path) -> impl Fn(tokenizers::Error) -> ModelError {
+    let path: PathBuf = path.into();
+    move |error| ModelError::Config { path: path.clone(), reason: error.to_string() }
+}
+
+/// A sign for each byte, in the order of CLIP's vocabulary: first the bytes that are signs
+/// themselves, then the others as the signs from U+0100 on.
+fn symbols() -> impl Iterator<Item = String> {
+    let printable = (b'!'..=b'~').chain(0xa1..=0xac).chain(0xae..=0xff);
+    let others = 256 - printable.clone().count() as u32;
+    let others = (256..256 + others).filter_map(char::from_u32);
+    printable.map(char::from).chain(others).map(String::from)
+}
+
+/// As transformers builds it; `path` is for messages.
+fn byte_pairs(
+    vocab: Vocab,
+    merges: Merges,
+    path: &Path,
+) -> Result<tokenizers::Tokenizer, ModelError> {
+    let bytes = BPE::builder()
+        .vocab_and_merges(vocab, merges)
+        .unk_token(END.into())
+        .continuing_subword_prefix(String::new())
+        .end_of_word_suffix("</w>".into())
+        .build()
+        .map_err(wrong(path))?;
+    let mut tokenizer = tokenizers::Tokenizer::new(bytes);
+    let spaces = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ").map_err(wrong(path))?;
+    let normalizers = Normalizers::new(vec![
+        NormalizerWrapper::NFC(NFC),
+        NormalizerWrapper::Replace(spaces),
+        NormalizerWrapper::Lowercase(Lowercase),
+    ]);
+    tokenizer.with_normalizer(Some(normalizers)).map_err(wrong(path))?;
+    let words = SplitPattern::Regex(WORDS.into());
+    let split = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(wrong(path))?;
+    let bytes = ByteLevel::default().add_prefix_space(false);
+    tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(vec![
+        PreTokenizerWrapper::Split(split),
+        PreTokenizerWrapper::ByteLevel(bytes),
+    ])));
+    Ok(tokenizer)
+}
+
+/// The token for padding: of SD 2 and of SDXL's second encoder `!`, else that for the end.
+fn padding(folder: &Path) -> Result<String, ModelError> {
+    for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let text = fs::read_to_string(&path)
+            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        let json: Value = serde_json::from_str(&text).map_err(|error| ModelError::Config {
+            path: path.clone(),
+            reason: format!("is not JSON ({error})"),
+        })?;
+        let token = json.get("pad_token");
+        // Either the token or an object that describes it.
+        let token = token.map(|token| token.get("content").unwrap_or(token));
+        if let Some(token) = token.and_then(Value::as_str) {
+            return Ok(token.into());
+        }
+    }
+    Ok(END.into())
+}

@@ -1,0 +1,73 @@
+//! Attention.
+
+use burn::{
+    module::Module,
+    nn::LinearConfig,
+    tensor::{DType, Device, Tensor, module, ops::AttentionModuleOptions},
+};
+use higanbana_adapters::layers::Linear;
+
+/// $$ W_o\, concat_h\, softmax\!\Big(\frac{Q_h K_h^T}{\sqrt{d}}\Big) V_h + b_o, \quad
+/// Q = x W_q, \quad K = c W_k, \quad V = c W_v $$
+///
+/// with the context $c$ the text (cross attention) or $x$ itself, $h$ the heads and $d$ the width of
+/// one (arXiv:1706.03762).
+#[derive(Module, Debug)]
+pub struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    /// One layer; in diffusers a dropout follows it, hence the list.
+    to_out: Vec<Linear>,
+    heads: usize,
+    upcast: bool,
+}
+
+impl Attention {
+    pub(super) fn new(
+        width: usize,
+        context: usize,
+        heads: usize,
+        upcast: bool,
+        device: &Device,
+    ) -> Self {
+        let linear =
+            |input, bias| Linear::new(&LinearConfig::new(input, width).with_bias(bias), device);
+        Self {
+            to_q: linear(width, false),
+            to_k: linear(context, false),
+            to_v: linear(context, false),
+            to_out: vec![linear(width, true)],
+            heads,
+            upcast,
+        }
+    }
+
+    /// `[batch, positions, width]` and `[batch, tokens, context]` to `[batch, positions, width]`.
+    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+        let q = self.to_q.forward(x);
+        let k = self.to_k.forward(context.clone());
+        let v = self.to_v.forward(context);
+        self.to_out[0].forward(attend([q, k, v], self.heads, self.upcast, false))
+    }
+}
+
+/// $softmax(Q K^T / \sqrt d) V$ in each of `heads` slices of the width; `[batch, n, width]` each.
+///
+/// The scores are the backend's affair: on the CPU, and without gradients, it holds a block of them
+/// at a time. `upcast` computes half precision in single precision; `causal` lets a position see only
+/// itself and those before.
+pub(crate) fn attend(qkv: [Tensor<3>; 3], heads: usize, upcast: bool, causal: bool) -> Tensor<3> {
+    let dtype = qkv[0].dtype();
+    let upcast = upcast && matches!(dtype, DType::F16 | DType::BF16);
+    let [q, k, v] = qkv.map(|x| {
+        let [batch, n, width] = x.dims();
+        let x = x.reshape([batch, n, heads, width / heads]).swap_dims(1, 2);
+        if upcast { x.cast(DType::F32) } else { x }
+    });
+    let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
+    let y = module::attention(q, k, v, None, None, options);
+    let y = if upcast { y.cast(dtype) } else { y };
+    let [batch, heads, n, head] = y.dims();
+    y.swap_dims(1, 2).reshape([batch, n, heads * head])
+}

@@ -1,0 +1,15 @@
+//! The models against diffusers and transformers, and adapters on them.
+
+mod diffusion {
+    mod adapters;
+    mod clip;
+    mod formula;
+    mod pipeline;
+    mod reference;
+    mod schedulers;
+    mod single;
+    mod tokenizer;
+    mod unet;
+    mod vae;
+    mod weights;
+}

@@ -1,0 +1,247 @@
+//! Whole pipelines against diffusers, and what adapter files do on them.
+
+use std::{fs, path::Path};
+
+use burn::tensor::{DType, Device, Tensor};
+use higanbana_adapters::{
+    inject::{self, Injection},
+    registry,
+};
+use higanbana_diffusion::{
+    CLIPTextModel, Pipeline, Request,
+    pipeline::{Generated, Start, attach_file, to_pixels},
+    text::Tokenizer,
+};
+use higanbana_io::Checkpoint;
+
+use super::{
+    formula,
+    reference::{Expected, deviation, folder, pipeline_folder},
+};
+
+fn pipeline(case: &str, device: &Device) -> Pipeline {
+    Pipeline::read(pipeline_folder(case).path(), device, DType::F32).unwrap()
+}
+
+/// The request of the reference script.
+fn request(device: &Device) -> Request {
+    Request {
+        prompt: "a red spider lily in the rain, best quality".into(),
+        steps: 6,
+        start: Start::Noise(formula::tensor("pipeline noise", [1, 4, 8, 6], device)),
+        ..Request::default()
+    }
+}
+
+fn run(pipeline: &Pipeline, request: &Request) -> Generated {
+    pipeline.generate(request, &mut |_, _| ()).unwrap()
+}
+
+#[test]
+fn six_steps_are_those_of_diffusers() {
+    let device = Device::default();
+    for case in ["sd", "sdxl"] {
+        let pipeline = pipeline(case, &device);
+        let expected = Expected::of(case);
+        let blurry = || Request { negative: Some("blurry".into()), ..request(&device) };
+        let with =
+            |name: &str, request: Request| Request { scheduler: Some(name.into()), ..request };
+        let requests = [
+            ("own", blurry()),
+            ("ddim", with("ddim", blurry())),
+            (
+                "dpmpp_2m_karras",
+                Request { guidance_rescale: 0.7, ..with("dpmpp_2m_karras", request(&device)) },
+            ),
+            ("unipc", Request { clip_skip: 1, ..with("unipc", request(&device)) }),
+            ("euler", Request { guidance: 1.0, ..with("euler", request(&device)) }),
+        ];
+        for (name, request) in requests {
+            let generated = run(&pipeline, &request);
+            let off = expected.check(&format!("{name} latents"), generated.latents, 1e-3);
+            println!("{case} {name}: {off:.1e}");
+            if name == "own" {
+                let pixels: Vec<u8> = Checkpoint::open(folder(case).join("expected.safetensors"))
+                    .unwrap()
+                    .read_bytes("pixels")
+                    .unwrap();
+                let found = to_pixels(generated.images.clone()).concat();
+                let off = expected.check("image", generated.images, 1e-3);
+                let most = pixels.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(most <= Some(1), "{most:?}");
+                println!("{case} image: {off:.1e}, pixels {most:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn seeds_make_images_that_do_not_depend_on_their_batch() {
+    let device = Device::default();
+    let pipeline = pipeline("sd", &device);
+    let request = |seed, count| Request {
+        steps: 2,
+        seed,
+        count,
+        size: Some([16, 24]),
+        start: Start::Seed,
+        scheduler: Some("euler_a".into()),
+        ..request(&device)
+    };
+    let values = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
+    let both = run(&pipeline, &request(5, 2)).latents;
+    assert_eq!(both.dims(), [2, 4, 4, 6]);
+    for (index, seed) in [(0, 5), (1, 6)] {
+        let one = values(run(&pipeline, &request(seed, 1)).latents);
+        let off = deviation(&one, &values(both.clone().narrow(0, index, 1)));
+        assert!(off < 1e-5, "{off:.1e}");
+    }
+}
+
+#[test]
+fn an_image_is_taken_up_again() {
+    let device = Device::default();
+    let pipeline = pipeline("sd", &device);
+    let image = formula::scaled("picture", [1, 3, 34, 24], 1.0, &device);
+    let mut steps = Vec::new();
+    let request = Request { start: Start::Image(image, 0.5), ..request(&device) };
+    let request = Request { scheduler: Some("ddim".into()), ..request };
+    let generated = pipeline.generate(&request, &mut |made, of| steps.push((made, of))).unwrap();
+    assert_eq!(steps, [(1, 3), (2, 3), (3, 3)]);
+    assert_eq!(generated.images.dims(), [1, 3, 32, 24]);
+    let nothing = Request { start: Start::Image(generated.images, 0.1), ..request };
+    let error = pipeline.generate(&nothing, &mut |_, _| ()).unwrap_err().to_string();
+    assert_eq!(error, "strength: 0.1 leaves none of 6 steps");
+}
+
+#[test]
+fn long_prompts_and_weights_act() {
+    let device = Device::default();
+    let pipeline = pipeline("sdxl", &device);
+    let encode = |text: &str| pipeline.encode(text, None, 0).unwrap();
+    let [short, nothing] = encode("a red lily");
+    assert_eq!(short.context.dims(), [1, 77, 40]);
+    assert_eq!(nothing.context.clone().abs().sum().into_scalar::<f32>(), 0.0);
+    let text = "lily ".repeat(80);
+    let tokens = Tokenizer::read(&folder("tokenizer")).unwrap().tokens(&text).unwrap().len();
+    let [long, other] = encode(&text);
+    assert_eq!(long.context.dims()[1], 77 * tokens.div_ceil(75));
+    assert_eq!(long.context.dims(), other.context.dims());
+    let values = |x: Tensor<3>| -> Vec<f32> { x.into_data().iter().collect() };
+    let plain = values(short.context.clone());
+    let weighted = values(encode("a (red:1.5) lily")[0].context.clone());
+    let unchanged = values(encode("a (red:1.0) lily")[0].context.clone());
+    assert!(deviation(&plain, &weighted) > 1e-2);
+    assert_eq!(plain, unchanged);
+    let mean = |x: &[f32]| x.iter().map(|x| f64::from(*x)).sum::<f64>() / x.len() as f64;
+    assert!((mean(&plain) - mean(&weighted)).abs() < 1e-4);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let device = Device::default();
+    let folder = pipeline_folder("sd");
+    let pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
+    let message =
+        |request: Request| pipeline.generate(&request, &mut |_, _| ()).unwrap_err().to_string();
+    let seed = || Request { start: Start::Seed, ..request(&device) };
+    let error = message(Request { size: Some([30, 24]), ..seed() });
+    assert_eq!(error, "size: is 24x30; give multiples of 4, 4 at least");
+    assert_eq!(
+        message(Request { count: 0, ..seed() }),
+        "count: is 0; at least one image is needed"
+    );
+    let error = message(Request { clip_skip: 3, ..seed() });
+    assert_eq!(error, "clip skip: is 3; the text encoder has 3 layers");
+    let noise = Tensor::<4>::zeros([1, 3, 8, 6], &device);
+    let error = message(Request { start: Start::Noise(noise), ..seed() });
+    assert_eq!(error, "noise: is [1, 3, 8, 6]; [1, 4, 8, 6] is needed");
+    let noise = Tensor::<4>::full([1, 4, 8, 6], f32::NAN, &device);
+    assert_eq!(message(Request { start: Start::Noise(noise), ..seed() }), "noise: is not finite");
+    let noise = Tensor::<4>::full([1, 4, 8, 6], 1e38, &device);
+    let error = message(Request { start: Start::Noise(noise), ..seed() });
+    assert!(error.starts_with("latents: are no longer finite after step 1 of 7"), "{error}");
+
+    let read = || Pipeline::read(folder.path(), &device, DType::F32).unwrap_err().to_string();
+    fs::remove_file(folder.path().join("tokenizer/merges.txt")).unwrap();
+    assert!(read().contains("merges.txt: cannot be read"), "{}", read());
+    fs::write(folder.path().join("model_index.json"), r#"{"_class_name": "FluxPipeline"}"#)
+        .unwrap();
+    assert!(read().contains("is the configuration of a FluxPipeline"));
+}
+
+#[test]
+fn adapter_files_act_on_every_model_of_a_pipeline() {
+    let device = Device::default();
+    let temp = tempfile::tempdir().unwrap();
+    let values = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
+    for case in ["sd", "sdxl"] {
+        let mut pipeline = pipeline(case, &device);
+        let request = Request { steps: 4, ..request(&device) };
+        let before = values(run(&pipeline, &request).latents);
+
+        let file = temp.path().join(format!("{case}.safetensors"));
+        write_lora(&file, case);
+        let attached = attach_file(&mut pipeline, &file, 1.0, &registry()).unwrap();
+        assert_eq!(
+            (attached.modules, attached.parameters),
+            (if case == "sd" { 2 } else { 3 }, attached.modules)
+        );
+        assert_eq!(attached.leftovers.len(), 1);
+        assert_eq!(attached.leftovers[0].name, "lora_unet_nowhere");
+        let with = values(run(&pipeline, &request).latents);
+        assert!(deviation(&before, &with) > 1e-3);
+
+        // Off again, without reading the model anew.
+        let set = file.to_string_lossy();
+        pipeline.unet = inject::detach(&pipeline.unet, &set).unwrap();
+        for encoder in &mut pipeline.encoders {
+            encoder.model = inject::detach(&encoder.model, &set).unwrap();
+        }
+        assert_eq!(values(run(&pipeline, &request).latents), before);
+    }
+}
+
+/// A file in kohya's names, of a layer of each model and one that is nowhere.
+fn write_lora(file: &Path, case: &str) {
+    let mut tensors = std::collections::BTreeMap::new();
+    let mut add = |module: &str, out: usize, input: usize| {
+        for (name, shape) in [("lora_up", [out, 2]), ("lora_down", [2, input])] {
+            let values = formula::numbers(&format!("{module}.{name}"), &shape);
+            let data = burn::tensor::TensorData::new(values, shape);
+            tensors.insert(format!("{module}.{name}.weight"), data);
+        }
+        let alpha = burn::tensor::TensorData::new(vec![2.0f32], Vec::<usize>::new());
+        tensors.insert(format!("{module}.alpha"), alpha);
+    };
+    match case {
+        "sd" => {
+            add("lora_te_text_model_encoder_layers_1_mlp_fc1", 64, 16);
+            add("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0", 16, 16);
+        }
+        _ => {
+            add("lora_te1_text_model_encoder_layers_1_mlp_fc1", 64, 16);
+            add("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 24, 24);
+            add("lora_unet_mid_block_attentions_0_transformer_blocks_1_attn2_to_k", 32, 40);
+        }
+    }
+    add("lora_unet_nowhere", 4, 4);
+    higanbana_io::writer::write_tensors(file, &tensors, &Default::default(), true).unwrap();
+}
+
+#[test]
+fn a_new_adapter_changes_no_text() {
+    let device = Device::default();
+    let pipeline = pipeline("sd", &device);
+    let model = &pipeline.encoders[0].model;
+    let texts = vec![vec![2512, 5, 7, 2513]];
+    let last = |model: &CLIPTextModel| -> Vec<f32> {
+        model.forward(&texts).unwrap().last.into_data().iter().collect()
+    };
+    for kind in registry().iter() {
+        let injection = Injection::new("a", kind.name());
+        let (new, report) = inject::inject(model, &registry(), &injection).unwrap();
+        assert!(report.parameters() > 0);
+        assert!(deviation(&last(model), &last(&new)) < 1e-5, "{}", kind.name());
+    }
+}
