@@ -70,7 +70,7 @@ impl Output {
         }
         let temporary = builder()
             .tempfile_in(folder)
-            .map_err(|source| FileError::Write { path: path.into(), source })?;
+            .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
         let listed = Listed::new(temporary.path());
         Ok(Self { path: path.into(), overwrite, temporary, listed })
     }
@@ -114,6 +114,14 @@ pub fn write_text(path: &Path, text: &str, overwrite: bool) -> Result<(), FileEr
         .write_all(text.as_bytes())
         .map_err(|source| FileError::Write { path: path.into(), source })?;
     output.commit()
+}
+
+/// What the system said, without the temporary name, which tells a user nothing.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((what, _)) => io::Error::new(error.kind(), what),
+        None => error,
+    }
 }
 
 /// Temporary files are private by default; an output has the permissions of any other new file.
