@@ -10,7 +10,7 @@ use super::{
     config::METADATA,
     key::{DORA, DOWN, MAGNITUDE, UP},
     module::Module,
-    options::{Adapted, options},
+    options::{Adapted, Written, options},
     origin::scaled,
 };
 use crate::FileError;
@@ -109,9 +109,7 @@ pub(super) fn encode_diffusers(path: &Path, modules: &[Module]) -> Result<Encode
 }
 
 /// PEFT's tensors and options: alpha is among the options.
-pub(super) fn encode_peft(
-    modules: &[Module],
-) -> Result<(BTreeMap<String, TensorData>, Map<String, Value>), FileError> {
+pub(super) fn encode_peft(modules: &[Module]) -> Result<Written, FileError> {
     let mut tensors = BTreeMap::new();
     let mut known = Vec::new();
     for module in modules {

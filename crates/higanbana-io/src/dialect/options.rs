@@ -1,6 +1,12 @@
 //! The options by which PEFT and diffusers tell which modules are adapted, at what rank and alpha.
 
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
 use serde_json::{Map, Value, json};
+
+/// The tensors of a PEFT file, and the options of its configuration.
+pub(super) type Written = (BTreeMap<String, TensorData>, Map<String, Value>);
 
 /// One module of a model.
 pub(super) struct Adapted<'a> {

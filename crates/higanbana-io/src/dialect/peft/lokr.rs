@@ -101,14 +101,14 @@ impl Factors {
         })
     }
 
-    /// Whether PEFT makes factors of these shapes, for a kernel of one of these numbers of taps.
-    fn follow(&self, factor: Option<usize>, rank: usize, both: bool, taps: &[usize]) -> bool {
+    /// Whether PEFT makes factors of these shapes; with `kernels`, for some number of taps.
+    fn follow(&self, factor: Option<usize>, rank: usize, both: bool, kernels: bool) -> bool {
         let Self { w1: [l, m], w2: [k, columns], is_thin, .. } = *self;
         let rank = self.rank.unwrap_or(rank);
-        let taps = if self.is_unfolded { taps } else { &[1] };
+        let most = if kernels && self.is_unfolded { columns } else { 1 };
         is_thin[0] == (both && 2 * rank < l.max(m))
             && is_split(l, k, factor)
-            && taps.iter().filter(|&&taps| columns.is_multiple_of(taps)).any(|taps| {
+            && (1..=most).filter(|&taps| columns.is_multiple_of(taps)).any(|taps| {
                 let n = columns / taps;
                 is_thin[1] == (2 * rank < k.max(n)) && is_split(m, n, factor)
             })
@@ -122,15 +122,14 @@ fn factor(
     rank: usize,
     both: bool,
 ) -> Result<Option<usize>, FileError> {
-    // A layer's kernel cannot be told from a product; most layers have none.
-    const TAPS: [&[usize]; 2] = [&[1], &[1, 9, 3, 25, 5, 49, 7]];
+    // A kernel cannot be told from more inputs: first as if no layer had one.
     let largest = factors.iter().flat_map(|it| it.w1.into_iter().chain(it.w2)).max().unwrap_or(1);
     let candidates = || [None].into_iter().chain((1..=largest).map(Some));
     let mut furthest = 0;
-    for (taps, candidate) in
-        TAPS.into_iter().flat_map(|taps| candidates().map(move |it| (taps, it)))
+    for (kernels, candidate) in
+        [false, true].into_iter().flat_map(|kernels| candidates().map(move |it| (kernels, it)))
     {
-        let follows = |it: &Factors| it.follow(candidate, rank, both, taps);
+        let follows = |it: &Factors| it.follow(candidate, rank, both, kernels);
         match factors.iter().position(|it| !follows(it)) {
             None => return Ok(candidate),
             Some(at) => furthest = furthest.max(at),

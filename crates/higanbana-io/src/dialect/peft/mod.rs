@@ -8,11 +8,8 @@ use std::{collections::BTreeMap, path::Path};
 use burn::tensor::TensorData;
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, Encoded, encode::Renamed, low_rank, module::Module};
+use super::{Dialect, Encoded, encode::Renamed, low_rank, module::Module, options::Written};
 use crate::FileError;
-
-/// The tensors of a file, and the options of its configuration.
-type Written = (BTreeMap<String, TensorData>, Map<String, Value>);
 
 /// The algorithms that are PEFT's as well as LyCORIS's.
 #[derive(Clone, Copy, PartialEq, Eq)]
