@@ -15,6 +15,9 @@ fn algorithms_are_listed_and_described() {
     let out = desk.run("adapters").succeeds();
     assert!(known.iter().all(|name| out.contains(name.as_str().unwrap())), "{out}");
 
+    let out = desk.run("adapters").succeeds();
+    assert!(out.contains("α/r W₁[l×m] ⊗ W₂[k×nK]") && out.contains("B[:, :p] A[:p, :]"), "{out}");
+
     let out = desk.run("adapters lokr").succeeds();
     assert!(out.starts_with("lokr: ") && out.contains("    full_matrix = false"), "{out}");
     // One algorithm under two names.

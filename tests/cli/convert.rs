@@ -84,6 +84,11 @@ fn what_is_asked_for_in_vain_is_refused_in_one_line() {
     ] {
         let message = desk.run(&format!("convert {arguments}")).fails();
         assert!(message.contains(part), "{arguments}: {message}");
+        let named = arguments.split(' ').next().unwrap();
+        assert!(
+            message.starts_with(&format!("{named}: ")) || part.starts_with("other: "),
+            "{message}"
+        );
         assert_eq!(desk.listing(), before);
     }
     for (arguments, part) in [

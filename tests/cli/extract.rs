@@ -29,8 +29,11 @@ fn the_errors_of_layers_and_of_everything_are_printed() {
     let relative =
         "relative error 26.73 % of these layers, 38.41 % of the whole difference; equal: 0 ";
     assert!(out.contains(relative), "{out}");
-    assert!(out.contains("left out: 1 tensor, 25.61 % of the difference: a convolution"), "{out}");
-    assert!(out.contains("left out: 1 tensor, 12.80 % of the difference: a bias"), "{out}");
+    assert!(
+        out.contains("left out: 1 tensor, 6.56 % of the squared difference: a convolution"),
+        "{out}"
+    );
+    assert!(out.contains("left out: 1 tensor, 1.64 % of the squared difference: a bias"), "{out}");
 
     desk.run("merge base lora --precise -o merged").succeeds();
     let merged = desk.values("merged", "l.weight");
@@ -49,6 +52,7 @@ fn json_has_every_number() {
     let l = layers.iter().find(|layer| layer["module"] == "lycoris_l").unwrap();
     // (9 + 4) / 14 is the first share above 0.9.
     assert_eq!((&l["rank"], &l["algorithm"]), (&2.into(), &"lora".into()));
+    assert_eq!(l["parameter"], "weight");
     let near = |value: &Value, there: f64| (value.as_f64().unwrap() - there).abs() < 1e-6;
     assert!(near(&l["relative_error"], (1.0f64 / 14.0).sqrt()), "{l}");
     assert!(near(&json["total_of_all"]["norm"], (15.25f64).sqrt()), "{json}");

@@ -124,6 +124,58 @@ fn what_is_not_understood_is_said() {
 }
 
 #[test]
+fn a_norm_that_overflows_is_null_and_help_says_so() {
+    let desk = Desk::new();
+    desk.tensors(
+        "a",
+        &[
+            ("lycoris_l.lora_up.weight", TensorData::from([[1e30f32]])),
+            ("lycoris_l.lora_down.weight", TensorData::from([[1e30f32]])),
+        ],
+    );
+    let json = desk.run("inspect a --json").json();
+    assert!(json["adapters"][0]["norm"].is_null() && json["norm"].is_null(), "{json}");
+    let help = desk.run("inspect --help").succeeds();
+    assert!(help.contains("no --base has it, and where it overflows"), "{help}");
+}
+
+#[test]
+fn shapes_that_fit_nothing_are_said_with_those_that_would() {
+    let desk = Desk::new();
+    desk.tensors("base", &[("l.weight", TensorData::zeros::<f32, _>([8, 6]))]);
+    let ones = |shape: [usize; 2]| TensorData::ones::<f32, _>(shape);
+    desk.tensors(
+        "dora",
+        &[
+            ("lycoris_l.lora_up.weight", ones([8, 1])),
+            ("lycoris_l.lora_down.weight", ones([1, 6])),
+            ("lycoris_l.dora_scale", ones([5, 1])),
+        ],
+    );
+    desk.tensors(
+        "empty",
+        &[("lycoris_l.lora_up.weight", ones([8, 0])), ("lycoris_l.lora_down.weight", ones([0, 6]))],
+    );
+    desk.tensors("nothing", &[]);
+    for (command, part) in [
+        (
+            "inspect dora --base base",
+            "dora_scale: shape [5, 1] does not fit, expected [8, 1] or [1, 6]",
+        ),
+        ("inspect empty", "expected a rank of 1 or more, rank 0 adapts nothing"),
+        ("resize nothing --rank 1 -o out", "it has no tensors; name an adapter file"),
+    ] {
+        let message = desk.refusal(command);
+        assert!(message.contains(part), "{message}");
+    }
+    let mut header = (200_000_000u64).to_le_bytes().to_vec();
+    header.extend(b"{}");
+    desk.bytes("large", &header);
+    let message = desk.refusal("inspect large");
+    assert!(message.ends_with("download or save it again"), "{message}");
+}
+
+#[test]
 fn what_is_missing_is_said_with_a_base_and_without() {
     let desk = Desk::new();
     desk.tensors("base", &[("l.weight", TensorData::from([[0.0f32; 2]; 2]))]);

@@ -68,6 +68,30 @@ fn several_adapters_add_with_their_own_strengths() {
 }
 
 #[test]
+fn a_file_that_is_there_is_meant_by_its_whole_name() {
+    let desk = desk();
+    fs::rename(desk.path("a"), desk.path("a:0.5")).unwrap();
+    desk.run("merge base.safetensors a:0.5 -o merged").succeeds();
+    assert_eq!(desk.values("merged", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+    desk.run("merge base.safetensors a:0.5:2 -o twice").succeeds();
+    assert_eq!(desk.values("twice", "l.weight"), [3.0, 2.0, 3.0, 24.0]);
+    let message = desk.refusal("merge base.safetensors b:c:0.5 -o out");
+    assert!(message.starts_with("b:c: cannot be opened"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_cannot_be_written_is_told_from_the_output() {
+    let desk = desk();
+    let script = "exec \"$0\" \"$@\" > /dev/full";
+    let arguments = ["-c", script, BINARY, "merge", "base.safetensors", "a", "-o", "merged"];
+    let message = desk.command(std::process::Command::new("sh").args(arguments)).fails();
+    assert!(message.starts_with("standard output: the report cannot be written; "), "{message}");
+    assert!(message.contains("No space left"), "{message}");
+    assert_eq!(desk.values("merged", "l.weight"), [2.0, 2.0, 3.0, 14.0]);
+}
+
+#[test]
 fn a_negative_multiplier_takes_away_and_zero_copies() {
     let desk = desk();
     desk.run("merge base.safetensors a --multiplier -1 -o less").succeeds();
@@ -187,6 +211,8 @@ fn a_folder_that_is_missing_or_takes_no_files_is_named() {
     if cfg!(target_os = "linux") {
         let message = desk.refusal("merge base.safetensors a -o /proc/merged");
         assert!(message.starts_with("/proc/merged: cannot be written ("), "{message}");
+        assert!(message.ends_with("; choose a writable folder"), "{message}");
+        assert!(!message.contains(".higanbana-"), "{message}");
     }
 }
 
@@ -198,7 +224,7 @@ fn a_disk_without_room_leaves_nothing_behind() {
     desk.tensors("a", &[("lycoris_l.diff", TensorData::zeros::<f32, _>([1 << 10, 1 << 10]))]);
     let message = desk.run_without_room("merge base a -o merged").fails();
     assert!(message.starts_with("merged: cannot be written ("), "{message}");
-    assert!(message.ends_with("free some space or choose a writable folder"), "{message}");
+    assert!(message.ends_with("free some space or choose another folder"), "{message}");
     assert_eq!(desk.listing(), ["a", "base"]);
 }
 
@@ -209,6 +235,11 @@ fn wrong_usage_is_exit_code_two() {
         ("merge base.safetensors -o out", "<ADAPTER[:MU]>"),
         ("merge base.safetensors a", "--output <OUT>"),
         ("merge base.safetensors a:nan -o out", "a strength is a number such as 0.8 or -1"),
+        (
+            "merge base.safetensors a:abc -o out",
+            "a strength is a number such as 0.8 or -1, not \"abc\"",
+        ),
+        ("merge base.safetensors a: -o out", "a strength is a number such as 0.8 or -1, not \"\""),
         ("merge base.safetensors a --multiplier much -o out", "a strength is a number"),
         ("merge base.safetensors a --weight 1 -o out", "--weight"),
     ] {

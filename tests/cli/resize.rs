@@ -63,6 +63,20 @@ fn energy_decides_and_json_tells() {
 }
 
 #[test]
+fn what_would_not_be_smaller_stays_and_is_said() {
+    let desk = Desk::new();
+    let adapter = reference("lora_tucker.safetensors");
+    let out = desk.run(&format!("resize {adapter} --rank 2 -o out")).succeeds();
+    let json = desk.run(&format!("resize {adapter} --rank 2 -o again --json")).json();
+    let stay = match json["not_smaller"].as_array().unwrap().len() {
+        0 => panic!("{json}"),
+        1 => "1 module would not be smaller and stays as it is\n".to_string(),
+        count => format!("{count} modules would not be smaller and stay as they are\n"),
+    };
+    assert!(out.ends_with(&stay), "{out}");
+}
+
+#[test]
 fn what_cannot_be_resized_is_refused_in_one_line() {
     let desk = desk();
     desk.tensors("rankless", &[("lycoris_n.w_norm", TensorData::from([1.0f32]))]);

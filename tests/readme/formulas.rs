@@ -62,7 +62,8 @@ fn symbol(name: &str, kind: &Kind, site: &Site, tensors: &Tensors) -> f64 {
 
 /// Sums, products, quotients, powers, `min`, `log_2` and floors; what stands together multiplies.
 fn evaluate(latex: &str, symbol: &dyn Fn(&str) -> f64) -> f64 {
-    let text = plain_text(latex);
+    let ascii = [("₀", "_0"), ("₁", "_1"), ("₂", "_2"), ("²", "^2")];
+    let text = ascii.iter().fold(plain_text(latex), |text, (of, as_is)| text.replace(of, as_is));
     let token = Regex::new(r"rank W_\d|\d+|[a-zA-Z]\w*|\S").unwrap();
     let mut tokens =
         token.find_iter(&text).map(|m| m.as_str()).collect::<Vec<_>>().into_iter().peekable();

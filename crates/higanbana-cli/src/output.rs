@@ -5,15 +5,16 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use higanbana_io::Leftover;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Writes a line to standard output.
+/// Writes a line to standard output. What a command reports, it has done.
 pub fn line(text: impl AsRef<str>) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{}", text.as_ref())?;
-    Ok(())
+    writeln!(std::io::stdout().lock(), "{}", text.as_ref()).context(
+        "standard output: the report cannot be written; an output file that it is about is complete",
+    )
 }
 
 /// Writes a value as indented JSON.

@@ -16,7 +16,8 @@ pub struct Keep {
     /// Keep this rank
     #[arg(long, value_name = "R", value_parser = rank, allow_negative_numbers = true)]
     rank: Option<usize>,
-    /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do
+    /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do: of the
+    /// update; for lokr, of the factor W2 in its nearest Kronecker product, which has less
     #[arg(long, value_name = "E", value_parser = share, allow_negative_numbers = true)]
     energy: Option<f64>,
     /// Keep the singular values above this number
@@ -123,7 +124,7 @@ pub fn show(layers: &[Refitted]) -> Result<()> {
     for layer in layers {
         let shape: Vec<_> = layer.shape.iter().map(usize::to_string).collect();
         table.add_row([
-            if layer.parameter.ends_with("bias") {
+            if layer.parameter == "bias" {
                 format!("{} (bias)", layer.module)
             } else {
                 layer.module.clone()

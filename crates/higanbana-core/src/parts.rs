@@ -64,7 +64,10 @@ impl<'a> Parts<'a> {
         let shape = self.shape(key).ok_or_else(|| self.missing(key))?;
         match shape.get(axis) {
             Some(&size) if size > 0 => Ok(size),
-            _ => Err(self.misshapen(key, format!("at least {} dimensions, none empty", axis + 1))),
+            Some(_) => {
+                Err(self.misshapen(key, "a rank of 1 or more, rank 0 adapts nothing".into()))
+            }
+            None => Err(self.misshapen(key, format!("{} or more dimensions", axis + 1))),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What can go wrong with a file, each in one line that names the file, the key and the remedy.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// An error of this crate. Every message is one line: which file, which key, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,7 @@ pub enum FileError {
     },
     /// The header claims a size that no reader accepts.
     #[error(
-        "{}: its header claims {length} bytes, over the format's limit of {limit}; the file is damaged",
+        "{}: its header claims {length} bytes, over the format's limit of {limit}; the file is damaged, download or save it again",
         path.display()
     )]
     HeaderTooLarge {
@@ -195,10 +198,7 @@ pub enum FileError {
         folder: PathBuf,
     },
     /// The output cannot be written: disk full, folder not writable. Nothing is left of it.
-    #[error(
-        "{}: cannot be written ({source}); free some space or choose a writable folder",
-        path.display()
-    )]
+    #[error("{}: cannot be written ({source}); {}", path.display(), remedy(source.kind()))]
     Write {
         /// The output.
         path: PathBuf,
@@ -237,6 +237,14 @@ pub enum FileError {
         /// The most similar names there are.
         nearest: Vec<String>,
     },
+    /// A name of an adapter file answers to no parameter of the base, or to two.
+    #[error("{}: {error}", path.display())]
+    Name {
+        /// The adapter file.
+        path: PathBuf,
+        /// [`Self::Ambiguous`] or [`Self::Unmatched`].
+        error: Box<Self>,
+    },
     /// `adapter_config.json` or the metadata cannot be understood.
     #[error("{}: {reason}", path.display())]
     Config {
@@ -246,7 +254,7 @@ pub enum FileError {
         reason: String,
     },
     /// The file holds tensors but no adapter.
-    #[error("{}: holds no adapter, {reason}", path.display())]
+    #[error("{}: holds no adapter, {reason}; name an adapter file", path.display())]
     NoAdapter {
         /// The file.
         path: PathBuf,
@@ -255,9 +263,12 @@ pub enum FileError {
     },
     /// The output dialect has no place for a tensor.
     #[error(
-        "module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya"
+        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya",
+        path.display()
     )]
     CannotHold {
+        /// The file.
+        path: PathBuf,
         /// The module.
         module: String,
         /// The tensor, or what about it.
@@ -266,8 +277,10 @@ pub enum FileError {
         dialect: &'static str,
     },
     /// A module's name in the output dialect cannot be told.
-    #[error("module {module:?}: its {dialect} name is unknown; {remedy}")]
+    #[error("{}: module {module:?}: its {dialect} name is unknown; {remedy}", path.display())]
     NoSpelling {
+        /// The file.
+        path: PathBuf,
         /// The module.
         module: String,
         /// The dialect asked for.
@@ -275,6 +288,28 @@ pub enum FileError {
         /// What to do.
         remedy: &'static str,
     },
+}
+
+impl FileError {
+    /// What is said of a name, as said of the file at `path` that has it.
+    #[must_use]
+    pub fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Ambiguous { .. } | Self::Unmatched { .. } => {
+                Self::Name { path: path.into(), error: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// What helps against a failure to write.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match kind {
+        NotFound | PermissionDenied | ReadOnlyFilesystem => "choose a writable folder",
+        _ => "free some space or choose another folder",
+    }
 }
 
 fn nearest_line(nearest: &[String]) -> String {

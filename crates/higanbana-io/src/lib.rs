@@ -3,6 +3,8 @@
 pub mod apply;
 pub mod cast;
 pub mod checkpoint;
+#[cfg(test)]
+mod desk;
 pub mod dialect;
 mod dtype;
 mod error;

@@ -148,7 +148,8 @@ impl<A: Decomposable> Adapter for Dora<A> {
         let dora_scale = if on_output {
             parts.tensor("dora_scale", [site.out()])?
         } else {
-            parts.tensor("dora_scale", [1, site.input()])?.reshape([site.input()])
+            let by_input = parts.tensor("dora_scale", [1, site.input()]);
+            by_input.map_err(|error| either_axis(error, site))?.reshape([site.input()])
         };
         Ok(Self {
             inner: A::read(site, parts)?,
@@ -184,6 +185,17 @@ impl<A: Decomposable> Adapter for Dora<A> {
     ) -> Option<Result<Self, SpectrumError>> {
         let inner = self.inner.resized(site, w0, budget)?;
         Some(inner.map(|inner| Self { inner, ..self.clone() }))
+    }
+}
+
+/// Of a shape that fits neither axis, both are named.
+fn either_axis(error: AdapterError, site: &Site) -> AdapterError {
+    match error {
+        AdapterError::Shape { module, key, found, .. } => {
+            let expected = format!("[{}, 1] or [1, {}]", site.out(), site.input());
+            AdapterError::Shape { module, key, found, expected }
+        }
+        other => other,
     }
 }
 

@@ -119,11 +119,11 @@ fn show_rest(extracted: &Extracted) -> Result<()> {
         *square += left.norm.map_or(0.0, |norm| norm * norm);
     }
     for (reason, (count, square, first)) in reasons {
-        let share = refit::percent(square.sqrt() / whole);
+        let share = refit::percent(square / whole.powi(2));
         let count = output::count(count, "tensor");
         // Without a norm there is no difference to speak of: name one.
         let what = if square > 0.0 {
-            format!("{share} of the difference")
+            format!("{share} of the squared difference")
         } else {
             format!("{first:?} first")
         };

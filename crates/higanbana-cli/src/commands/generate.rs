@@ -114,12 +114,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let pipeline = pipeline(arguments, &device)?;
     let [height, width] = pipeline.size(&request)?;
 
-    let bar = output::progress(0);
-    let generated = pipeline.generate(&request, &mut |made, of| {
-        bar.set_length(of as u64);
-        bar.set_position(made as u64);
-    })?;
-    bar.finish_and_clear();
+    let generated =
+        output::steps(|step| Ok(pipeline.generate(&request, &mut |_, of| step("", of))?))?;
 
     let images = to_pixels(generated.images);
     for (index, (path, pixels)) in outputs.iter().zip(images).enumerate() {
@@ -184,8 +180,7 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
         let attached = attach_file(&mut pipeline, &adapter.path, strength, &registry)?;
-        attached.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        output::leftovers(&adapter.path, &attached.leftovers);
+        output::leftovers(&adapter.path, &attached.notes, &attached.leftovers, false)?;
         eprintln!(
             "{} at {strength}: {} modules, {} weights and biases",
             adapter.path.display(),

@@ -21,7 +21,8 @@ JSON of any other file:
   kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors, parameters,
   dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
 A size is null where the file leaves it open; where unfolded is true, the columns of shape may be
-in·K of a convolution. A norm is null where the update depends on the base weight and no --base has it.";
+in·K of a convolution. A norm is null where the update depends on the base
+weight and no --base has it, and where it overflows; that of the file, where one of them is.";
 
 /// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
 ///

@@ -1,6 +1,9 @@
 //! `higanbana merge`: adapters become part of the base.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -49,14 +52,19 @@ pub struct Adapter {
     pub strength: Option<f64>,
 }
 
-/// Splits `ADAPTER:MU`. Names may hold colons: only a number after the last one is a strength.
+/// Splits `ADAPTER:MU`. Names may hold colons: what is there under the whole name is meant; else a
+/// number after the last colon is a strength, and anything else that follows the name of a file was
+/// meant to be one.
 pub fn parse(text: &str) -> Result<Adapter, String> {
     let named = |path: &str, strength| match path {
         "" => Err("name an adapter file before the strength".to_string()),
         path => Ok(Adapter { path: path.into(), strength }),
     };
     match text.rsplit_once(':') {
-        Some((path, mu)) if mu.parse::<f64>().is_ok() => named(path, Some(strength(mu)?)),
+        _ if Path::new(text).exists() => named(text, None),
+        Some((path, mu)) if mu.parse::<f64>().is_ok() || Path::new(path).is_file() => {
+            named(path, Some(strength(mu)?))
+        }
         _ => named(text, None),
     }
 }

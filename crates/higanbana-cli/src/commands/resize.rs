@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let base = arguments.base.as_deref();
     let resize = Resize { registry: &registry, budget, base, device, compute };
     let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;
-    let Resized { file, layers, kept, leftovers, notes } = &resized;
+    let Resized { file, layers, kept, not_smaller, leftovers, notes } = &resized;
     output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
     file.write(&arguments.output, arguments.overwrite)?;
 
@@ -72,6 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "layers": refit::layers(layers)?,
             "total": refit::total(&total)?,
             "kept": kept,
+            "not_smaller": not_smaller,
             "leftovers": leftovers,
             "notes": notes,
         }));
@@ -86,9 +87,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         HumanBytes(before),
         refit::percent(total.relative())
     ))?;
-    match kept.len() {
+    stay(kept, "has no rank", "have no rank")?;
+    stay(not_smaller, "would not be smaller", "would not be smaller")
+}
+
+/// Says how many modules stay as they are, and why one does, or several.
+fn stay(modules: &[String], has: &str, have: &str) -> Result<()> {
+    match modules.len() {
         0 => Ok(()),
-        1 => output::line("1 module has no rank and stays as it is"),
-        count => output::line(format!("{count} modules have no rank and stay as they are")),
+        1 => output::line(format!("1 module {has} and stays as it is")),
+        count => output::line(format!("{count} modules {have} and stay as they are")),
     }
 }

@@ -7,7 +7,7 @@ use higanbana_adapters::inject::{FoundSite, InjectError, attach, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
     AdapterReader, Leftover, Names,
-    apply::{ModuleReader, Parameter, stems},
+    apply::{ApplyError, ModuleReader, Parameter, stems},
     names::Component,
 };
 
@@ -93,8 +93,8 @@ fn read(
         };
         let tensors = reader.read(module)?;
         let component = target.component;
-        let path = target.path.clone().unwrap_or_default();
-        let layer = places.get(&(component, path)).map_or(&[][..], Vec::as_slice);
+        let layer = target.path.clone().unwrap_or_default();
+        let layer = places.get(&(component, layer)).map_or(&[][..], Vec::as_slice);
         let suits = |found: &&FoundSite| registry.detect(found.site.kind, &tensors).is_some();
         let layer: Vec<&FoundSite> = layer.iter().filter(suits).collect();
         if layer.is_empty() {
@@ -107,8 +107,7 @@ fn read(
             let found = layer.iter().find(|found| found.site.kind == parameter.site.kind);
             Ok(found.map(|found| found.matrix()))
         };
-        let how =
-            ModuleReader { path, registry, device: &pipeline.device, dtype: pipeline.dtype };
+        let how = ModuleReader { path, registry, device: &pipeline.device, dtype: pipeline.dtype };
         let holding = how.at_base(module, &tensors, parameters.collect(), value)?;
         holding.unused.iter().for_each(|key| leave(&format!("{module}.{key}"), "not used".into()));
         modules += 1;

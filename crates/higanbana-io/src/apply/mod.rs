@@ -18,6 +18,7 @@ pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, inspect};
 pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
+pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
 
 use crate::Stems;

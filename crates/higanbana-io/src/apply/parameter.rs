@@ -19,6 +19,14 @@ pub struct Parameter {
     pub rows: Option<Range<usize>>,
 }
 
+/// Which of a layer's two parameters a kind is.
+pub(crate) fn weight_or_bias(kind: SiteKind) -> &'static str {
+    match kind {
+        SiteKind::Bias | SiteKind::NormBias => "bias",
+        _ => "weight",
+    }
+}
+
 impl Parameter {
     /// All of the tensor `key`.
     pub fn new(key: impl Into<String>, site: Site) -> Self {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use burn::tensor::TensorData;
 
 use super::{
-    AdapterFile, Dialect, Network, Tensors, key::DOWN, low_rank, low_rank::LowRank,
+    AdapterFile, Dialect, Network, Tensors, key::DOWN, low_rank, module::Module, peft,
     rename::Translator,
 };
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     names::{Architecture, Component, Names},
     sshs_model_hash, writer,
 };
+
+/// Modules by their new names: the old one, the model, and the tensors.
+pub(super) type Renamed<'a> = BTreeMap<String, (&'a str, Component, &'a Tensors)>;
 
 /// An adapter file ready to be written.
 #[derive(Debug, Clone)]
@@ -54,7 +57,7 @@ impl AdapterFile {
     /// dotted names are their own path, and flattened names can only change their prefix.
     ///
     /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold low-rank adapters, weight
-    /// decomposed or not; for diffusers, whose files have no alpha, `alpha / rank` is multiplied
+    /// decomposed or not, and PEFT also LoHa and LoKr, of one algorithm in a file; for diffusers, whose files have no alpha, `alpha / rank` is multiplied
     /// into `lora_B`, so that every reader agrees.
     ///
     /// # Errors
@@ -68,8 +71,8 @@ impl AdapterFile {
     ) -> Result<Encoded, FileError> {
         let is_needed = names.is_none() && to != self.dialect;
         let published = is_needed.then(|| self.published_names()).flatten();
-        let translator = Translator::new(names.or(published.as_ref()), to);
-        let mut renamed = BTreeMap::<String, (&str, Component, &Tensors)>::new();
+        let translator = Translator::new(&self.path, names.or(published.as_ref()), to);
+        let mut renamed = Renamed::new();
         for (module, tensors) in &self.modules {
             let spot = translator.locate(module)?;
             let name = translator.name(module, spot.as_ref())?;
@@ -85,18 +88,18 @@ impl AdapterFile {
         }
         match to {
             Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(&renamed, network)),
-            Dialect::Diffusers | Dialect::Peft => {
-                let modules = renamed.iter().map(|(name, (module, component, tensors))| {
-                    let low_rank = LowRank::of(module, tensors, to)?;
-                    Ok((name.as_str(), *component, low_rank))
-                });
-                let modules = modules.collect::<Result<Vec<_>, FileError>>()?;
-                match to {
-                    Dialect::Peft => low_rank::encode_peft(&self.path, &modules),
-                    _ => low_rank::encode_diffusers(&self.path, &modules),
-                }
+            Dialect::Diffusers => {
+                low_rank::encode_diffusers(&self.path, &self.listed(&renamed, to))
             }
+            Dialect::Peft => peft::encode(&self.path, &renamed, &self.listed(&renamed, to)),
         }
+    }
+
+    fn listed<'a>(&'a self, renamed: &'a Renamed, to: Dialect) -> Vec<Module<'a>> {
+        let module = |(name, (own, _, tensors)): (&'a String, &'a (&str, Component, &Tensors))| {
+            Module { file: &self.path, own, name, tensors, to }
+        };
+        renamed.iter().map(module).collect()
     }
 
     /// The names of the published architecture that has all of the file's modules.
@@ -107,11 +110,7 @@ impl AdapterFile {
         })
     }
 
-    fn encode_flat(
-        &self,
-        modules: &BTreeMap<String, (&str, Component, &Tensors)>,
-        network: &Network,
-    ) -> Encoded {
+    fn encode_flat(&self, modules: &Renamed, network: &Network) -> Encoded {
         let mut out = BTreeMap::new();
         for (name, (_, _, tensors)) in modules {
             for (suffix, data) in *tensors {

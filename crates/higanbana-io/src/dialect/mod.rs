@@ -13,15 +13,23 @@ mod config;
 mod encode;
 mod key;
 mod low_rank;
+mod module;
 mod network;
+mod options;
 mod origin;
+mod peft;
 mod reader;
 mod rename;
 mod stems;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 pub use encode::Encoded;
 pub use higanbana_core::Tensors;
@@ -80,12 +88,17 @@ impl FromStr for Dialect {
     }
 }
 
-/// What a dialect calls a module of a base.
+/// What a dialect calls a module of a base; `base` is where that is, for messages.
 ///
 /// # Errors
 /// When it has no name for it.
-pub fn module_name(target: &Target, names: &Names, to: Dialect) -> Result<String, FileError> {
-    Translator::new(Some(names), to).name(&target.weight, Some(&Spot::of(target)))
+pub fn module_name(
+    base: &Path,
+    target: &Target,
+    names: &Names,
+    to: Dialect,
+) -> Result<String, FileError> {
+    Translator::new(base, Some(names), to).name(&target.weight, Some(&Spot::of(target)))
 }
 
 /// A whole adapter file in memory.

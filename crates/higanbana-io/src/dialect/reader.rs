@@ -136,7 +136,8 @@ impl AdapterReader {
             }
             // PEFT scales the product of two whole Kronecker factors, LyCORIS does not.
             if tensors.contains_key("lokr_w1") && tensors.contains_key("lokr_w2") {
-                if let (Some(scale), Some(key)) = (config.scale(path), tensors["lokr_w1"].key()) {
+                let scale = config.scale(path).filter(|scale| *scale != 1.0);
+                if let (Some(scale), Some(key)) = (scale, tensors["lokr_w1"].key()) {
                     tensors.insert("lokr_w1".into(), Origin::Scaled(key.into(), scale));
                 }
                 continue;

@@ -1,5 +1,7 @@
 //! A module's name in another dialect.
 
+use std::path::Path;
+
 use super::Dialect;
 use crate::{
     FileError,
@@ -31,21 +33,22 @@ impl Spot {
     }
 }
 
-/// Translates the module names of one file.
+/// Translates the module names of one file, or, for a file that is to be, those of a base.
 pub(super) struct Translator<'a> {
+    file: &'a Path,
     names: Option<&'a Names>,
     to: Dialect,
 }
 
 impl<'a> Translator<'a> {
-    pub fn new(names: Option<&'a Names>, to: Dialect) -> Self {
-        Self { names, to }
+    pub fn new(file: &'a Path, names: Option<&'a Names>, to: Dialect) -> Self {
+        Self { file, names, to }
     }
 
     /// What a module of the file is: by the base's names, or by its own if it is dotted.
     pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
         if let Some(names) = self.names {
-            return Ok(Some(Spot::of(names.expect(module)?)));
+            return Ok(Some(Spot::of(names.expect(module).map_err(|error| error.of(self.file))?)));
         }
         if !module.contains('.') {
             return Ok(None);
@@ -57,6 +60,7 @@ impl<'a> Translator<'a> {
     /// The module's name in the dialect.
     pub fn name(&self, module: &str, spot: Option<&Spot>) -> Result<String, FileError> {
         let unknown = |remedy| FileError::NoSpelling {
+            path: self.file.into(),
             module: module.into(),
             dialect: self.to.name(),
             remedy,

@@ -151,7 +151,8 @@ impl Bake<'_> {
             (budget, _) => budget,
         };
         let dtype = self.dtype.unwrap_or(held.dtype());
-        let (tensors, fit) = fit(into, module, &acting.site, &acting.update(1.0), budget, dtype)?;
+        let (tensors, fit) = fit(into, module, &acting.site, &acting.update(1.0), budget, dtype)
+            .map_err(|error| error.of(modules.reader.path()))?;
         let whole = own.is_some_and(|own| budget == Budget::Rank(own));
         if whole && self.dtype.is_none() && tensors.keys().eq(held.tensors.keys()) {
             Ok((held.tensors.clone(), Fit { error: 0.0, ..fit }))

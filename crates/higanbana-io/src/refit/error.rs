@@ -1,6 +1,6 @@
 //! What can go wrong when adapters are fitted, in one line that names file, key and remedy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{ApplyError, FileError};
 
@@ -13,6 +13,14 @@ pub enum RefitError {
     /// An adapter file, or a base, cannot be computed with.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// A module of an adapter file cannot be fitted, or not written.
+    #[error("{}: {error}", path.display())]
+    Module {
+        /// The adapter file.
+        path: PathBuf,
+        /// [`Self::Fit`] or [`Self::Overflow`].
+        error: Box<Self>,
+    },
     /// The decomposition of an update failed.
     #[error("{module}: cannot be fitted: {reason}")]
     Fit {
@@ -141,4 +149,17 @@ pub enum RefitError {
         /// One that has.
         instead: String,
     },
+}
+
+impl RefitError {
+    /// What is said of a module, as said of the adapter file at `path` that has it.
+    #[must_use]
+    pub fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Fit { .. } | Self::Overflow { .. } => {
+                Self::Module { path: path.into(), error: Box::new(self) }
+            }
+            other => other,
+        }
+    }
 }

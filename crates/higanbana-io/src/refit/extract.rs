@@ -176,7 +176,7 @@ impl Run<'_> {
 
     /// What the file calls a layer; flattened names may coincide.
     fn name(&mut self, target: &Target) -> Result<String, FileError> {
-        let name = module_name(target, self.names, self.found.dialect)?;
+        let name = module_name(self.pair.base.path(), target, self.names, self.found.dialect)?;
         match self.named.insert(name.clone(), target.weight.clone()) {
             None => Ok(name),
             Some(first) => Err(FileError::DuplicateKey {

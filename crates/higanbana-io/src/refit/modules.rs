@@ -103,7 +103,10 @@ impl<'a> Modules<'a> {
         Ok(match &self.base {
             None => how.alone(module, tensors)?,
             Some((base, names)) => {
-                let parameters = Parameter::of(base, names.expect(module)?)?;
+                let parameters = Parameter::of(
+                    base,
+                    names.expect(module).map_err(|error| error.of(reader.path()))?,
+                )?;
                 let value = |it: &Parameter| it.read(base, device, *dtype).map(Some);
                 how.at_base(module, tensors, parameters, value)?
             }

@@ -4,13 +4,14 @@ use higanbana_core::Site;
 use serde::Serialize;
 
 use super::Fit;
+use crate::apply::weight_or_bias;
 
 /// A parameter and its fitted adapter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Refitted {
     /// Name of the module in the file.
     pub module: String,
-    /// Kind of the parameter.
+    /// `weight` or `bias`.
     pub parameter: &'static str,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -22,7 +23,7 @@ pub struct Refitted {
 impl Refitted {
     /// Of a module's parameter.
     pub fn of(module: &str, site: &Site, fit: Fit) -> Self {
-        let (parameter, shape) = (site.kind.name(), site.shape.clone());
+        let (parameter, shape) = (weight_or_bias(site.kind), site.shape.clone());
         Self { module: module.into(), parameter, shape, fit }
     }
 }

@@ -40,10 +40,21 @@ pub struct Resized {
     pub layers: Vec<Refitted>,
     /// Modules without a rank, which stay as they are.
     pub kept: Vec<String>,
+    /// Modules that would have as many values as before or more, and stay as they are.
+    pub not_smaller: Vec<String>,
     /// Tensors that are not in it, and those that no adapter uses.
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
     pub notes: Vec<String>,
+}
+
+/// What becomes of an adapter.
+enum Size {
+    Smaller(Tensors, Fit),
+    /// Its rank is within the budget.
+    SmallEnough(Fit),
+    /// It would not have fewer values.
+    NotSmaller(Fit),
 }
 
 impl Resized {
@@ -55,8 +66,8 @@ impl Resized {
 
 impl Resize<'_> {
     /// Resizes the adapters of the file at `path`: each to the best approximation in its own family
-    /// that the budget allows. One whose rank the budget does not lower, or that would have more values
-    /// than before where no rank is asked for by number, stays as it is, to the bit.
+    /// that the budget allows. One whose rank the budget does not lower, or that would not have fewer
+    /// values, such as one with a Tucker core, which is left behind, stays as it is, to the bit.
     /// `progress` is told each module and how many there are.
     ///
     /// # Errors
@@ -68,7 +79,7 @@ impl Resize<'_> {
         mut progress: impl FnMut(&str, usize),
     ) -> Result<Resized, RefitError> {
         let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
-        let (mut layers, mut kept) = (Vec::new(), Vec::new());
+        let (mut layers, mut kept, mut not_smaller) = (Vec::new(), Vec::new(), Vec::new());
         let mut file = modules.file();
         let mut leftovers = Leftovers::of(&modules.reader);
         let count = modules.reader.modules().count();
@@ -82,9 +93,19 @@ impl Resize<'_> {
             }
             for (held, acting) in modules.read(module, &tensors, &mut leftovers)? {
                 let Some(rank) = held.outline().rank else { continue };
-                let (resized, fit) = self.resize(path, module, &held, &acting, rank)?;
-                tensors.retain(|key, _| !held.tensors.contains_key(key));
-                tensors.extend(resized);
+                let resized = self.resize(path, module, &held, &acting, rank);
+                let fit = match resized.map_err(|error| error.of(path))? {
+                    Size::Smaller(resized, fit) => {
+                        tensors.retain(|key, _| !held.tensors.contains_key(key));
+                        tensors.extend(resized);
+                        fit
+                    }
+                    Size::NotSmaller(fit) => {
+                        not_smaller.push(module.to_string());
+                        fit
+                    }
+                    Size::SmallEnough(fit) => fit,
+                };
                 layers.push(Refitted::of(module, &acting.site, fit));
             }
             file.modules.insert(module.into(), tensors);
@@ -97,6 +118,7 @@ impl Resize<'_> {
             file: file.encode(file.dialect, None, &network)?,
             layers,
             kept,
+            not_smaller,
             leftovers: leftovers.into_vec(),
             notes: modules.reader.notes().to_vec(),
         })
@@ -110,22 +132,21 @@ impl Resize<'_> {
         held: &Held,
         acting: &Acting,
         own: usize,
-    ) -> Result<(Tensors, Fit), RefitError> {
-        let Held { kind, tensors, .. } = held;
+    ) -> Result<Size, RefitError> {
+        let kind = held.kind;
         let Acting { site, adapter, w0 } = acting;
         let update = acting.update(1.0);
         let as_it_is = || {
-            let fit = Fit {
+            Ok::<_, RefitError>(Fit {
                 algorithm: kind.name().into(),
                 rank: Some(own),
                 parameters: adapter.parameter_count(site),
                 norm: norm(module, &update)?,
                 error: 0.0,
-            };
-            Ok((tensors.clone(), fit))
+            })
         };
         if matches!(self.budget, Budget::Rank(rank) if rank >= own) {
-            return as_it_is();
+            return Ok(Size::SmallEnough(as_it_is()?));
         }
         let resized = adapter.resized(site, w0, self.budget).ok_or_else(|| {
             let (path, module, algorithm) = (path.into(), module.into(), kind.name().into());
@@ -138,14 +159,12 @@ impl Resize<'_> {
         let goal = Goal { kind, module, site, w0, update: &update };
         let (tensors, fit) = goal.meet(resized.write(site), held.dtype())?;
         match fit.rank {
-            Some(rank) if rank >= own => as_it_is(),
+            Some(rank) if rank >= own => Ok(Size::SmallEnough(as_it_is()?)),
             // A Tucker core is left behind; what has one may be smaller with it.
-            _ if !matches!(self.budget, Budget::Rank(_))
-                && fit.parameters >= adapter.parameter_count(site) =>
-            {
-                as_it_is()
+            _ if fit.parameters >= adapter.parameter_count(site) => {
+                Ok(Size::NotSmaller(as_it_is()?))
             }
-            _ => Ok((tensors, fit)),
+            _ => Ok(Size::Smaller(tensors, fit)),
         }
     }
 }

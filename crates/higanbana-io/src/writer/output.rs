@@ -27,9 +27,13 @@ static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 struct Listed(PathBuf);
 
 impl Listed {
-    fn new(path: &Path) -> Self {
-        under_way().insert(path.into());
-        Self(path.into())
+    /// A new temporary file. It is listed before a signal can ask for the list.
+    fn temporary(folder: &Path) -> io::Result<(NamedTempFile, Self)> {
+        let mut under_way = under_way();
+        let temporary = builder().tempfile_in(folder)?;
+        under_way.insert(temporary.path().into());
+        let listed = Self(temporary.path().into());
+        Ok((temporary, listed))
     }
 }
 
@@ -43,9 +47,12 @@ fn under_way() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is half-written, for a process that ends now: a signal runs no destructor.
+/// Removes what is half-written, for a process that ends now: a signal runs no destructor. No output
+/// can be begun any more.
 pub fn abandon() {
-    under_way().iter().for_each(|path| drop(fs::remove_file(path)));
+    let under_way = under_way();
+    under_way.iter().for_each(|path| drop(fs::remove_file(path)));
+    std::mem::forget(under_way);
 }
 
 impl Output {
@@ -68,10 +75,8 @@ impl Output {
         if !folder.is_dir() {
             return Err(FileError::NoFolder { path: path.into(), folder: folder.into() });
         }
-        let temporary = builder()
-            .tempfile_in(folder)
-            .map_err(|source| FileError::Write { path: path.into(), source })?;
-        let listed = Listed::new(temporary.path());
+        let (temporary, listed) = Listed::temporary(folder)
+            .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
         Ok(Self { path: path.into(), overwrite, temporary, listed })
     }
 
@@ -122,6 +127,14 @@ pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Fil
         .write_all(bytes)
         .map_err(|source| FileError::Write { path: path.into(), source })?;
     output.commit()
+}
+
+/// What the system said, without the temporary name, which tells a user nothing.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((what, _)) => io::Error::new(error.kind(), what),
+        None => error,
+    }
 }
 
 /// Temporary files are private by default; an output has the permissions of any other new file.

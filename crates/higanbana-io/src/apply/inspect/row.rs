@@ -1,9 +1,9 @@
 //! What there is to say about one adapter.
 
-use higanbana_core::{SiteKind, Tensors};
+use higanbana_core::Tensors;
 use serde::Serialize;
 
-use crate::apply::{Acting, Held};
+use crate::apply::{Acting, Held, weight_or_bias};
 
 /// The adapter of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,7 +30,8 @@ pub struct AdapterRow {
     /// Element types of its tensors, joined by `+`.
     pub dtype: String,
     /// Frobenius norm of the update at strength 1; none if it follows from the base weight, and no
-    /// base was given or it does not have the module.
+    /// base was given or it does not have the module. Infinite where the update overflows, which is
+    /// null in JSON.
     pub norm: Option<f64>,
 }
 
@@ -45,10 +46,7 @@ impl AdapterRow {
         };
         Self {
             module: module.into(),
-            parameter: match held.at {
-                SiteKind::Bias | SiteKind::NormBias => "bias",
-                _ => "weight",
-            },
+            parameter: weight_or_bias(held.at),
             key: base.map(|parameter| parameter.key.clone()),
             algorithm: held.kind.name(),
             shape: Some(shape).filter(|shape| !shape.is_empty()),

@@ -1,4 +1,5 @@
 mod hostile;
+mod peft;
 mod reading;
 mod writing;
 
@@ -20,10 +21,18 @@ fn stems() -> Stems {
         "lora_down.weight",
         "lora_mid.weight",
         "hada_w1_a",
+        "hada_w1_b",
+        "hada_w2_a",
+        "hada_w2_b",
+        "hada_t1",
+        "hada_t2",
         "lokr_w1",
+        "lokr_w1_a",
+        "lokr_w1_b",
         "lokr_w2",
         "lokr_w2_a",
         "lokr_w2_b",
+        "lokr_t2",
         "diff",
         "weight",
         "on_input",

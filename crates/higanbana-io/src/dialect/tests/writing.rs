@@ -15,7 +15,7 @@ fn low_rank(alpha: f32) -> Tensors {
     ])
 }
 
-fn file<const N: usize>(modules: [(&str, Tensors); N]) -> AdapterFile {
+pub fn file<const N: usize>(modules: [(&str, Tensors); N]) -> AdapterFile {
     AdapterFile {
         path: "in.safetensors".into(),
         dialect: Dialect::Kohya,
@@ -25,11 +25,11 @@ fn file<const N: usize>(modules: [(&str, Tensors); N]) -> AdapterFile {
     }
 }
 
-fn encode(file: &AdapterFile, to: Dialect) -> Result<Encoded, FileError> {
+pub fn encode(file: &AdapterFile, to: Dialect) -> Result<Encoded, FileError> {
     file.encode(to, None, &Network::default())
 }
 
-fn keys(encoded: &Encoded) -> Vec<&str> {
+pub fn keys(encoded: &Encoded) -> Vec<&str> {
     encoded.tensors.keys().map(String::as_str).collect()
 }
 
@@ -209,7 +209,7 @@ fn what_a_dialect_cannot_hold_is_named_with_the_remedy() {
         for to in [Dialect::Diffusers, Dialect::Peft] {
             let message = encode(&file([("m.a", tensors.clone())]), to).unwrap_err().to_string();
             let expected = format!(
-                "module \"m.a\": {what} cannot be written as {to}; bake it with --bake lora"
+                "in.safetensors: module \"m.a\": {what} cannot be written as {to}; bake it with --bake lora"
             );
             assert!(message.starts_with(&expected), "{message}");
         }
@@ -227,7 +227,8 @@ fn the_base_says_where_the_dots_are() {
     let flattened = file([("lora_unet_my_model_to_q", low_rank(2.0))]);
     let message = encode(&flattened, Dialect::Peft).unwrap_err().to_string();
     assert!(
-        message.contains("\"lora_unet_my_model_to_q\"") && message.contains("--base FILE"),
+        message.starts_with("in.safetensors: module \"lora_unet_my_model_to_q\": ")
+            && message.contains("--base FILE"),
         "{message}"
     );
     let base = Names::new(["my.model.to_q.weight"]);
@@ -239,7 +240,8 @@ fn the_base_says_where_the_dots_are() {
     // A base that lacks the module is the wrong base.
     let wrong = Names::new(["my.model.to_k.weight"]);
     let error = flattened.encode(Dialect::Peft, Some(&wrong), &Network::default()).unwrap_err();
-    assert!(matches!(error, FileError::Unmatched { .. }));
+    let message = error.to_string();
+    assert!(message.starts_with("in.safetensors: the base has no module for"), "{message}");
 }
 
 #[test]

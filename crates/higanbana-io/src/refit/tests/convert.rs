@@ -216,6 +216,35 @@ fn peft_s_configuration_comes_with_the_file() {
 }
 
 #[test]
+fn peft_s_loha_and_lokr_act_as_before() {
+    let files = Files::new();
+    std::fs::create_dir(files.path("peft")).unwrap();
+    for name in
+        ["loha", "loha_tucker", "lokr", "lokr_tucker", "lokr_decompose_both", "lokr_full_matrix"]
+    {
+        // PEFT has no kernels of one or three dimensions for them.
+        let original = Checkpoint::open(case(name)).unwrap();
+        let there = original.names().iter().filter(|key| {
+            !["lycoris_temporal_conv.", "lycoris_conv_3d."].iter().any(|it| key.starts_with(it))
+        });
+        let tensors: Vec<_> =
+            there.map(|key| (key.as_str(), original.read(key).unwrap())).collect();
+        let plain = files.write(name, &tensors);
+        let how = How { to: Dialect::Peft, bake: None, base: Some(base()) };
+        let converted = how.run(&plain).unwrap_or_else(|error| panic!("{error}"));
+        let path = files.path("peft/adapter_model.safetensors");
+        converted.file.write(&path, true).unwrap();
+        let before = files.merged(&base(), &plain);
+        let before: BTreeMap<_, _> =
+            before.names().iter().map(|key| (key.clone(), values(&before, key))).collect();
+        let after = files.merged(&base(), &path);
+        for (key, w) in before {
+            assert!(distance(&values(&after, &key), &w) < 1e-6, "{name} {key}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_told_or_held_says_what_would_help() {
     let diff = Some(("full", Budget::Energy(1.0)));
     let lora = Some(("lora", Budget::Rank(1)));
@@ -234,10 +263,27 @@ fn what_cannot_be_told_or_held_says_what_would_help() {
         let how = How { to, bake, base: None };
         let message = how.run(&case(name)).unwrap_err().to_string();
         assert!(message.contains(part) && !message.contains('\n'), "{name}: {message}");
+        assert!(message.starts_with(&case(name).display().to_string()), "{message}");
     }
     let files = Files::new();
     let other = files.write("other", &[("k.weight", noise(&[2, 2], 1))]);
     let how = How { to: Dialect::Kohya, bake: lora, base: Some(other) };
     let message = how.run(&case("lokr")).unwrap_err().to_string();
-    assert!(message.contains("the base has no module for \"lycoris_"), "{message}");
+    let expected = format!("{}: the base has no module for \"lycoris_", case("lokr").display());
+    assert!(message.starts_with(&expected), "{message}");
+    let large = files.write("large", &[("lycoris_a.diff", TensorData::from([[1e6f32]]))]);
+    let registry = registry();
+    let choice = Choice::named(&registry, "full").unwrap();
+    let bake = Bake { choice, budget: Budget::Energy(1.0), dtype: Some(DType::F16) };
+    let convert = Convert {
+        registry: &registry,
+        to: Dialect::Kohya,
+        base: None,
+        bake: Some(bake),
+        device: Device::flex(),
+        compute: DType::F64,
+    };
+    let message = convert.run(&large, |_, _| ()).unwrap_err().to_string();
+    let expected = format!("{}: lycoris_a: its diff does not fit into F16", large.display());
+    assert!(message.starts_with(&expected), "{message}");
 }

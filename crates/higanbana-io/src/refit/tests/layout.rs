@@ -49,7 +49,7 @@ fn every_difference_is_in_the_file_or_said_to_be_left_out() {
         extract(algorithm, RANK, DType::F64, &base, &tuned, &files.path(algorithm)).unwrap()
     };
     let lora = run("lora");
-    assert_eq!(adapted(&lora), ["lycoris_lin linear layer", "lycoris_point 2-d convolution"]);
+    assert_eq!(adapted(&lora), ["lycoris_lin weight", "lycoris_point weight"]);
     let rest = ["norm.bias", "norm.weight", "scale", "token_embedding.weight"];
     let left = [&["conv.bias", "conv.weight", "lin.bias"], &rest[..]].concat();
     assert_eq!(left_out(&lora), left);
@@ -94,7 +94,7 @@ fn norms_are_kept_exactly_where_asked_for() {
     let extract =
         Extract { registry: &registry, choice, budget: RANK, norms: true, device, compute, dtype };
     let found = extract.run(&base, &tuned, &files.path("out"), false, |_, _| ()).unwrap();
-    assert_eq!(adapted(&found)[1..3], ["lycoris_norm norm", "lycoris_norm norm's bias"]);
+    assert_eq!(adapted(&found)[1..3], ["lycoris_norm weight", "lycoris_norm bias"]);
     let file = Checkpoint::open(files.path("out")).unwrap();
     assert_eq!(values(&file, "lycoris_norm.b_norm"), update(4).iter::<f64>().collect::<Vec<_>>());
 }
@@ -128,7 +128,7 @@ fn rounding_to_the_file_s_type_is_no_difference() {
     let base = files.write("base", &[base("a.weight"), base("b.weight")]);
     let tuned = files.write("tuned", &[tuned("a.weight", &half), tuned("b.weight", &moved)]);
     let found = extract("lora", RANK, DType::F32, &base, &tuned, &files.path("out")).unwrap();
-    assert_eq!((adapted(&found), found.equal), (vec!["lycoris_b linear layer".to_string()], 1));
+    assert_eq!((adapted(&found), found.equal), (vec!["lycoris_b weight".to_string()], 1));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_fused_projection_is_taken_apart() {
     let tuned = files.write("tuned", &[(KEY, tuned)]);
     let out = files.path("out");
     let found = extract("lora", Budget::Rank(1), DType::F64, &base, &tuned, &out).unwrap();
-    let name = "lora_te_text_model_encoder_layers_0_self_attn_k_proj linear layer";
+    let name = "lora_te_text_model_encoder_layers_0_self_attn_k_proj weight";
     assert_eq!(adapted(&found), [name]);
     let merged = values(&files.merged(&base, &out), KEY);
     assert!(distance(&merged, &values(&Checkpoint::open(tuned).unwrap(), KEY)) < 1e-14);

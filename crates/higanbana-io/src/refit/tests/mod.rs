@@ -11,42 +11,16 @@ use std::{
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_adapters::registry;
 use higanbana_core::{Budget, spectrum};
-use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::{
     Checkpoint, Dialect,
     apply::{Merge, Source},
+    desk::{Files, distance, reference, values},
     writer::write_tensors,
 };
 
-/// A folder of small files.
-struct Files(TempDir);
-
 impl Files {
-    fn new() -> Self {
-        Self(tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, tensors: &[(&str, TensorData)]) -> PathBuf {
-        let tensors = tensors.iter().map(|(key, data)| (key.to_string(), data.clone())).collect();
-        write_tensors(&self.path(name), &tensors, &BTreeMap::new(), true).unwrap();
-        self.path(name)
-    }
-
-    /// What is in the folder.
-    fn list(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
     /// The base with one adapter merged in f64.
     fn merged(&self, base: &Path, adapter: &Path) -> Checkpoint {
         let sources = [Source { path: adapter.into(), strength: 1.0 }];
@@ -56,11 +30,6 @@ impl Files {
         merge.write(&self.path("merged"), true, |_| ()).unwrap();
         Checkpoint::open(self.path("merged")).unwrap()
     }
-}
-
-/// A committed file.
-fn reference(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference").join(name)
 }
 
 /// A tensor of the values that numpy computed.
@@ -86,16 +55,6 @@ fn noise(shape: &[usize], seed: u64) -> TensorData {
 fn plus(a: &TensorData, b: &TensorData) -> TensorData {
     let sum: Vec<f64> = a.iter::<f64>().zip(b.iter::<f64>()).map(|(x, y)| x + y).collect();
     TensorData::new(sum, a.shape().clone())
-}
-
-fn values(file: &Checkpoint, key: &str) -> Vec<f64> {
-    file.read(key).unwrap().iter().collect()
-}
-
-/// ‖a − b‖ in the Frobenius norm.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
 }
 
 fn matrix(data: &TensorData) -> Tensor<2> {
