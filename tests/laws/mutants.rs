@@ -43,11 +43,14 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn forward(_mutant: &Mutant<Self>, _call: &Call) -> Option<Features> {
         None
     }
-    fn cost(mutant: &Mutant<Self>, site: &Site) -> Option<Cost> {
-        mutant.inner.cost(site)
+    fn cost(mutant: &Mutant<Self>, site: &Site, groups: usize) -> Option<Cost> {
+        mutant.inner.cost(site, groups)
     }
     fn degree(mutant: &Mutant<Self>) -> Degree {
         mutant.inner.degree()
+    }
+    fn update_gamma(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        Self::update(mutant, site, w0).mul_scalar(gamma)
     }
     fn rank_bound(mutant: &Mutant<Self>, site: &Site) -> usize {
         mutant.inner.rank_bound(site)
@@ -113,11 +116,14 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn forward(&self, call: &Call) -> Option<Features> {
         F::forward(self, call)
     }
-    fn cost(&self, site: &Site) -> Option<Cost> {
-        F::cost(self, site)
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
+        F::cost(self, site, groups)
     }
     fn degree(&self) -> Degree {
         F::degree(self)
+    }
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        F::update_gamma(self, site, w0, gamma)
     }
     fn rank_bound(&self, site: &Site) -> usize {
         F::rank_bound(self, site)
@@ -188,6 +194,10 @@ mutants! {
     a_rank_that_cannot_be BoundsTooHigh
     an_exponent_that_is_wrong WrongExponent
     an_exponent_that_is_missing ForgetsExponent
+    a_gamma_that_is_rounded RoundsGamma
+    a_degree_inside_that_is_right Inside
+    an_exponent_inside_that_is_wrong WrongInside
+    a_gamma_that_is_not_inside OutsideGamma
     a_degree_that_is_denied DeniesDegree
     a_convolution_of_one_tap_that_is_no_linear_layer ScalesConvolutions
     a_site_that_is_refused RefusesSite

@@ -102,14 +102,15 @@ impl Constraint {
             .collect()
     }
 
-    /// $D = R - I$ of every free block, with $R = (I+Q)(I-Q)^{-1}$ and $Q = B - B^\top$ shrunk into
-    /// the bound, all blocks together.
+    /// $D = R - I$ of every free block, with $R = (I+Q)(I-Q)^{-1}$ and $Q = \gamma (B - B^\top)$
+    /// shrunk into the bound, all blocks together.
     ///
     /// ```text
     /// blocks [n, b, b]  ->  [n, b, b]
     /// ```
-    pub fn deviations(self, site: &Site, blocks: Tensor<3>) -> Tensor<3> {
+    pub fn deviations(self, site: &Site, blocks: Tensor<3>, gamma: f64) -> Tensor<3> {
         let q = algebra::skew(blocks);
+        let q = if gamma == 1.0 { q } else { q.mul_scalar(gamma) };
         let radius = f64::from(self.0) * site.out() as f64;
         algebra::cayley_deviation(if radius > 0.0 { algebra::bounded(q, radius) } else { q })
     }

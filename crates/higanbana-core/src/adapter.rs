@@ -35,7 +35,8 @@ pub struct Variant {
 /// Work of the two forward paths, in multiply-accumulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// To build the update once.
+    /// To build the update once; `usize::MAX` where the samples of the batch at hand share none, so
+    /// that only the shortcut serves them.
     pub update: usize,
     /// For each position of the features, on the shortcut.
     pub shortcut: usize,
@@ -111,8 +112,8 @@ impl Budget {
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
-/// * [`Adapter::strength_degree`], [`Adapter::degree`], [`Adapter::rank_bound`] and
-///   [`Adapter::parameter_count`] hold.
+/// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
+///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -168,7 +169,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     }
 
     /// The shortcut: `op(x, W(μ) − W0)` without building a weight; `y0` is `op(x, W0)`.
-    /// `None` where there is none.
+    /// `None` where there is none; it and [`Adapter::forward`] then have no [`Adapter::cost`] either.
     fn added(&self, _call: &Call, _y0: &Features) -> Option<Features> {
         None
     }
@@ -178,13 +179,21 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
-    /// Work of both paths; `None` where there is no shortcut.
-    fn cost(&self, _site: &Site) -> Option<Cost> {
+    /// Work of both paths in a layer whose channels fall apart into this many groups; `None` where
+    /// there is no shortcut.
+    fn cost(&self, _site: &Site, _groups: usize) -> Option<Cost> {
         None
     }
 
     /// Homogeneity of the update in the trained tensors.
     fn degree(&self) -> Degree;
+
+    /// $\Delta W$ with $\gamma$ where [`Adapter::degree`] has it: before the whole update, or before
+    /// the map inside. Scaling the trained tensors by $s_i$ is $\gamma = \prod_i s_i^{d_i}$, and exactly
+    /// so, to the bit, for powers of two. Has no meaning where there is no degree.
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.update(site, w0).mul_scalar(gamma)
+    }
 
     /// Largest rank that the update can have.
     fn rank_bound(&self, site: &Site) -> usize;

@@ -127,7 +127,7 @@ impl Features {
 /// Sum of features of the same shape.
 ///
 /// # Panics
-/// When one are rows and the other maps.
+/// When one holds rows and the other maps.
 impl std::ops::Add for Features {
     type Output = Self;
 
@@ -147,6 +147,17 @@ pub enum Op {
     Linear,
     /// 2-d convolution with stride, padding, dilation and groups.
     Conv2d(ConvOptions<2>),
+}
+
+impl Op {
+    /// Number of groups into which the channels of input and output fall apart: factors of a weight
+    /// then act on parts of the input.
+    pub fn groups(&self) -> usize {
+        match self {
+            Self::Linear => 1,
+            Self::Conv2d(options) => options.groups,
+        }
+    }
 }
 
 /// One forward call of a layer, as its adapters see it.
@@ -184,20 +195,6 @@ impl Call<'_> {
                 Features::Maps(module::conv2d(x.clone(), weight, None, options.clone()))
             }
             (Op::Conv2d(_), Features::Rows { .. }) => panic!("a convolution acts on maps"),
-        }
-    }
-
-    /// Whether the channels of input and output fall apart into groups: factors of a weight then
-    /// act on parts of the input, and no shortcut through all channels exists.
-    pub fn is_grouped(&self) -> bool {
-        self.groups() > 1
-    }
-
-    /// Number of groups into which the channels of input and output fall apart.
-    pub fn groups(&self) -> usize {
-        match self.op {
-            Op::Linear => 1,
-            Op::Conv2d(options) => options.groups,
         }
     }
 }

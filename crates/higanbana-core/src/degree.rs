@@ -10,7 +10,8 @@ pub enum Degree {
     /// The update itself is multi-homogeneous: exponent of each parameter by name, or of several
     /// that are scaled together, joined by `+`.
     Update(Vec<(&'static str, u32)>),
-    /// The update is not, but a map inside it is, and $\gamma$ may sit there.
+    /// The update is not, but a map inside it is, and $\gamma$ may sit there:
+    /// [`Adapter::update_gamma`](crate::Adapter::update_gamma).
     Inside {
         /// The inner map, as a formula.
         map: &'static str,

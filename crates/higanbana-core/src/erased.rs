@@ -29,9 +29,11 @@ pub trait AnyAdapter: Debug + Send + Sync {
     /// [`Adapter::forward`].
     fn forward(&self, call: &Call) -> Option<Features>;
     /// [`Adapter::cost`].
-    fn cost(&self, site: &Site) -> Option<Cost>;
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost>;
     /// [`Adapter::degree`].
     fn degree(&self) -> Degree;
+    /// [`Adapter::update_gamma`].
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2>;
     /// [`Adapter::rank_bound`].
     fn rank_bound(&self, site: &Site) -> usize;
     /// [`Adapter::parameter_count`].
@@ -116,11 +118,14 @@ impl<A: Adapter> AnyAdapter for Held<A> {
     fn forward(&self, call: &Call) -> Option<Features> {
         self.0.forward(call)
     }
-    fn cost(&self, site: &Site) -> Option<Cost> {
-        self.0.cost(site)
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
+        self.0.cost(site, groups)
     }
     fn degree(&self) -> Degree {
         self.0.degree()
+    }
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.0.update_gamma(site, w0, gamma)
     }
     fn rank_bound(&self, site: &Site) -> usize {
         self.0.rank_bound(site)

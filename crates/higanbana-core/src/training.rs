@@ -1,10 +1,10 @@
 //! Options of training that every algorithm has: what a step leaves out, and how far an update may
 //! grow.
 //!
-//! In the forward passes of one training step, with $T_R$ the update whose rank axis is weighted by
-//! $R$,
+//! In the forward passes of one training step, with $T_R(\mu)$ the update at strength $\mu$ whose rank
+//! axis is weighted by $R$,
 //!
-//! $$W = W_0 + g\,\operatorname{diag}(o)\,\mu\,T_R$$
+//! $$W = W_0 + g\,\operatorname{diag}(o)\,T_R(\mu)$$
 //!
 //! ```text
 //! module_dropout  g  one number  0 with this probability p, else 1

@@ -102,7 +102,7 @@ fault! {
 
 fault! {
     HidesCost breaks ["paths"],
-    fn cost(_mutant: &Mutant<Self>, _site: &Site) -> Option<Cost> {
+    fn cost(_mutant: &Mutant<Self>, _site: &Site, _groups: usize) -> Option<Cost> {
         None
     }
 }
@@ -217,6 +217,56 @@ fault! {
         Degree::Update(vec![("lora_up", 1)])
     }
 }
+
+fault! {
+    RoundsGamma breaks ["homogeneity"],
+    fn update_gamma(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        mutant.inner.update(site, w0).mul_scalar(gamma.powf(1.0 - 1e-15))
+    }
+}
+
+/// $T / (1 + \lVert T \rVert^2)$ with $T = \gamma B A$: of no degree, with one inside.
+macro_rules! bent {
+    ($name:ident breaks $laws:expr, $down:literal, $($gamma:tt)*) => {
+        fault! {
+            $name breaks $laws,
+            fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+                bend(mutant.inner.update(site, w0))
+            }
+            fn added(_mutant: &Mutant<Self>, _call: &Call, _y0: &Features) -> Option<Features> {
+                None
+            }
+            fn cost(_mutant: &Mutant<Self>, _site: &Site, _groups: usize) -> Option<Cost> {
+                None
+            }
+            fn degree(_mutant: &Mutant<Self>) -> Degree {
+                let exponents = vec![("lora_up", 1), ("lora_down", $down)];
+                Degree::Inside { map: "γ B A", exponents }
+            }
+            $($gamma)*
+        }
+    };
+}
+
+fn bend(t: Tensor<2>) -> Tensor<2> {
+    t.clone() / t.square().sum().add_scalar(1.0).unsqueeze()
+}
+
+bent! {
+    Inside breaks [], 1,
+    fn update_gamma(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        bend(mutant.inner.update(site, w0).mul_scalar(gamma))
+    }
+}
+
+bent! {
+    WrongInside breaks ["homogeneity"], 2,
+    fn update_gamma(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        bend(mutant.inner.update(site, w0).mul_scalar(gamma))
+    }
+}
+
+bent! { OutsideGamma breaks ["homogeneity"], 1, }
 
 fault! {
     DeniesDegree breaks ["homogeneity"],

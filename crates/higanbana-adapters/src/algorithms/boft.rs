@@ -80,7 +80,7 @@ impl Adapter for Boft {
     }
 
     fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
-        self.turned(site, w0.clone(), strength)
+        self.turned(site, w0.clone(), strength, 1.0)
     }
 
     fn strength_degree(&self) -> usize {
@@ -88,20 +88,23 @@ impl Adapter for Boft {
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None; // The last stage mixes rows of different groups.
-        }
-        Some(on_channels(y0, |y| self.turned(call.site, y, call.strength)))
+        self.cost(call.site, call.op.groups())?;
+        Some(on_channels(y0, |y| self.turned(call.site, y, call.strength, 1.0)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let [m, _, b, _] = self.oft_blocks.dims();
         let shortcut = m * site.out() * b;
-        Some(Cost { update: shortcut * site.cols(), shortcut })
+        // The last stage mixes rows of different groups.
+        (groups == 1).then(|| Cost { update: shortcut * site.cols(), shortcut })
     }
 
     fn degree(&self) -> Degree {
         self.constraint.degree(self.rescale.as_ref())
+    }
+
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.turned(site, w0.clone(), 1.0, gamma)
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
@@ -137,10 +140,10 @@ impl Boft {
     /// $W(\mu) - W_0$ for the rows of a weight, or for the channels of its output. The update alone
     /// is carried from stage to stage, so that nothing cancels:
     /// $U_{i+1} = U_i + \mu\,\tilde D_i\,(X + U_i)$ with $\tilde D_i = \tilde R_i - I$.
-    fn turned(&self, site: &Site, x: Tensor<2>, strength: f64) -> Tensor<2> {
+    fn turned(&self, site: &Site, x: Tensor<2>, strength: f64, gamma: f64) -> Tensor<2> {
         let [m, n, b, _] = self.oft_blocks.dims();
         let blocks = self.oft_blocks.val().reshape([m * n, b, b]);
-        let deviations = self.constraint.deviations(site, blocks).mul_scalar(strength);
+        let deviations = self.constraint.deviations(site, blocks, gamma).mul_scalar(strength);
         let turned =
             (0..).zip(deviations.chunk(m, 0)).fold(x.zeros_like(), |update, (i, stage)| {
                 update.clone() + algebra::butterfly_stage(x.clone() + update, stage, i)

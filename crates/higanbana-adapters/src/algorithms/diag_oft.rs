@@ -73,25 +73,29 @@ impl Adapter for DiagOft {
     }
 
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
-        self.turned(site, w0.clone())
+        self.update_gamma(site, w0, 1.0)
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
-        let [_, b, _] = self.oft_blocks.dims();
-        if !(call.site.out() / call.groups()).is_multiple_of(b) {
-            return None; // A block would mix rows of different groups.
-        }
-        let turned = on_channels(y0, |y| self.turned(call.site, y));
+        self.cost(call.site, call.op.groups())?;
+        let turned = on_channels(y0, |y| self.turned(call.site, y, 1.0));
         Some(turned.mul_scalar(call.strength))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let [_, b, _] = self.oft_blocks.dims();
-        Some(Cost { update: site.out() * b * site.cols(), shortcut: site.out() * b })
+        let shortcut = site.out() * b;
+        // No block may mix rows of different groups.
+        let apart = (site.out() / groups).is_multiple_of(b);
+        apart.then(|| Cost { update: shortcut * site.cols(), shortcut })
     }
 
     fn degree(&self) -> Degree {
         self.constraint.degree(self.rescale.as_ref())
+    }
+
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.turned(site, w0.clone(), gamma)
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
@@ -127,8 +131,8 @@ impl Adapter for DiagOft {
 
 impl DiagOft {
     /// $s \circ R^\top X - X$ for the rows of a weight, or for the channels of its output.
-    fn turned(&self, site: &Site, x: Tensor<2>) -> Tensor<2> {
-        let deviations = self.constraint.deviations(site, self.oft_blocks.val());
+    fn turned(&self, site: &Site, x: Tensor<2>, gamma: f64) -> Tensor<2> {
+        let deviations = self.constraint.deviations(site, self.oft_blocks.val(), gamma);
         let turned = algebra::rotate_rows_transposed(deviations, x.clone());
         match &self.rescale {
             None => turned,

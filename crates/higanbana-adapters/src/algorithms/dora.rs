@@ -101,17 +101,11 @@ impl<A: Decomposable> Adapter for Dora<A> {
     }
 
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
-        let inner = self.inner.update(site, w0);
-        let n = norms(site, w0.clone() + inner.clone(), self.on_output);
-        // A row of zeros has no direction; it stays zero.
-        let ratio = self.dora_scale.val() / n.clamp_min(f64::from(f32::MIN_POSITIVE));
-        let shape = if self.on_output { [site.out(), 1, 1] } else { [1, site.input(), 1] };
-        let ratio = ratio.reshape(shape);
-        let full = [site.out(), site.input(), site.taps()];
-        // W − W0 = s ΔW + (s − 1) W0: exactly zero where s = 1 and ΔW = 0.
-        let update =
-            inner.reshape(full) * ratio.clone() + w0.clone().reshape(full) * ratio.sub_scalar(1.0);
-        update.reshape([site.out(), site.cols()])
+        self.around(self.inner.update(site, w0), site, w0)
+    }
+
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        self.around(self.inner.update_gamma(site, w0, gamma), site, w0)
     }
 
     fn degree(&self) -> Degree {
@@ -178,6 +172,22 @@ impl<A: Decomposable> Adapter for Dora<A> {
     ) -> Option<Result<Self, AdapterError>> {
         let inner = self.inner.resized(site, w0, budget)?;
         Some(inner.map(|inner| Self { inner, ..self.clone() }))
+    }
+}
+
+impl<A: Decomposable> Dora<A> {
+    /// The update whose direction is that of $W_0$ with `inner`, $\Delta W_{inner}$, added.
+    fn around(&self, inner: Tensor<2>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        let n = norms(site, w0.clone() + inner.clone(), self.on_output);
+        // A row of zeros has no direction; it stays zero.
+        let ratio = self.dora_scale.val() / n.clamp_min(f64::from(f32::MIN_POSITIVE));
+        let shape = if self.on_output { [site.out(), 1, 1] } else { [1, site.input(), 1] };
+        let ratio = ratio.reshape(shape);
+        let full = [site.out(), site.input(), site.taps()];
+        // W − W0 = s ΔW + (s − 1) W0: exactly zero where s = 1 and ΔW = 0.
+        let update =
+            inner.reshape(full) * ratio.clone() + w0.clone().reshape(full) * ratio.sub_scalar(1.0);
+        update.reshape([site.out(), site.cols()])
     }
 }
 

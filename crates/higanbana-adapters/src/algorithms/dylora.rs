@@ -109,19 +109,15 @@ impl Adapter for DyLora {
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None;
-        }
+        self.cost(call.site, call.op.groups())?;
         let (up, down) = self.factors(call.site);
         Some(call.apply(down).mix(up.mul_scalar(call.strength)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let p = self.active(site).1;
-        Some(Cost {
-            update: site.out() * p * site.cols(),
-            shortcut: p * (site.out() + site.cols()),
-        })
+        let (update, shortcut) = (site.out() * p * site.cols(), p * (site.out() + site.cols()));
+        (groups == 1).then_some(Cost { update, shortcut })
     }
 
     fn degree(&self) -> Degree {

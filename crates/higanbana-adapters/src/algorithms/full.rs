@@ -65,7 +65,7 @@ impl Adapter for Full {
         Some(call.apply(self.diff.val().mul_scalar(call.strength)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, _groups: usize) -> Option<Cost> {
         Some(Cost { update: 0, shortcut: self.parameter_count(site) })
     }
 

@@ -125,20 +125,16 @@ impl Adapter for Glora {
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None;
-        }
+        self.cost(call.site, call.op.groups())?;
         let ax = call.x.mix(self.a2.val()).mix(self.scaled(&self.a1).mul_scalar(call.strength));
         let bx = call.apply(self.b2.val()).mix(self.scaled(&self.b1).mul_scalar(call.strength));
         Some(call.apply_to(&ax, call.w0.clone()) + bx)
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let weight = site.out() * site.cols();
-        Some(Cost {
-            update: 3 * self.rank() * weight,
-            shortcut: weight + self.parameter_count(site),
-        })
+        let shortcut = weight + self.parameter_count(site);
+        (groups == 1).then_some(Cost { update: 3 * self.rank() * weight, shortcut })
     }
 
     fn degree(&self) -> Degree {

@@ -73,18 +73,19 @@ impl Adapter for Ia3 {
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
+        self.cost(call.site, call.op.groups())?;
         let weight = self.weight.val().mul_scalar(call.strength);
-        match (self.on_input, call.is_grouped()) {
-            (false, _) => Some(y0.scale(weight)),
-            (true, false) => Some(call.apply_to(&call.x.scale(weight), call.w0.clone())),
-            (true, true) => None,
-        }
+        Some(match self.on_input {
+            false => y0.scale(weight),
+            true => call.apply_to(&call.x.scale(weight), call.w0.clone()),
+        })
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let update = site.out() * site.cols();
         let shortcut = if self.on_input { site.input() + update } else { site.out() };
-        Some(Cost { update, shortcut })
+        // Channels of different groups share a factor, which no scaling of the features does.
+        (groups == 1 || !self.on_input).then_some(Cost { update, shortcut })
     }
 
     fn degree(&self) -> Degree {

@@ -153,7 +153,7 @@ impl Adapter for Loha {
     }
 
     /// The fused layer builds the weight once for each call and does no more for each position.
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, _groups: usize) -> Option<Cost> {
         let fused = site.kind == SiteKind::Linear && self.hada_t1.is_none();
         let rank: usize = self.ranks().iter().sum();
         fused.then(|| Cost { update: (rank + 1) * site.out() * site.cols(), shortcut: 0 })

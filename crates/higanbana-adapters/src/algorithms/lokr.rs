@@ -177,22 +177,19 @@ impl Adapter for Lokr {
 
     /// Acts with $W_2$ on each of the $m$ groups of $n$ channels, then mixes the groups with $W_1$.
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None;
-        }
+        self.cost(call.site, call.op.groups())?;
         let [_, m] = self.w1.dims();
         let y = self.w2.act(call, &groups::split(call.x, m));
         Some(groups::mix(y, self.scaled_w1().mul_scalar(call.strength)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let ([l, m], [k, n, taps]) = (self.w1.dims(), self.dims_of_w2(site));
         let build = self.w1.rank().map_or(0, |r| r * l * m)
             + self.w2.ranks().map_or(0, |[r, _]| r * k * n * taps);
-        Some(Cost {
-            update: build + site.out() * site.cols(),
-            shortcut: m * self.w2.size([k, n, taps]) + l * m * k,
-        })
+        let update = build + site.out() * site.cols();
+        let shortcut = m * self.w2.size([k, n, taps]) + l * m * k;
+        (groups == 1).then_some(Cost { update, shortcut })
     }
 
     fn degree(&self) -> Degree {

@@ -121,9 +121,7 @@ impl Adapter for Lora {
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        if call.is_grouped() {
-            return None;
-        }
+        self.cost(call.site, call.op.groups())?;
         let inner = match &self.lora_mid {
             None => call.apply(self.lora_down.val()),
             Some(core) => {
@@ -135,9 +133,9 @@ impl Adapter for Lora {
         Some(inner.mix(self.scaled_up().mul_scalar(call.strength)))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
-        let r = self.rank();
-        Some(Cost { update: site.out() * r * site.cols(), shortcut: self.parameter_count(site) })
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
+        let update = site.out() * self.rank() * site.cols();
+        (groups == 1).then(|| Cost { update, shortcut: self.parameter_count(site) })
     }
 
     fn degree(&self) -> Degree {

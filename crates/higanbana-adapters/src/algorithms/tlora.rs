@@ -139,34 +139,24 @@ impl Adapter for Tlora {
 
     fn update(&self, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         let (left, right) = self.moved();
-        let left = match self.active[..] {
-            [] => left,
-            [_] => left * self.masks(),
-            _ => panic!(
-                "the samples of the batch act with {:?} ranks and share no weight: use layers that \
-                 take an adapter's shortcut, or one timestep for each call",
-                self.active
-            ),
-        };
-        left.matmul(right)
+        self.masked(left).matmul(right)
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        let groups = call.groups();
+        let groups = call.op.groups();
         let (left, right) = self.moved();
         let mut inner = call.apply(right.repeat_dim(0, groups));
         if !self.active.is_empty() {
-            inner = inner.scale_each(self.masks().repeat_dim(1, groups));
+            inner = inner.scale_each(self.masks(2).repeat_dim(1, groups));
         }
         Some(inner.mix_groups(left.mul_scalar(call.strength), groups))
     }
 
-    fn cost(&self, site: &Site) -> Option<Cost> {
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let r = 2 * self.rank();
-        Some(Cost {
-            update: site.out() * r * site.cols(),
-            shortcut: r * (site.out() + site.cols()),
-        })
+        let shared = self.active.len() <= 1;
+        let update = if shared { site.out() * r * site.cols() } else { usize::MAX };
+        Some(Cost { update, shortcut: r * (site.out() + groups * site.cols()) })
     }
 
     fn degree(&self) -> Degree {
@@ -174,6 +164,17 @@ impl Adapter for Tlora {
             map: "γ P diag(λ) Q, before the frozen start is taken off",
             exponents: vec![("p_layer", 1), ("lambda_layer", 1), ("q_layer", 1)],
         }
+    }
+
+    /// As the definition has it and not as [`Adapter::update`] does: there the start is taken off
+    /// factor by factor, whose rounding does not scale with the factors.
+    fn update_gamma(&self, _site: &Site, _w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
+        let product = |p: &Param<Tensor<2>>, lambda: Tensor<2>, q: &Param<Tensor<2>>| {
+            self.scale.apply(p.val() * self.masked(lambda)).matmul(q.val())
+        };
+        let lambda = self.lambda_layer.val().mul_scalar(gamma);
+        product(&self.p_layer, lambda, &self.q_layer)
+            - product(&self.base_p_layer, self.base_lambda_layer.val(), &self.base_q_layer)
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
@@ -290,13 +291,30 @@ impl Tlora {
         (self.scale.apply(left), Tensor::cat(vec![q.clone(), q - base_q], 0))
     }
 
-    /// The masks of the samples over both halves of [`Tlora::moved`], `[1 or batch, 2r]`.
-    fn masks(&self) -> Tensor<2> {
+    /// Columns of ranks, `[rows, r]` or those of both halves of [`Tlora::moved`], with the one mask
+    /// that there is.
+    fn masked(&self, columns: Tensor<2>) -> Tensor<2> {
+        match self.active[..] {
+            [] => columns,
+            [_] => {
+                let halves = columns.dims()[1] / self.rank();
+                columns * self.masks(halves)
+            }
+            _ => panic!(
+                "the samples of the batch act with {:?} ranks and share no weight: use layers that \
+                 take an adapter's shortcut, or one timestep for each call",
+                self.active
+            ),
+        }
+    }
+
+    /// The masks of the samples, each repeated side by side: `[1 or batch, times·r]`.
+    fn masks(&self, times: usize) -> Tensor<2> {
         let r = self.rank();
-        let mask = |&active: &usize| (0..2 * r).map(move |i| f64::from(i % r < active));
+        let mask = |&active: &usize| (0..times * r).map(move |i| f64::from(i % r < active));
         let masks: Vec<f64> = self.active.iter().flat_map(mask).collect();
         let q = self.q_layer.val();
-        let data = TensorData::new(masks, [self.active.len(), 2 * r]);
+        let data = TensorData::new(masks, [self.active.len(), times * r]);
         Tensor::from_data(data, (&q.device(), q.dtype()))
     }
 }

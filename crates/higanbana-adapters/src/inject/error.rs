@@ -1,6 +1,11 @@
 //! What can go wrong when adapters are placed in a model.
 
-use higanbana_core::AdapterError;
+use higanbana_core::{AdapterError, nearest};
+
+use super::{FoundSite, Pattern};
+
+/// Number of similar names that a message lists.
+pub(super) const SHOWN: usize = 3;
 
 /// A reason why adapters cannot be placed, changed or found. The model is left as it was.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -137,6 +142,45 @@ pub enum InjectError {
         /// `NaN` or `inf`.
         strength: f64,
     },
+}
+
+impl InjectError {
+    /// That no layer answers to a pattern.
+    pub(super) fn unmatched_path(
+        what: &'static str,
+        pattern: &Pattern,
+        found: &[FoundSite],
+    ) -> Self {
+        let paths = || found.iter().map(|f| f.site.path.as_str());
+        let above =
+            |path: &str| path.match_indices('.').any(|(dot, _)| pattern.matches(&path[..dot]));
+        if paths().any(above) {
+            return Self::NotALayer { pattern: pattern.as_str().into(), inside: pattern.inside() };
+        }
+        // A pattern for any depth is compared with as many names from the end as it has itself.
+        let nearest = match pattern.as_str().strip_prefix("**.") {
+            Some(tail) => {
+                let tails = paths().map(|path| last_names(path, tail.matches('.').count() + 1));
+                nearest(tail, tails, SHOWN).into_iter().map(|tail| format!("**.{tail}")).collect()
+            }
+            None => nearest(pattern.as_str().trim_start_matches("re:"), paths(), SHOWN),
+        };
+        Self::Unmatched { what, name: pattern.as_str().into(), nearest }
+    }
+
+    /// That no layer is inside a class.
+    pub(super) fn unmatched_class(class: &str, found: &[FoundSite]) -> Self {
+        let classes = found.iter().flat_map(|f| f.classes()).map(String::as_str);
+        let nearest = nearest(class, classes, SHOWN);
+        Self::Unmatched { what: "class", name: class.into(), nearest }
+    }
+}
+
+fn last_names(path: &str, count: usize) -> &str {
+    match path.rmatch_indices('.').nth(count - 1) {
+        Some((dot, _)) => &path[dot + 1..],
+        None => path,
+    }
 }
 
 fn list(names: &[String]) -> String {

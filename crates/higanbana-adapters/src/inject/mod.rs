@@ -30,7 +30,6 @@
 
 mod error;
 mod injection;
-mod nearest;
 mod norms;
 mod pattern;
 mod place;
@@ -43,7 +42,6 @@ mod tests;
 
 pub use error::InjectError;
 pub use injection::{Adapted, Injection, Report, inject};
-pub use nearest::nearest;
 pub use norms::{Norms, limit_norms};
 pub use pattern::Pattern;
 pub use place::attach;

@@ -1,28 +1,29 @@
 //! The bound on the norm of an update, kept after each step of training.
 
 use burn::{
-    module::{Module, ModuleMapper, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::Tensor,
 };
-use higanbana_core::{AdapterError, Degree, DynAdapter, Layer, Site, Training, slot};
+use higanbana_core::{AdapterError, Condition, Degree, DynAdapter, Layer, Site, Training, slot};
 
 use super::sites::parameters;
 
-/// Norms $\lVert \Delta W \rVert_F$ of the adapters that have a `max_norm`, as they are now.
+/// Norms $\lVert \Delta W \rVert_F$ of the adapters that train within a `max_norm`, as they are now.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Norms {
     /// Number of adapters that were scaled down.
     pub scaled: usize,
-    /// Mean norm; 0 where no adapter has a bound.
+    /// Mean norm; 0 where there is no such adapter.
     pub mean: f64,
     /// Largest norm.
     pub largest: f64,
 }
 
 /// Scales every adapter whose update has outgrown its [`Training::max_norm`] down to it, all of its
-/// trained tensors evenly. The strength has no part in the norm.
+/// trained tensors evenly. The norm is that of the whole update: neither the strength nor a
+/// [`Condition`] has a part in it. Frozen adapters stay as they are.
 pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
-    let bounded = |layer: &Layer| layer.training.max_norm.is_some();
+    let bounded = |layer: &Layer| layer.training.max_norm.is_some() && trains(&layer.adapter);
     let slots = slot::collect(model);
     if !slots.iter().any(|slot| slot.layers.iter().any(bounded)) {
         return (model.clone(), Norms::default());
@@ -36,9 +37,11 @@ pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
         }
         let parameter = parameters.iter().find(|parameter| parameter.is(&slot.site));
         let w0 = parameter.expect("a slot has a parameter").matrix(&slot.site);
-        for layer in &mut slot.layers {
-            let Some(bound) = layer.training.max_norm else { continue };
-            let update = layer.adapter.valid().update_at(&slot.site, &w0.clone().inner(), 1.0);
+        for layer in slot.layers.iter_mut().filter(|layer| bounded(layer)) {
+            let bound = layer.training.max_norm.expect("it is bounded");
+            let mut whole = layer.adapter.valid();
+            whole.condition(&Condition::default());
+            let update = whole.update_at(&slot.site, &w0.clone().inner(), 1.0);
             let norm = update.square().sum().into_scalar::<f64>().sqrt();
             norms.push(norm.min(bound));
             if norm > bound {
@@ -68,6 +71,19 @@ pub(super) fn check(
             Err(AdapterError::option(site, reason))
         }
     }
+}
+
+/// Whether any of its tensors is trained.
+fn trains(adapter: &DynAdapter) -> bool {
+    struct Trains(bool);
+    impl ModuleVisitor for Trains {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.is_require_grad();
+        }
+    }
+    let mut trains = Trains(false);
+    adapter.visit(&mut trains);
+    trains.0
 }
 
 /// The adapter with its update times `ratio`.

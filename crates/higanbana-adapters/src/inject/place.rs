@@ -6,11 +6,11 @@ use burn::{
     module::{Module, ModuleMapper, Param, Reparameterizer},
     tensor::Tensor,
 };
-use higanbana_core::{DynAdapter, Layer, Site, SiteKind, Slot, slot};
+use higanbana_core::{DynAdapter, Layer, Site, SiteKind, Slot, nearest, slot};
 
 use super::{
     InjectError,
-    nearest::{SHOWN, nearest},
+    error::SHOWN,
     sets::check_strength,
     sites::{Parameter, REPARAMETERIZATION, parameters},
 };

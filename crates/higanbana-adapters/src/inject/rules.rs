@@ -3,10 +3,7 @@
 use higanbana_core::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    FoundSite, InjectError, LayerKind, Pattern,
-    nearest::{SHOWN, unmatched_class, unmatched_path},
-};
+use super::{FoundSite, InjectError, LayerKind, Pattern, error::SHOWN};
 
 /// Selects layers, and says what they get.
 ///
@@ -117,18 +114,18 @@ impl Rule {
             for pattern in &self.paths {
                 let matching = found.iter().filter(|f| pattern.matches(&f.site.path)).collect();
                 if !self.answered(pattern.as_str(), matching, algorithm)? {
-                    return Err(unmatched_path("path pattern", pattern, found));
+                    return Err(InjectError::unmatched_path("path pattern", pattern, found));
                 }
             }
             for class in &self.classes {
                 let inside = found.iter().filter(|f| f.classes().contains(class)).collect();
                 if !self.answered(class, inside, algorithm)? {
-                    return Err(unmatched_class(class, found));
+                    return Err(InjectError::unmatched_class(class, found));
                 }
             }
             for pattern in &self.exclude {
                 if !found.iter().any(|f| pattern.matches(&f.site.path)) {
-                    return Err(unmatched_path("exclude pattern", pattern, found));
+                    return Err(InjectError::unmatched_path("exclude pattern", pattern, found));
                 }
             }
         }

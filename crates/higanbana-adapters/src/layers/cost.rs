@@ -25,34 +25,32 @@ pub struct Work {
 }
 
 impl Work {
-    /// Work of the adapters of a slot; `None` where one of them has no shortcut.
-    pub fn of(slot: &Slot, positions: usize, training: bool) -> Option<Self> {
-        let mut work = Self { definition: 0, shortcut: 0 };
+    /// Work of the adapters of a slot on features `x`; `None` where one of them has no shortcut.
+    pub fn of(slot: &Slot, x: &Features, op: &Op, training: bool) -> Option<Self> {
+        let positions = output_positions(x, op);
+        let (mut update, mut shortcut) = (0usize, 0);
         for layer in slot.active() {
-            let cost = layer.adapter.cost(&slot.site)?;
-            work.definition += cost.update;
-            work.shortcut += positions * cost.shortcut;
+            let cost = layer.adapter.cost(&slot.site, op.groups())?;
+            update = update.saturating_add(cost.update);
+            shortcut += positions * cost.shortcut;
         }
-        if training {
-            work.definition = 3 * work.definition + positions * slot.site.out() * slot.site.cols();
-            work.shortcut *= 3;
-        }
-        Some(work)
+        Some(if training {
+            let gradient = positions * slot.site.out() * slot.site.cols();
+            let definition = update.saturating_mul(3).saturating_add(gradient);
+            Self { definition, shortcut: 3 * shortcut }
+        } else {
+            Self { definition: update, shortcut }
+        })
     }
 }
 
 /// Whether a layer is to try the shortcut: as its slot says, else where it costs less.
-///
-/// A grouped convolution takes the definition unless told otherwise: most adapters mix all channels
-/// and have no shortcut there, which turns out only after the layer's own operation has run.
 pub fn cheaper(slot: &Slot, x: &Features, op: &Op, training: bool) -> bool {
     match slot.path {
         PathChoice::Definition => false,
         PathChoice::Shortcut => true,
         PathChoice::Auto => {
-            let grouped = matches!(op, Op::Conv2d(options) if options.groups > 1);
-            let work = Work::of(slot, output_positions(x, op), training);
-            !grouped && work.is_some_and(|work| work.shortcut < work.definition)
+            Work::of(slot, x, op, training).is_some_and(|work| work.shortcut < work.definition)
         }
     }
 }

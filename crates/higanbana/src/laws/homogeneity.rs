@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use higanbana_core::Degree;
+use higanbana_core::{Degree, DynAdapter};
 
 use super::{
     Law, Subject,
@@ -8,9 +8,10 @@ use super::{
     trained,
 };
 
-/// Claimed: $T(s_1 A_1, \dots, s_n A_n) = (\prod_i s_i^{d_i})\, T(A)$ for random $s$. Not claimed:
-/// no exponent $m$ gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no factors do for scales of their
-/// own.
+/// Claimed: scaling the trained tensors by random $s_i$ is $\gamma = \prod_i s_i^{d_i}$ where the
+/// degree has it, before the update or before a map inside (those outside of the map are left
+/// alone), and with powers of two to the last bit. Not claimed of the whole update: no exponent $m$ gives $T(s A_1, \dots, s A_n) = s^m T(A)$, or no
+/// factors do for scales of their own.
 pub(super) const LAW: Law = Law {
     name: "homogeneity",
     statement: "the update scales as its degree says, and in no way where there is none",
@@ -18,20 +19,17 @@ pub(super) const LAW: Law = Law {
 };
 
 fn check(subject: &Subject) -> Result<(), String> {
-    match subject.trained.degree() {
-        Degree::Update(exponents) => {
-            let groups: Vec<(Vec<&str>, u32)> =
-                exponents.iter().map(|(names, d)| (names.split('+').collect(), *d)).collect();
-            names_are_trained(subject, groups.iter().flat_map(|(names, _)| names))?;
-            scales(subject, &groups)
-        }
-        Degree::Inside { exponents, .. } => {
-            let names: Vec<&str> =
-                exponents.iter().flat_map(|(names, _)| names.split('+')).collect();
-            names_are_trained(subject, &names)?;
-            has_counterexample(subject)
-        }
-        Degree::None { .. } => has_counterexample(subject),
+    let degree = subject.trained.degree();
+    let inside = matches!(degree, Degree::Inside { .. });
+    if let Degree::Update(exponents) | Degree::Inside { exponents, .. } = &degree {
+        let groups: Vec<(Vec<&str>, u32)> =
+            exponents.iter().map(|(names, d)| (names.split('+').collect(), *d)).collect();
+        names_are_trained(subject, groups.iter().flat_map(|(names, _)| names))?;
+        scales(subject, &groups, inside)?;
+    }
+    match degree {
+        Degree::Update(_) => Ok(()),
+        Degree::Inside { .. } | Degree::None { .. } => has_counterexample(subject),
     }
 }
 
@@ -48,22 +46,33 @@ fn names_are_trained<'n>(
     Ok(())
 }
 
-fn scales(subject: &Subject, groups: &[(Vec<&str>, u32)]) -> Result<(), String> {
+fn scales(subject: &Subject, groups: &[(Vec<&str>, u32)], inside: bool) -> Result<(), String> {
     // exp(g/2): neither 1 nor all alike, and from 0.4 to 2.3 nine times out of ten.
-    let factors = values(&subject.normal("scales", [groups.len()]).mul_scalar(0.5).exp());
-    let update = values(&subject.update(&subject.trained));
-    let scaled = scaled(subject, |name| {
-        let group = groups.iter().position(|(names, _)| names.contains(&name));
-        group.map_or(1.0, |group| factors[group])
-    });
-    let factor: f64 = groups.iter().zip(&factors).map(|((_, d), s)| s.powi(*d as i32)).product();
-    let expected: Vec<f64> = update.iter().map(|x| factor * x).collect();
-    let error = deviation(&scaled, &expected);
-    if error > subject.tolerance() {
-        return Err(format!(
-            "with {groups:?} scaled by {factors:?}, the update is not {factor} times itself: it \
-             departs by {error:e}"
-        ));
+    let random = values(&subject.normal("scales", [groups.len()]).mul_scalar(0.5).exp());
+    let dyadic = [2.0, 0.25, 4.0].into_iter().cycle().take(groups.len()).collect();
+    let with_gamma = |adapter: &DynAdapter, gamma| {
+        values(&adapter.update_gamma(subject.site(), &subject.w0, gamma))
+    };
+    for (mut factors, tolerance) in [(random, subject.tolerance()), (dyadic, 0.0)] {
+        let outside = groups.iter().zip(&mut factors).filter(|((_, d), _)| inside && *d == 0);
+        outside.for_each(|(_, factor)| *factor = 1.0);
+        let adapter = scaled(subject, |name| {
+            let group = groups.iter().position(|(names, _)| names.contains(&name));
+            group.map_or(1.0, |group| factors[group])
+        });
+        let gamma = groups.iter().zip(&factors).map(|((_, d), s)| s.powi(*d as i32)).product();
+        let expected = with_gamma(&subject.trained, gamma);
+        let update = match tolerance {
+            0.0 => with_gamma(&adapter, 1.0),
+            _ => values(&adapter.update_at(subject.site(), &subject.w0, 1.0)),
+        };
+        let error = deviation(&update, &expected);
+        if error > tolerance {
+            return Err(format!(
+                "with {groups:?} scaled by {factors:?}, the update is not that of γ = {gamma}: it \
+                 departs by {error:e}"
+            ));
+        }
     }
     Ok(())
 }
@@ -71,8 +80,8 @@ fn scales(subject: &Subject, groups: &[(Vec<&str>, u32)]) -> Result<(), String> 
 fn has_counterexample(subject: &Subject) -> Result<(), String> {
     let least = subject.epsilon().sqrt();
     let update = values(&subject.update(&subject.trained));
-    let exponent =
-        |s: f64| proportion(&update, &scaled(subject, |_| s), least).map(|c| c.ln() / s.ln());
+    let scaled = |factor: &dyn Fn(&str) -> f64| values(&subject.update(&scaled(subject, factor)));
+    let exponent = |s: f64| proportion(&update, &scaled(&|_| s), least).map(|c| c.ln() / s.ln());
     let exponents: Option<Vec<f64>> =
         [2.0, 0.5, 0.125, 0.015625].map(exponent).into_iter().collect();
     let Some(exponents) = exponents else { return Ok(()) };
@@ -81,7 +90,7 @@ fn has_counterexample(subject: &Subject) -> Result<(), String> {
     }
     let names: Vec<String> = trained::sizes(&subject.trained).into_iter().map(|(n, _)| n).collect();
     let factors = values(&subject.normal("scales", [names.len()]).mul_scalar(0.5).exp());
-    let own = scaled(subject, |name| {
+    let own = scaled(&|name| {
         names.iter().position(|other| other == name).map_or(1.0, |index| factors[index])
     });
     match proportion(&update, &own, least) {
@@ -100,10 +109,10 @@ fn proportion(x: &[f64], y: &[f64], tolerance: f64) -> Option<f64> {
     (c > 0.0 && difference(y, &multiple) <= tolerance * norm(y)).then_some(c)
 }
 
-fn scaled(subject: &Subject, factor: impl Fn(&str) -> f64) -> Vec<f64> {
-    let adapter = trained::map(subject.trained.clone(), |name, x| {
+/// The adapter with every trained tensor scaled.
+fn scaled(subject: &Subject, factor: impl Fn(&str) -> f64) -> DynAdapter {
+    trained::map(subject.trained.clone(), |name, x| {
         let factor = factor(name);
         x.iter_mut().for_each(|x| *x *= factor);
-    });
-    values(&subject.update(&adapter))
+    })
 }

@@ -1,5 +1,5 @@
 use burn::{module::Module, tensor::Tensor};
-use higanbana_core::{Call, DynAdapter, Features, Op, SiteKind};
+use higanbana_core::{Call, DynAdapter, Features, Op};
 
 use super::{
     Law, Subject,
@@ -29,9 +29,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         });
         let forward = Response::of(subject, adapter, &op, |adapter, call| adapter.forward(call));
         let shortcut = added.is_some() || forward.is_some();
-        if subject.site().kind == SiteKind::Linear
-            && shortcut != adapter.cost(subject.site()).is_some()
-        {
+        if shortcut != adapter.cost(subject.site(), op.groups()).is_some() {
             return Err("a shortcut has a cost, and only a shortcut".into());
         }
         for (path, response) in [("added", added), ("forward", forward)] {

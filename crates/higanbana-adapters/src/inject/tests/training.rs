@@ -148,6 +148,33 @@ fn a_bound_on_the_norm_is_kept_by_all_factors_alike() {
 }
 
 #[test]
+fn a_frozen_adapter_is_left_as_it_is() {
+    let device = Device::default().autodiff();
+    let injection = lora("a").options(toml::toml! { max_norm = 0.01 });
+    let (model, _) = inject(&net(&device), &registry(), &injection).unwrap();
+    let frozen = freeze(&shake(model), "a").unwrap();
+    let (limited, norms) = limit_norms(&frozen);
+    assert_eq!(norms, Norms::default());
+    assert_eq!(factors(&limited), factors(&frozen));
+}
+
+#[test]
+fn a_bound_in_the_midst_of_a_step_is_on_the_whole_update() {
+    let device = Device::default().autodiff();
+    let injection = Injection::new("a", "dylora")
+        .options(toml::toml! { rank = 4 block_size = 1 max_norm = 0.01 });
+    let base = net(&device);
+    let (model, _) = inject(&base, &registry(), &injection).unwrap();
+    let model = shake(model);
+    for step in 0..4 {
+        let (limited, _) = limit_norms(&in_step(&model, step));
+        let whole = in_step(&limited, None);
+        let norm = update(&base, &whole).square().sum().sqrt().into_scalar::<f32>();
+        assert!((norm - 0.01).abs() < 1e-6, "step {step}: {norm}");
+    }
+}
+
+#[test]
 fn a_bound_that_cannot_be_kept_is_refused() {
     let model = net(&Device::default());
     for algorithm in ["diag-oft", "boft", "tlora", "lora+dora"] {

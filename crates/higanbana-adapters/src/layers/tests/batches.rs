@@ -5,14 +5,15 @@ use burn::{
     tensor::{DType, Tensor},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, DynAdapter, Features, Init, Parts, PathChoice, Site,
-    SiteKind, Tensors,
+    Adapter, AdapterError, Call, Condition, Cost, Degree, DynAdapter, Features, Init, Parts,
+    PathChoice, Site, SiteKind, Tensors, slot,
 };
 
 use super::{conv, deviation, device, linear, tensor};
 use crate::{
-    inject::{attach, sites},
+    inject::{Injection, attach, inject, sites},
     layers::set_path,
+    registry,
 };
 
 /// An adapter that each sample of a batch has at its own strength: `y += x (s_n U)ᵀ` for sample `n`;
@@ -53,8 +54,8 @@ impl Adapter for PerSample {
     fn forward(&self, call: &Call) -> Option<Features> {
         self.fused.then(|| call.apply(call.w0.clone().mul_scalar(10.0)))
     }
-    fn cost(&self, _: &Site) -> Option<Cost> {
-        Some(Cost { update: usize::MAX / 8, shortcut: 0 })
+    fn cost(&self, _: &Site, _: usize) -> Option<Cost> {
+        Some(Cost { update: usize::MAX, shortcut: 0 })
     }
     fn degree(&self) -> Degree {
         Degree::None { why: "" }
@@ -110,6 +111,49 @@ fn each_sample_has_its_own_scale() {
     assert_samples_agree(linear(5, 7), tensor([3, 5]), |l, x| l.forward(x));
     assert_samples_agree(linear(5, 7), tensor([3, 2, 2, 5]), |l, x| l.forward(x));
     assert_samples_agree(conv(1), tensor([3, 4, 9, 8]), |l, x| l.forward(x));
+}
+
+/// Samples at timesteps of their own, outside of training and with so many positions that one
+/// update would cost less than the shortcut, equal the samples one at a time.
+fn assert_timesteps_agree<M: Module, const D: usize>(
+    layer: M,
+    x: Tensor<D>,
+    forward: impl Fn(&M, Tensor<D>) -> Tensor<D>,
+) {
+    let injection = Injection::new("s", "tlora").options(toml::toml! { rank = 4 });
+    let (layer, _) = inject(&layer, &registry(), &injection).unwrap();
+    let layer = slot::edit(layer, |slot| slot.layers[0].adapter = moved(&slot.layers[0].adapter));
+    let (layer, x) = (layer.valid(), x.inner());
+    let at = |timesteps: &[f64]| slot::condition(layer.clone(), &Condition::at(timesteps, 1000.0));
+    let timesteps = [950.0, 500.0, 20.0];
+    let batch = forward(&at(&timesteps), x.clone());
+    let singles = (0..).zip(timesteps).map(|(n, t)| forward(&at(&[t]), x.clone().narrow(0, n, 1)));
+    let singles = Tensor::cat(singles.collect(), 0).into_data();
+    let (batch, singles) = (batch.into_data().try_to_vec().unwrap(), singles.try_to_vec().unwrap());
+    assert!(deviation(&batch, &singles) < 1e-12);
+    let first = forward(&at(&timesteps[..1]), x).into_data().try_to_vec().unwrap();
+    assert!(deviation(&batch, &first) > 1e-3, "the masks differ");
+}
+
+/// An adapter whose every trained value has moved.
+fn moved(adapter: &DynAdapter) -> DynAdapter {
+    struct Move;
+    impl burn::module::ModuleMapper for Move {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !param.is_require_grad() {
+                return param;
+            }
+            param.map(|old| (old.clone() + tensor(old.dims()).mul_scalar(0.3)).detach())
+        }
+    }
+    adapter.clone().map(&mut Move)
+}
+
+#[test]
+fn each_sample_has_its_own_timestep() {
+    assert_timesteps_agree(linear(5, 7), tensor([3, 200, 5]), |l, x| l.forward(x));
+    assert_timesteps_agree(conv(1), tensor([3, 4, 30, 30]), |l, x| l.forward(x));
+    assert_timesteps_agree(conv(2), tensor([3, 4, 30, 30]), |l, x| l.forward(x));
 }
 
 #[test]

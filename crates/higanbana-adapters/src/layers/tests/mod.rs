@@ -168,14 +168,35 @@ fn grouped_convolutions_fall_back() {
 }
 
 #[test]
+fn a_shortcut_that_groups_allow_is_taken() {
+    let layer = conv(2);
+    let x = Features::Maps(tensor([2, 4, 9, 8]));
+    let op = Op::Conv2d(layer.options(&tensor([2, 4, 9, 8])));
+    for (algorithm, options_of, taken) in [
+        ("ia3", "", true),
+        ("diag-oft", "rank = 1", true),
+        ("diag-oft", "rank = 3", false),
+        ("ia3", "train_on_input = true", false),
+        ("boft", "rank = 6", false),
+        ("lora", "rank = 1", false),
+    ] {
+        let injection = Injection::new("a", algorithm).options(options(options_of));
+        let (layer, _) = inject(&layer, &registry(), &injection).unwrap();
+        let slot = slot::collect(&layer).remove(0);
+        assert_eq!(takes_shortcut(&slot, &x, &op), taken, "{algorithm} {options_of}");
+    }
+}
+
+#[test]
 fn the_cheaper_path_is_taken() {
     let layer = adapted(linear(64, 32), &[("a", 1.0, options("rank = 4"))]);
     let slot = slot::collect(&layer).remove(0);
     // One update: 32 · 4 · 64 = 8192; one position of the shortcut: 4 · (32 + 64) = 384.
-    assert_eq!(Work::of(&slot, 10, false), Some(Work { definition: 8192, shortcut: 3840 }));
-    let training = Work { definition: 3 * 8192 + 10 * 32 * 64, shortcut: 3 * 3840 };
-    assert_eq!(Work::of(&slot, 10, true), Some(training));
     let rows = |n| Features::Rows { x: tensor([n, 64]), batch: n };
+    let work = |training| Work::of(&slot, &rows(10), &Op::Linear, training).unwrap();
+    assert_eq!(work(false), Work { definition: 8192, shortcut: 3840 });
+    let training = Work { definition: 3 * 8192 + 10 * 32 * 64, shortcut: 3 * 3840 };
+    assert_eq!(work(true), training);
     assert!(cheaper(&slot, &rows(21), &Op::Linear, false));
     assert!(!cheaper(&slot, &rows(22), &Op::Linear, false));
     assert!(cheaper(&slot, &rows(10_000), &Op::Linear, true));
