@@ -1,4 +1,5 @@
 //! Experiments: what is measured, and the page that shows it.
 
 pub mod adapters;
+pub mod gamma;
 pub mod report;

@@ -13,4 +13,7 @@ pub mod scaling;
 
 pub use model::{Clip, Group, ModelOptimizer};
 pub use optimizers::{Hyperparameter, Role, Rule, Settings, optimizer, optimizers};
+// Burn's derive of `RecordState` looks for these at the root of the crate.
+use burn::optim::{RecordState, StateSink, StateSource, join_path};
+
 pub use scaling::{Block, Scaling, ScalingError};

@@ -166,8 +166,7 @@ impl Scaling {
 
     /// Whether no rounding is involved: every factor is a power of two.
     pub fn is_dyadic(&self) -> bool {
-        is_power_of_two(self.gamma)
-            && self.blocks.iter().all(|block| is_power_of_two(block.factor))
+        is_power_of_two(self.gamma) && self.blocks.iter().all(|block| is_power_of_two(block.factor))
     }
 }
 

@@ -8,6 +8,7 @@ mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
+mod theorem;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -23,6 +24,7 @@ pub enum Command {
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
+    Theorem(theorem::Arguments),
 }
 
 /// Does it.
@@ -36,5 +38,6 @@ pub fn run(command: Command) -> Result<()> {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
+        Command::Theorem(arguments) => theorem::run(&arguments),
     }
 }

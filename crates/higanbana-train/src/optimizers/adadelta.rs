@@ -71,9 +71,8 @@ impl Optimizer for Adadelta {
             square_gradient: gradient.zeros_like(),
             square_step: gradient.zeros_like(),
         });
-        let mean = |mean: Tensor<D>, x: Tensor<D>| {
-            mean.mul_scalar(rho) + x.square().mul_scalar(1.0 - rho)
-        };
+        let mean =
+            |mean: Tensor<D>, x: Tensor<D>| mean.mul_scalar(rho) + x.square().mul_scalar(1.0 - rho);
         let square_gradient = mean(state.square_gradient, gradient.clone());
         let root = |x: Tensor<D>, eps| x.add_scalar(self.0.get(eps)).sqrt();
         let step = gradient * root(state.square_step.clone(), "eps_step")

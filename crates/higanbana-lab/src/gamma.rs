@@ -1,0 +1,227 @@
+//! Chapter two: is training with $\gamma$ the same as training without it?
+//!
+//! Two real trainings of a two-layer nonlinear network, through autodiff and the optimizers, on a fresh
+//! batch each step: one whose layers act with $W_0 + \gamma\,T(A)$, and one without $\gamma$ from the
+//! initial values, learning rates and hyperparameters that [`Scaling`] says. Measured is
+//! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
+//! over all adapted weights together. Where $a = \gamma^{1/m}$ is a power of two no rounding is involved,
+//! and the two have to be equal bit for bit. Each cell has its negative controls: the same with one rule
+//! broken, which has to show.
+
+mod control;
+mod course;
+mod grid;
+mod net;
+mod subject;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Device};
+use higanbana_core::Registry;
+use higanbana_train::{Rule, Scaling, ScalingError, optimizers};
+use serde::Serialize;
+
+pub use control::{Control, THRESHOLD};
+pub use course::Curve;
+pub use grid::{Grid, Task};
+pub use subject::{Subject, SubjectError};
+
+use course::{Course, Setup, Start};
+
+/// What is compared in one cell of the table.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// The adapter.
+    pub subject: &'a Subject,
+    /// The optimizer.
+    pub rule: &'static Rule,
+    /// $\gamma$.
+    pub gamma: f64,
+    /// Element type, `F32` or `F64`.
+    pub dtype: DType,
+    /// Number of steps.
+    pub steps: usize,
+    /// Seed of the network, the adapter and the batches.
+    pub seed: u64,
+}
+
+/// One cell of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// Name of the adapter, with its set of options.
+    pub adapter: String,
+    /// Name of the optimizer.
+    pub optimizer: &'static str,
+    /// $\gamma$.
+    pub gamma: f64,
+    /// Degree of the map that $\gamma$ multiplies.
+    pub degree: u32,
+    /// $c$.
+    pub c: i32,
+    /// Element type.
+    pub dtype: &'static str,
+    /// Number of steps.
+    pub steps: usize,
+    /// Largest relative difference of the updates.
+    pub deviation: f64,
+    /// Whether they are equal bit for bit at every step.
+    pub bit_exact: bool,
+    /// Largest relative difference with one rule broken, or more than is asked of it.
+    pub controls: BTreeMap<&'static str, f64>,
+    /// Rules that cannot be broken here, and why.
+    pub not_applicable: BTreeMap<&'static str, String>,
+    /// What the deviation must not exceed, where that is known beforehand.
+    pub bound: Option<f64>,
+    /// Share of the steps on which gradients were clipped.
+    pub clipped: f64,
+    /// Relative difference after each step.
+    #[serde(skip)]
+    pub growth: Vec<f64>,
+}
+
+/// Why a cell has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GammaError {
+    /// The adapter is not known or cannot be built.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// There is no scaling.
+    #[error("{adapter}: {source}")]
+    Scaling {
+        /// The adapter.
+        adapter: String,
+        /// The reason.
+        source: ScalingError,
+    },
+    /// The training did not stay finite.
+    #[error(
+        "{adapter} with {optimizer}: training diverged at step {step}, nothing can be compared"
+    )]
+    Diverged {
+        /// The adapter.
+        adapter: String,
+        /// The optimizer.
+        optimizer: &'static str,
+        /// The step.
+        step: usize,
+    },
+}
+
+impl Question<'_> {
+    /// Trains and compares.
+    ///
+    /// # Errors
+    /// When there is no scaling, or the training itself diverges.
+    pub fn answer(&self, registry: &Registry, device: &Device) -> Result<Answer, GammaError> {
+        let (adapter, rule) = (self.subject.label.clone(), self.rule);
+        let failed = |source| GammaError::Scaling { adapter: adapter.clone(), source };
+        check(self.gamma, self.dtype).map_err(failed)?;
+        let net = self.subject.adapted(registry, device, self.dtype, self.seed)?;
+        let scale = |gamma| {
+            let scaling = |degree| Scaling::for_gamma(&degree, rule, gamma);
+            net.degrees().into_iter().map(scaling).collect::<Result<Vec<_>, _>>().map_err(failed)
+        };
+        let scalings = scale(self.gamma)?;
+        let exact = scalings.iter().all(Scaling::is_dyadic);
+        // From the adapter's own initial values, and where rounding is bounded from updates of order 1.
+        let start = if exact && rule.needs_nonzero.is_none() { Start::Own } else { Start::Noise };
+        let setup = Setup::new(&net, rule, scalings, start, self)?;
+        let mut reference = Course::with_gamma(&net, &setup);
+        reference.run(self.steps, |_, _| true);
+        if let Some(step) = reference.diverged() {
+            let (adapter, optimizer) = (adapter.clone(), rule.name);
+            return Err(GammaError::Diverged { adapter, optimizer, step });
+        }
+        let same = reference.compare(Course::without_gamma(&net, &setup, None), self.steps, None);
+        let mut controls = BTreeMap::new();
+        let mut not_applicable = BTreeMap::new();
+        for control in Control::ALL {
+            let deviation = control::run(control, &net, &setup, &reference, &|gammas| {
+                let scaling =
+                    |(degree, gamma): (_, &f64)| Scaling::for_gamma(&degree, rule, *gamma);
+                net.degrees().into_iter().zip(gammas).map(scaling).collect::<Result<Vec<_>, _>>()
+            });
+            match deviation {
+                Ok(deviation) => drop(controls.insert(control.name(), deviation)),
+                Err(reason) => drop(not_applicable.insert(control.name(), reason)),
+            }
+        }
+        Ok(Answer {
+            adapter: self.subject.label.clone(),
+            optimizer: rule.name,
+            gamma: self.gamma,
+            degree: setup.scalings[0].degree,
+            c: rule.c(),
+            dtype: name(self.dtype),
+            steps: self.steps,
+            deviation: same.deviation(),
+            bit_exact: same.bit_exact,
+            controls,
+            not_applicable,
+            bound: self.bound(exact),
+            clipped: reference.clipped(&setup),
+            growth: same.growth,
+        })
+    }
+
+    /// What the deviation must not exceed over the first 20 steps; nothing is promised beyond, where
+    /// it grows as chaos does.
+    fn bound(&self, exact: bool) -> Option<f64> {
+        let signs = matches!(self.rule.name, "sign_sgd" | "lion");
+        match (exact, self.dtype) {
+            (true, _) => Some(0.0),
+            _ if self.steps > 20 => None,
+            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
+                Some(1e-8)
+            }
+            (_, DType::F64) => Some(1e-12),
+            _ if signs => None,
+            _ => Some(1e-4),
+        }
+    }
+}
+
+/// Whether a training with this $\gamma$ stays clear of the limits of the element type.
+///
+/// # Errors
+/// When $\gamma$ is no positive number, 1, or so far from 1 that magnitudes would be lost.
+pub fn check(gamma: f64, dtype: DType) -> Result<(), ScalingError> {
+    if !(gamma > 0.0 && gamma.is_finite()) {
+        return Err(ScalingError::Gamma(gamma));
+    }
+    if gamma == 1.0 {
+        return Err(ScalingError::One);
+    }
+    // Gradients scale with a, their squares with a², and a² is at most γ² from 1. What is squared may
+    // itself be small: 40 bits are left for it.
+    let headroom = 2f64.powi(40);
+    let (floor, hint) = match dtype {
+        DType::F64 => (f64::MIN_POSITIVE * headroom, ""),
+        _ => (f64::from(f32::MIN_POSITIVE) * headroom, ", or use f64"),
+    };
+    let least = gamma.min(1.0 / gamma).powi(2);
+    if least < floor {
+        let dtype = name(dtype);
+        return Err(ScalingError::Range { gamma, dtype, least, floor, hint });
+    }
+    Ok(())
+}
+
+/// Name of an element type.
+pub fn name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => "f64",
+        _ => "f32",
+    }
+}
+
+/// The optimizer of this name.
+///
+/// # Errors
+/// The known ones, nearest first, when there is none.
+pub fn rule(name: &str) -> Result<&'static Rule, SubjectError> {
+    let found = optimizers().iter().find(|rule| rule.name == name);
+    found.ok_or_else(|| {
+        SubjectError::unknown("optimizer", name, optimizers().iter().map(|r| r.name))
+    })
+}

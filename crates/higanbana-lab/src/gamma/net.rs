@@ -1,0 +1,188 @@
+//! The network that is trained, and the task that it is given.
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    nn::{
+        GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{DType, Device, Tensor, TensorData},
+};
+use higanbana_core::{Degree, Init, Site, SiteKind, slot};
+
+/// Samples of a batch.
+const BATCH: usize = 8;
+/// Height and width of a map, for convolutions.
+const EXTENT: usize = 4;
+/// Features of a sample where the layers are linear, and channels where they are convolutions.
+const INPUTS: usize = 16;
+const CHANNELS: usize = 4;
+
+/// $y = f_2(\tanh(\operatorname{norm}(f_1(x))))$ with two linear layers, or two convolutions.
+#[derive(Module, Debug)]
+pub(super) struct Net {
+    first: Layer,
+    norm: GroupNorm,
+    second: Layer,
+}
+
+/// One or the other. No enum: names of variants would be part of the paths of parameters.
+#[derive(Module, Debug)]
+struct Layer {
+    linear: Option<Linear>,
+    conv: Option<Conv2d>,
+}
+
+impl Layer {
+    fn new(convolution: bool, [input, output]: [usize; 2], device: &Device) -> Self {
+        let linear = || LinearConfig::new(input, output).init(device);
+        let conv = || {
+            let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+            Conv2dConfig::new([input, output], [3, 3]).with_padding(padding).init(device)
+        };
+        Self { linear: (!convolution).then(linear), conv: convolution.then(conv) }
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match (&self.linear, &self.conv) {
+            (Some(linear), _) => linear.forward(x),
+            (_, Some(conv)) => {
+                let [batch, features] = x.dims();
+                let channels = features / (EXTENT * EXTENT);
+                conv.forward(x.reshape([batch, channels, EXTENT, EXTENT])).flatten(1, 3)
+            }
+            _ => x,
+        }
+    }
+}
+
+impl Net {
+    /// Random weights, drawn on the host.
+    pub(super) fn new(convolution: bool, device: &Device, dtype: DType, seed: u64) -> Self {
+        let device = &device.clone().inner();
+        let [input, hidden, output] = if convolution { [CHANNELS, 8, CHANNELS] } else { [INPUTS, 32, INPUTS] };
+        let net = Self {
+            first: Layer::new(convolution, [input, hidden], device),
+            norm: GroupNormConfig::new(4, hidden).init(device),
+            second: Layer::new(convolution, [hidden, output], device),
+        };
+        net.map(&mut Randomise { init: stream("base", device, dtype, seed) })
+    }
+
+    /// The same on a device with autodiff.
+    pub(super) fn autodiff(self) -> Self {
+        self.train()
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let hidden = self.first.forward(x);
+        let [batch, features] = hidden.dims();
+        let channels = self.norm.num_channels;
+        let normed = self.norm.forward(hidden.reshape([batch, channels, features / channels]));
+        self.second.forward(normed.reshape([batch, features]).tanh())
+    }
+
+    /// Features of a sample.
+    fn inputs(&self) -> usize {
+        match &self.first.conv {
+            None => INPUTS,
+            Some(_) => CHANNELS * EXTENT * EXTENT,
+        }
+    }
+
+    fn device(&self) -> Device {
+        self.scale().device()
+    }
+
+    fn dtype(&self) -> DType {
+        self.scale().dtype()
+    }
+
+    fn scale(&self) -> Tensor<1> {
+        self.norm.gamma.as_ref().expect("the norm has a scale").val()
+    }
+}
+
+/// Weights of variance 1/fan-in; vectors a little off what they are.
+struct Randomise {
+    init: Init,
+}
+
+impl ModuleMapper for Randomise {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let size = shape.num_elements();
+        let fan_in = if D == 2 { shape[0] } else { size / shape[0] };
+        let std = if D == 1 { 0.1 } else { 1.0 / (fan_in as f64).sqrt() };
+        let noise = self.init.normal::<1>([size], std).reshape(shape);
+        let dtype = self.init.dtype();
+        param.map(|tensor| {
+            let around = if D == 1 { tensor } else { tensor.zeros_like() };
+            let around = Tensor::from_data(around.to_data(), (&noise.device(), dtype));
+            around + noise.clone()
+        })
+    }
+}
+
+/// An adapted network with its task.
+pub(super) struct Adapted {
+    pub model: Net,
+    teacher: Net,
+    /// Every adapted parameter with its frozen matrix.
+    pub sites: Vec<(Site, Tensor<2>)>,
+    seed: u64,
+}
+
+impl Adapted {
+    pub(super) fn new(base: Net, model: Net, seed: u64) -> Self {
+        let (device, dtype) = (base.device(), base.dtype());
+        let sites = slot::collect(&model).into_iter().map(|slot| slot.site);
+        let found = higanbana_adapters::inject::sites(&base);
+        let matrix = |site: &Site| {
+            let same = |f: &&higanbana_adapters::inject::FoundSite| f.site == *site;
+            found.iter().find(same).expect("the base has the parameters of the model").matrix()
+        };
+        let sites = sites.map(|site| (site.clone(), matrix(&site))).collect();
+        let teacher = base.map(&mut Perturb { init: stream("teacher", &device, dtype, seed) });
+        Self { model, teacher, sites, seed }
+    }
+
+    /// Homogeneity of the adapter of each site.
+    pub(super) fn degrees(&self) -> Vec<Degree> {
+        slot::collect(&self.model).iter().map(|slot| slot.layers[0].adapter.degree()).collect()
+    }
+
+    /// The loss of a model on the batch of a step: half the squared distance to the teacher.
+    pub(super) fn loss(&self, model: &Net, step: usize) -> Tensor<1> {
+        let (device, dtype) = (self.teacher.device(), self.teacher.dtype());
+        let mut init = stream(&format!("batch {step}"), &device, dtype, self.seed);
+        let x = init.normal([BATCH, self.teacher.inputs()], 1.0);
+        let y = self.teacher.forward(x.clone());
+        let outputs = y.dims()[1] as f64;
+        let difference = model.forward(Tensor::from_inner(x)) - Tensor::from_inner(y);
+        difference.square().sum().mul_scalar(0.5 * 4.0 / (BATCH as f64 * outputs))
+    }
+}
+
+/// Another network near the first, for it to become.
+struct Perturb {
+    init: Init,
+}
+
+impl ModuleMapper for Perturb {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let size = shape.num_elements();
+        let fan_in = if D == 2 { shape[0] } else { size / shape[0] };
+        let std = if D == 1 { 0.3 } else { 0.7 / (fan_in as f64).sqrt() };
+        let noise = self.init.normal::<1>([size], std).reshape(shape);
+        param.map(|tensor| tensor + noise.clone())
+    }
+}
+
+/// Seeded numbers by a name of their own.
+pub(super) fn stream(name: &str, device: &Device, dtype: DType, seed: u64) -> Init {
+    let site = Site::new(format!("gamma.{name}"), SiteKind::Linear, [1, 1]);
+    let like = TensorData::new(vec![0.0f64], [1, 1]);
+    Init::new(&site, Tensor::from_data(like, (device, dtype)), seed)
+}
