@@ -15,6 +15,11 @@ use super::{
     net::{Adapted, Net, stream},
 };
 
+/// Strength at which both networks act, times $\gamma$ in one of them. At strength 1 an adapter saves a
+/// multiplication, its gradients then lie in memory in another order, and a matrix product sums them in
+/// another order: the two would no longer be the same arithmetic.
+const STRENGTH: f64 = 0.75;
+
 /// From which values adapters start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -129,7 +134,7 @@ pub struct Curve {
 impl<'a> Course<'a> {
     /// The training with $\gamma$.
     pub(super) fn with_gamma(net: &'a Adapted, setup: &Setup) -> Self {
-        let strengths = setup.scalings.iter().map(|scaling| scaling.gamma).collect::<Vec<_>>();
+        let strengths = setup.scalings.iter().map(|s| s.gamma * STRENGTH).collect::<Vec<_>>();
         let groups = setup.factors.iter().map(|a| Self::divided(setup, *a)).collect();
         let clip = match setup.whole {
             Some(threshold) => Clip::Whole(threshold),
@@ -169,7 +174,7 @@ impl<'a> Course<'a> {
                 Clip::Groups(pairs.map(threshold).collect())
             }
         };
-        let strengths = vec![1.0; setup.scalings.len()];
+        let strengths = vec![STRENGTH; setup.scalings.len()];
         Self::new(net, setup, &strengths, true, groups, clip)
     }
 

@@ -60,13 +60,15 @@ impl Net {
     /// Random weights, drawn on the host.
     pub(super) fn new(convolution: bool, device: &Device, dtype: DType, seed: u64) -> Self {
         let device = &device.clone().inner();
-        let [input, hidden, output] = if convolution { [CHANNELS, 8, CHANNELS] } else { [INPUTS, 32, INPUTS] };
+        let [input, hidden, output] =
+            if convolution { [CHANNELS, 8, CHANNELS] } else { [INPUTS, 32, INPUTS] };
         let net = Self {
             first: Layer::new(convolution, [input, hidden], device),
             norm: GroupNormConfig::new(4, hidden).init(device),
             second: Layer::new(convolution, [hidden, output], device),
         };
-        net.map(&mut Randomise { init: stream("base", device, dtype, seed) })
+        let init = stream("base", device, dtype, seed);
+        net.map(&mut Randomise { init, field: String::new() })
     }
 
     /// The same on a device with autodiff.
@@ -103,9 +105,10 @@ impl Net {
     }
 }
 
-/// Weights of variance 1/fan-in; vectors a little off what they are.
+/// Weights of variance 1/fan-in; vectors near what they start from in a norm.
 struct Randomise {
     init: Init,
+    field: String,
 }
 
 impl ModuleMapper for Randomise {
@@ -115,12 +118,11 @@ impl ModuleMapper for Randomise {
         let fan_in = if D == 2 { shape[0] } else { size / shape[0] };
         let std = if D == 1 { 0.1 } else { 1.0 / (fan_in as f64).sqrt() };
         let noise = self.init.normal::<1>([size], std).reshape(shape);
-        let dtype = self.init.dtype();
-        param.map(|tensor| {
-            let around = if D == 1 { tensor } else { tensor.zeros_like() };
-            let around = Tensor::from_data(around.to_data(), (&noise.device(), dtype));
-            around + noise.clone()
-        })
+        let mean = if self.field == "gamma" { 1.0 } else { 0.0 };
+        param.map(|_| noise.add_scalar(mean))
+    }
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.field = name.into();
     }
 }
 
