@@ -91,7 +91,10 @@ impl Subject {
         let named = variant.map_or("", |variant| variant.options);
         let mut options: toml::Table = named.parse().expect("a variant is written in TOML");
         let known = kind.defaults();
-        for (option, value) in [("rank", toml::Value::Integer(2)), ("alpha", 2.0.into())] {
+        // Small enough for every layer of the network, and α/r = 1.
+        for (option, value) in
+            [("rank", toml::Value::Integer(2)), ("alpha", 2.0.into()), ("block_size", 1.into())]
+        {
             if known.contains_key(option) {
                 options.entry(option).or_insert(value);
             }
