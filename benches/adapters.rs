@@ -104,7 +104,7 @@ fn layer<L: Bench>(criterion: &mut Criterion) {
 }
 
 /// Rank 16 where an algorithm has a rank.
-fn options(kind: &dyn Kind) -> toml::Table {
+fn options(kind: &Kind) -> toml::Table {
     let mut options = toml::Table::new();
     if kind.defaults().contains_key("rank") {
         options.insert("rank".into(), 16.into());

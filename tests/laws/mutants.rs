@@ -9,7 +9,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use higanbana::{
-    adapters::algorithms::lora::{Lora, LoraConfig},
+    adapters::{algorithms::lora::Lora, scale::LowRankConfig},
     laws::{self, LAWS},
     prelude::*,
 };
@@ -82,7 +82,7 @@ impl<F: Fault> Mutant<F> {
 }
 
 impl<F: Fault> Adapter for Mutant<F> {
-    type Config = LoraConfig;
+    type Config = LowRankConfig;
 
     const NAME: &'static str = "mutant";
     const TITLE: &'static str = "Mutant";
@@ -95,7 +95,7 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
         F::detects() && Lora::detect(kind, tensors)
     }
-    fn new(site: &Site, config: &LoraConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
         if !F::accepts(site) {
             return Err(AdapterError::option(site, "refused"));
         }

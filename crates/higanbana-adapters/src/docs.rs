@@ -1,26 +1,15 @@
 //! The table of algorithms, for the terminal and the README.
 
-use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{Degree, Init, Kind, Registry, Site};
+use burn::tensor::{Device, Tensor};
+use higanbana_core::{Init, Kind, Registry, Site};
 
-/// Homogeneity degree of an algorithm with its default options, of a layer 256 → 256: `2`; `2 inside`
-/// where only a map inside the update has one; `none`.
-pub fn degree(kind: &dyn Kind) -> String {
-    let shape = match kind.sites()[0] {
-        site if site.is_vector() => vec![256],
-        _ => vec![256, 256],
-    };
+/// Homogeneity degree of an algorithm with its default options, on a layer 128 → 16.
+pub fn degree(kind: &Kind) -> String {
+    let shape = if kind.sites()[0].is_vector() { vec![16] } else { vec![16, 128] };
     let site = Site::new("example", kind.sites()[0], shape);
-    let weight = Tensor::ones([site.out(), site.cols()], (&Device::default(), DType::F32));
-    let mut init = Init::new(&site, weight, 0);
-    match kind.build(&site, &toml::Table::new(), &mut init).map(|adapter| adapter.degree()) {
-        Ok(Degree::Update(exponents)) => exponents.iter().map(|(_, d)| d).sum::<u32>().to_string(),
-        Ok(Degree::Inside { exponents, .. }) => {
-            format!("{} inside", exponents.iter().map(|(_, d)| d).sum::<u32>())
-        }
-        Ok(Degree::None { .. }) => "none".into(),
-        Err(error) => error.to_string(),
-    }
+    let weight = Tensor::ones([site.out(), site.cols()], &Device::default());
+    let adapter = kind.build(&site, &toml::Table::new(), &mut Init::new(&site, weight, 0));
+    adapter.map_or_else(|error| error.to_string(), |adapter| adapter.degree().to_string())
 }
 
 /// The table of the README.

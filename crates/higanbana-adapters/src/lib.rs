@@ -3,14 +3,11 @@
 
 pub mod algorithms;
 pub mod docs;
-mod groups;
 pub mod inject;
 pub mod layers;
 mod registry;
 pub mod rotation;
 pub mod scale;
-pub mod schedule;
-pub mod singular;
 
 pub use inject::{InjectError, Injection, Preset, Report, Rule, attach, inject};
 pub use layers::{Conv2d, Linear};

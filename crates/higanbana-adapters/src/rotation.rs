@@ -1,13 +1,13 @@
-//! What adapters that rotate the rows of a weight share: their options, the bounded Cayley blocks,
-//! the trained gain of each row, and the shortcut through the layer's output.
+//! What adapters that rotate the rows of a weight share: their options, the rotations with the
+//! trained gain of each row, and the shortcut through the layer's output.
 
 use burn::{
-    module::Param,
-    tensor::{Tensor, TensorData},
+    module::{Module, Param},
+    tensor::Tensor,
 };
 use higanbana_core::{
-    AdapterError, Degree, Features, Init, Parts, Site, Tensors, algebra,
-    parts::{scalar_data, to_data},
+    AdapterError, Degree, Features, Init, Parts, Site, SiteKind, Tensors, Variant, algebra,
+    parts::{dims, scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,90 +41,132 @@ impl RotationConfig {
             rank => Ok(i64::try_from(rank).unwrap_or(i64::MAX)),
         }
     }
-
-    /// Row factors of ones, where they are wanted.
-    pub fn rescale(&self, site: &Site, init: &Init) -> Option<Param<Tensor<1>>> {
-        self.rescaled.then(|| Param::from_tensor(init.ones([site.out()])))
-    }
 }
 
-/// The bound of the generator, `constraint · out`. Held in `f32`, as files hold it under `alpha`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Constraint(f32);
+/// Rotations of blocks of rows, and a factor for each row.
+#[derive(Module, Debug)]
+pub struct Rotation {
+    /// $B$, `[n, b, b]`: zeros. In files the blocks may stand in further axes.
+    pub oft_blocks: Param<Tensor<3>>,
+    /// $s$, `[out]`: ones.
+    pub rescale: Option<Param<Tensor<1>>>,
+    /// $c$: all $Q$ together are kept within $\lVert Q \rVert_F \le c \cdot out$; 0 sets no bound. In
+    /// `f32`, as files hold it under `alpha`.
+    #[module(skip)]
+    constraint: f32,
+}
 
-impl Constraint {
-    /// From options.
+impl Rotation {
+    /// Keys of a file.
+    pub const KEYS: &'static [&'static str] = &["oft_blocks", "rescale", "alpha"];
+    /// Sets of options with their own formulas.
+    pub const VARIANTS: &'static [Variant] = &[
+        Variant { name: "constraint", options: "constraint = 0.01" },
+        Variant { name: "rescaled", options: "rescaled = true" },
+    ];
+
+    /// Whether a file holds blocks in this many axes.
+    pub fn detect(kind: SiteKind, tensors: &Tensors, axes: usize) -> bool {
+        SiteKind::WEIGHTS.contains(&kind) && dims(tensors, "oft_blocks").len() == axes
+    }
+
+    /// None yet, in `n` blocks of `b` rows.
     ///
     /// # Errors
-    /// When it is negative or not a number.
-    pub fn new(site: &Site, config: &RotationConfig) -> Result<Self, AdapterError> {
+    /// When the constraint is negative or not a number.
+    pub fn new(
+        site: &Site,
+        config: &RotationConfig,
+        [n, b]: [usize; 2],
+        init: &Init,
+    ) -> Result<Self, AdapterError> {
         let constraint = config.constraint;
-        if constraint.is_finite() && constraint >= 0.0 {
-            return Ok(Self(constraint as f32));
+        if !(constraint.is_finite() && constraint >= 0.0) {
+            let reason = format!("constraint {constraint} bounds no norm, give 0 for none or more");
+            return Err(AdapterError::option(site, reason));
         }
-        let reason = format!("constraint {constraint} bounds no norm, give 0 for none or more");
-        Err(AdapterError::option(site, reason))
+        Ok(Self {
+            oft_blocks: Param::from_tensor(init.zeros([n, b, b])),
+            rescale: config.rescaled.then(|| Param::from_tensor(init.ones([site.out()]))),
+            constraint: constraint as f32,
+        })
     }
 
     /// From a file; without `alpha` there is no bound.
     ///
     /// # Errors
-    /// When `alpha` is not one finite number.
-    pub fn read(parts: &Parts) -> Result<Self, AdapterError> {
-        Ok(Self(parts.scalar("alpha")?.unwrap_or(0.0) as f32))
+    /// When a tensor does not fit or `alpha` is not one finite number.
+    pub fn read(site: &Site, parts: &Parts, [n, b]: [usize; 2]) -> Result<Self, AdapterError> {
+        Ok(Self {
+            oft_blocks: Param::from_tensor(parts.tensor("oft_blocks", [n, b, b])?),
+            rescale: parts.optional("rescale", [site.out()])?.map(Param::from_tensor),
+            constraint: parts.scalar("alpha")?.unwrap_or(0.0) as f32,
+        })
+    }
+
+    /// The tensors of a file, with the blocks in this shape.
+    pub fn write(&self, site: &Site, blocks: impl Into<Vec<usize>>) -> Tensors {
+        let mut tensors = Tensors::from([
+            ("oft_blocks".into(), to_data(&self.oft_blocks.val(), blocks)),
+            ("alpha".into(), scalar_data(f64::from(self.constraint))),
+        ]);
+        if let Some(s) = &self.rescale {
+            let shape = site.pointwise_shape(site.out(), 1);
+            tensors.insert("rescale".into(), to_data(&s.val(), shape));
+        }
+        tensors
+    }
+
+    /// Number and size of the blocks.
+    pub fn dims(&self) -> [usize; 2] {
+        let [n, b, _] = self.oft_blocks.lazy_shape().dims();
+        [n, b]
     }
 
     /// Homogeneity of an adapter that rotates rows.
-    pub fn degree(self, rescale: Option<&Param<Tensor<1>>>) -> Degree {
-        if self.0 > 0.0 {
+    pub fn degree(&self) -> Degree {
+        if self.constraint > 0.0 {
             return Degree::None { why: "the constraint bounds Q, which then no longer scales" };
         }
-        let rescale = rescale.map(|_| ("rescale", 0));
+        let rescale = self.rescale.as_ref().map(|_| ("rescale", 0));
         Degree::Inside {
             map: "γ Q, inside the Cayley transform",
             exponents: [("oft_blocks", 1)].into_iter().chain(rescale).collect(),
         }
     }
 
-    /// The tensors of a file; the constraint stands under `alpha`.
-    pub fn write(
-        self,
-        site: &Site,
-        blocks: TensorData,
-        rescale: Option<&Param<Tensor<1>>>,
-    ) -> Tensors {
-        let rescale = rescale
-            .map(|s| ("rescale".into(), to_data(&s.val(), site.pointwise_shape(site.out(), 1))));
-        let alpha = scalar_data(f64::from(self.0));
-        [("oft_blocks".into(), blocks), ("alpha".into(), alpha)]
-            .into_iter()
-            .chain(rescale)
-            .collect()
+    /// Number of trained values.
+    pub fn count(&self, site: &Site) -> usize {
+        let [n, b] = self.dims();
+        n * b * b + self.rescale.as_ref().map_or(0, |_| site.out())
     }
 
-    /// $D = R - I$ of every free block, with $R = (I+Q)(I-Q)^{-1}$ and $Q = \gamma (B - B^\top)$
-    /// shrunk into the bound, all blocks together.
+    /// $D = R - I$ of every block, with $R = (I+Q)(I-Q)^{-1}$ and $Q = \gamma (B - B^\top)$ shrunk into
+    /// the bound, all blocks together.
     ///
     /// ```text
-    /// blocks [n, b, b]  ->  [n, b, b]
+    /// [n, b, b]
     /// ```
-    pub fn deviations(self, site: &Site, blocks: Tensor<3>, gamma: f64) -> Tensor<3> {
-        let q = algebra::skew(blocks);
+    pub fn deviations(&self, site: &Site, gamma: f64) -> Tensor<3> {
+        let q = algebra::skew(self.oft_blocks.val());
         let q = if gamma == 1.0 { q } else { q.mul_scalar(gamma) };
-        let radius = f64::from(self.0) * site.out() as f64;
+        let radius = f64::from(self.constraint) * site.out() as f64;
         algebra::cayley_deviation(if radius > 0.0 { algebra::bounded(q, radius) } else { q })
     }
-}
 
-/// Scales the rows of $W_0 + U$ by $1 + t$ and takes $W_0$ off again, without cancellation.
-///
-/// $$U' = (1 + t) \circ (W_0 + U) - W_0 = U + t \circ (W_0 + U)$$
-///
-/// ```text
-/// update U [out, n]  w0 [out, n]  gain t [out]  ->  [out, n]
-/// ```
-pub fn with_gain(update: Tensor<2>, w0: Tensor<2>, gain: Tensor<1>) -> Tensor<2> {
-    update.clone() + (w0 + update) * gain.unsqueeze_dim(1)
+    /// Scales the rows of $W_0 + U$ by $1 + t$, $t = \mu(s - 1)$, and takes $W_0$ off again, without
+    /// cancellation.
+    ///
+    /// $$U' = (1 + t) \circ (W_0 + U) - W_0 = U + t \circ (W_0 + U)$$
+    ///
+    /// ```text
+    /// update U [out, n]  w0 [out, n]  ->  [out, n]
+    /// ```
+    pub fn rescaled(&self, update: Tensor<2>, w0: Tensor<2>, strength: f64) -> Tensor<2> {
+        let Some(s) = &self.rescale else { return update };
+        let gain = s.val().sub_scalar(1.0).mul_scalar(strength);
+        update.clone() + (w0 + update) * gain.unsqueeze_dim(1)
+    }
 }
 
 /// Applies a linear map of a weight's rows to the output of its layer, where rows are channels: `f`

@@ -1,7 +1,33 @@
-//! The scale $\alpha / r$ that LoRA and its relatives share, and the trained scalar $\sigma$.
+//! What LoRA and its relatives share: options, the scale $\alpha / r$ and the trained scalar $\sigma$.
 
-use burn::{module::Param, tensor::Tensor};
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
 use higanbana_core::{AdapterError, Init, Parts, Site};
+use serde::{Deserialize, Serialize};
+
+/// Options of an algorithm that is made of thin products.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LowRankConfig {
+    /// Rank $r$ of each product.
+    pub rank: usize,
+    /// $\alpha$; 0 stands for the rank.
+    pub alpha: f64,
+    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
+    pub rs_lora: bool,
+    /// Tucker cores on convolutions with more than one tap.
+    pub use_tucker: bool,
+    /// Trained scalar factor.
+    pub use_scalar: bool,
+}
+
+impl Default for LowRankConfig {
+    fn default() -> Self {
+        Self { rank: 4, alpha: 1.0, rs_lora: false, use_tucker: false, use_scalar: false }
+    }
+}
 
 /// $s = \alpha/r$, or $\alpha/\sqrt r$ under rsLoRA (arXiv:2312.03732).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,7 +83,39 @@ impl Scale {
     }
 }
 
-/// The trained scalar $\sigma$, which starts at 0 in place of a factor of zeros.
-pub fn scalar(wanted: bool, init: &Init) -> Option<Param<Tensor<1>>> {
-    wanted.then(|| Param::from_tensor(init.zeros([1])))
+/// The trained scalar $\sigma$, where an adapter has one; else $\sigma = 1$.
+#[derive(Module, Debug)]
+pub struct Scalar {
+    /// $\sigma$.
+    pub scalar: Option<Param<Tensor<1>>>,
+}
+
+impl Scalar {
+    /// One that starts at 0, in place of a factor of zeros, where it is wanted.
+    pub fn new(wanted: bool, init: &Init) -> Self {
+        Self { scalar: wanted.then(|| Param::from_tensor(init.zeros([1]))) }
+    }
+
+    /// None.
+    pub fn none() -> Self {
+        Self { scalar: None }
+    }
+
+    /// $\sigma X$.
+    pub fn apply<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match &self.scalar {
+            None => x,
+            Some(scalar) => x * scalar.val().unsqueeze(),
+        }
+    }
+
+    /// Its exponent in the update.
+    pub fn exponent(&self) -> Option<(&'static str, u32)> {
+        self.scalar.as_ref().map(|_| ("scalar", 1))
+    }
+
+    /// Number of trained values.
+    pub fn count(&self) -> usize {
+        usize::from(self.scalar.is_some())
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+    spectrum::{Budget, SpectrumError},
 };
 
 /// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`].
@@ -63,43 +64,6 @@ impl Outline {
     /// Shape `[out, in·K]` and rank.
     pub fn unfolded([out, cols]: [usize; 2], rank: impl Into<Option<usize>>) -> Self {
         Self { unfolded: true, ..Self::new([out, cols], rank) }
-    }
-}
-
-/// How much of an update a fit may keep.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Budget {
-    /// This rank.
-    Rank(usize),
-    /// The smallest rank that keeps this share of the squared Frobenius norm, in `(0, 1]`.
-    Energy(f64),
-    /// As many singular values as exceed this number.
-    Threshold(f64),
-    /// As many singular values as exceed this share of the largest.
-    Ratio(f64),
-}
-
-impl Budget {
-    /// The rank for these singular values (descending), at least 1.
-    pub fn rank(self, singular_values: &[f64]) -> usize {
-        let largest = singular_values.first().copied().unwrap_or(0.0);
-        let rank = match self {
-            Self::Rank(rank) => rank,
-            Self::Energy(share) => {
-                let total: f64 = singular_values.iter().map(|s| s * s).sum();
-                let mut kept = 0.0;
-                1 + singular_values
-                    .iter()
-                    .take_while(|&&s| {
-                        kept += s * s;
-                        kept < share * total
-                    })
-                    .count()
-            }
-            Self::Threshold(least) => singular_values.iter().filter(|&&s| s > least).count(),
-            Self::Ratio(share) => singular_values.iter().filter(|&&s| s > share * largest).count(),
-        };
-        rank.clamp(1, singular_values.len().max(1))
     }
 }
 
@@ -223,7 +187,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         _site: &Site,
         _update: &Tensor<2>,
         _budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         None
     }
 
@@ -237,7 +201,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         site: &Site,
         w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         Self::fit(site, &self.update(site, w0), budget)
     }
 
@@ -249,21 +213,4 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Circumstances of the next forward passes.
     fn condition(&mut self, _condition: &Condition) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budgets_count_singular_values() {
-        let s = [4.0, 2.0, 1.0, 0.0];
-        assert_eq!(Budget::Rank(9).rank(&s), 4);
-        assert_eq!(Budget::Energy(16.0 / 21.0).rank(&s), 1);
-        assert_eq!(Budget::Energy(20.0 / 21.0).rank(&s), 2);
-        assert_eq!(Budget::Energy(1.0).rank(&s), 3);
-        assert_eq!(Budget::Threshold(1.5).rank(&s), 2);
-        assert_eq!(Budget::Ratio(0.25).rank(&s), 2);
-        assert_eq!(Budget::Threshold(9.0).rank(&s), 1);
-    }
 }

@@ -109,17 +109,19 @@ impl Features {
 
     /// Multiplies by a number.
     pub fn mul_scalar(&self, factor: f64) -> Self {
-        self.map(|x| x.mul_scalar(factor), |x| x.mul_scalar(factor))
+        match self {
+            Self::Rows { x, batch } => {
+                Self::Rows { x: x.clone().mul_scalar(factor), batch: *batch }
+            }
+            Self::Maps(x) => Self::Maps(x.clone().mul_scalar(factor)),
+        }
     }
 
-    fn map(
-        &self,
-        rows: impl FnOnce(Tensor<2>) -> Tensor<2>,
-        maps: impl FnOnce(Tensor<4>) -> Tensor<4>,
-    ) -> Self {
+    /// Shifts channels: `y[c] = x[c] + b[c]`; `b` is `[channels]`.
+    pub fn shift(&self, b: Tensor<1>) -> Self {
         match self {
-            Self::Rows { x, batch } => Self::Rows { x: rows(x.clone()), batch: *batch },
-            Self::Maps(x) => Self::Maps(maps(x.clone())),
+            Self::Rows { x, batch } => Self::Rows { x: x.clone() + b.unsqueeze(), batch: *batch },
+            Self::Maps(x) => Self::Maps(x.clone() + b.unsqueeze_dims(&[0, 2, 3])),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Homogeneity of an adapter: what the gamma-equivalence theorem asks of it.
 
+use std::fmt;
+
 /// How $\Delta W(\theta)$ scales when the trained tensors are scaled.
 ///
 /// A map is multi-homogeneous with exponents $d_i$ when
@@ -29,8 +31,23 @@ impl Degree {
     /// $m = \sum_i d_i$ of the update, where it is homogeneous.
     pub fn total(&self) -> Option<u32> {
         match self {
-            Self::Update(exponents) => Some(exponents.iter().map(|(_, d)| d).sum()),
+            Self::Update(exponents) => Some(sum(exponents)),
             _ => None,
         }
     }
+}
+
+/// `2`; `2 inside` where only a map inside the update has a degree; `none`.
+impl fmt::Display for Degree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Update(exponents) => write!(f, "{}", sum(exponents)),
+            Self::Inside { exponents, .. } => write!(f, "{} inside", sum(exponents)),
+            Self::None { .. } => f.write_str("none"),
+        }
+    }
+}
+
+fn sum(exponents: &[(&str, u32)]) -> u32 {
+    exponents.iter().map(|(_, d)| d).sum()
 }

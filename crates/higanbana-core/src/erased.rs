@@ -14,50 +14,88 @@ use crate::{
     Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Site, Tensors,
 };
 
-/// [`Adapter`] without its type: what can be asked of an adapter whatever its algorithm.
-pub trait AnyAdapter: Debug + Send + Sync {
-    /// [`Adapter::NAME`].
-    fn name(&self) -> &'static str;
-    /// [`Adapter::NEEDS_BASE`].
-    fn needs_base(&self) -> bool;
-    /// [`Adapter::update_at`].
-    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2>;
-    /// [`Adapter::strength_degree`].
-    fn strength_degree(&self) -> usize;
-    /// [`Adapter::added`].
-    fn added(&self, call: &Call, y0: &Features) -> Option<Features>;
-    /// [`Adapter::forward`].
-    fn forward(&self, call: &Call) -> Option<Features>;
-    /// [`Adapter::cost`].
-    fn cost(&self, site: &Site, groups: usize) -> Option<Cost>;
-    /// [`Adapter::degree`].
-    fn degree(&self) -> Degree;
-    /// [`Adapter::update_gamma`].
-    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2>;
-    /// [`Adapter::rank_bound`].
-    fn rank_bound(&self, site: &Site) -> usize;
-    /// [`Adapter::parameter_count`].
-    fn parameter_count(&self, site: &Site) -> usize;
-    /// [`Adapter::write`].
-    fn write(&self, site: &Site) -> Tensors;
-    /// [`Adapter::resized`].
-    fn resized(
-        &self,
-        site: &Site,
-        w0: &Tensor<2>,
-        budget: Budget,
-    ) -> Option<Result<DynAdapter, AdapterError>>;
-    /// [`Adapter::weigh_ranks`].
-    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter>;
-    /// [`Adapter::condition`].
-    fn condition(&mut self, condition: &Condition);
-    /// The adapter itself, to be downcast.
-    fn as_any(&self) -> &dyn Any;
+/// The methods of [`Adapter`] that forget nothing, passed on as they are.
+macro_rules! any_adapter {
+    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {
+        /// [`Adapter`] without its type: what can be asked of an adapter whatever its algorithm.
+        pub trait AnyAdapter: Debug + Send + Sync {
+            /// [`Adapter::NAME`].
+            fn name(&self) -> &'static str;
+            /// [`Adapter::NEEDS_BASE`].
+            fn needs_base(&self) -> bool;
+            $(
+                #[doc = concat!("[`Adapter::", stringify!($name), "`].")]
+                fn $name(&self $(, $argument: $type)*) -> $result;
+            )*
+            /// [`Adapter::resized`].
+            fn resized(
+                &self,
+                site: &Site,
+                w0: &Tensor<2>,
+                budget: Budget,
+            ) -> Option<Result<DynAdapter, AdapterError>>;
+            /// [`Adapter::weigh_ranks`].
+            fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter>;
+            /// [`Adapter::condition`].
+            fn condition(&mut self, condition: &Condition);
+            /// The adapter itself, to be downcast.
+            fn as_any(&self) -> &dyn Any;
 
-    #[doc(hidden)]
-    fn module(&self) -> &dyn AnyModule;
-    #[doc(hidden)]
-    fn into_module(self: Box<Self>) -> Box<dyn AnyModule>;
+            #[doc(hidden)]
+            fn module(&self) -> &dyn AnyModule;
+            #[doc(hidden)]
+            fn into_module(self: Box<Self>) -> Box<dyn AnyModule>;
+        }
+
+        impl<A: Adapter> AnyAdapter for Held<A> {
+            fn name(&self) -> &'static str {
+                A::NAME
+            }
+            fn needs_base(&self) -> bool {
+                A::NEEDS_BASE
+            }
+            $(fn $name(&self $(, $argument: $type)*) -> $result {
+                self.0.$name($($argument),*)
+            })*
+            fn resized(
+                &self,
+                site: &Site,
+                w0: &Tensor<2>,
+                budget: Budget,
+            ) -> Option<Result<DynAdapter, AdapterError>> {
+                let numeric = |error| AdapterError::numeric(site, error);
+                Some(self.0.resized(site, w0, budget)?.map(DynAdapter::new).map_err(numeric))
+            }
+            fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter> {
+                self.0.weigh_ranks(weights).map(DynAdapter::new)
+            }
+            fn condition(&mut self, condition: &Condition) {
+                self.0.condition(condition);
+            }
+            fn as_any(&self) -> &dyn Any {
+                &self.0
+            }
+            fn module(&self) -> &dyn AnyModule {
+                self
+            }
+            fn into_module(self: Box<Self>) -> Box<dyn AnyModule> {
+                self
+            }
+        }
+    };
+}
+
+any_adapter! {
+    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2>;
+    fn strength_degree(&self) -> usize;
+    fn added(&self, call: &Call, y0: &Features) -> Option<Features>;
+    fn forward(&self, call: &Call) -> Option<Features>;
+    fn cost(&self, site: &Site, groups: usize) -> Option<Cost>;
+    fn degree(&self) -> Degree;
+    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2>;
+    fn rank_bound(&self, site: &Site) -> usize;
+    fn parameter_count(&self, site: &Site) -> usize;
+    fn write(&self, site: &Site) -> Tensors;
 }
 
 /// An adapter of any algorithm, as a Burn module.
@@ -98,68 +136,6 @@ impl Clone for DynAdapter {
 
 #[derive(Debug, Clone)]
 struct Held<A>(A);
-
-impl<A: Adapter> AnyAdapter for Held<A> {
-    fn name(&self) -> &'static str {
-        A::NAME
-    }
-    fn needs_base(&self) -> bool {
-        A::NEEDS_BASE
-    }
-    fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
-        self.0.update_at(site, w0, strength)
-    }
-    fn strength_degree(&self) -> usize {
-        self.0.strength_degree()
-    }
-    fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
-        self.0.added(call, y0)
-    }
-    fn forward(&self, call: &Call) -> Option<Features> {
-        self.0.forward(call)
-    }
-    fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
-        self.0.cost(site, groups)
-    }
-    fn degree(&self) -> Degree {
-        self.0.degree()
-    }
-    fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
-        self.0.update_gamma(site, w0, gamma)
-    }
-    fn rank_bound(&self, site: &Site) -> usize {
-        self.0.rank_bound(site)
-    }
-    fn parameter_count(&self, site: &Site) -> usize {
-        self.0.parameter_count(site)
-    }
-    fn write(&self, site: &Site) -> Tensors {
-        self.0.write(site)
-    }
-    fn resized(
-        &self,
-        site: &Site,
-        w0: &Tensor<2>,
-        budget: Budget,
-    ) -> Option<Result<DynAdapter, AdapterError>> {
-        self.0.resized(site, w0, budget).map(|resized| resized.map(DynAdapter::new))
-    }
-    fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter> {
-        self.0.weigh_ranks(weights).map(DynAdapter::new)
-    }
-    fn condition(&mut self, condition: &Condition) {
-        self.0.condition(condition);
-    }
-    fn as_any(&self) -> &dyn Any {
-        &self.0
-    }
-    fn module(&self) -> &dyn AnyModule {
-        self
-    }
-    fn into_module(self: Box<Self>) -> Box<dyn AnyModule> {
-        self
-    }
-}
 
 /// A parameter whose rank is a number: `&Param<Tensor<D>>` behind `Any`.
 type AnyParam<'a> = (usize, &'a dyn Any);

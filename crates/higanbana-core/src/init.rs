@@ -1,7 +1,7 @@
 //! Initial values: seeded, in the base weight's dtype, on its device.
 
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Site;
@@ -74,11 +74,6 @@ impl Init {
             TensorData::new(values, Shape::from(shape)),
             (&self.device(), self.dtype()),
         )
-    }
-
-    /// The underlying stream, for draws of another kind.
-    pub fn rng(&mut self) -> &mut impl Rng {
-        &mut self.rng
     }
 }
 

@@ -1,152 +1,134 @@
 //! Algorithms as rows of a registry.
 
-use std::{fmt::Debug, marker::PhantomData};
-
 use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::{
     Adapter, AdapterError, Budget, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
-    Variant,
+    Variant, spectrum::SpectrumError,
 };
 
-/// [`Adapter`] as a value: what can be asked of an algorithm before an adapter exists.
-pub trait Kind: Debug + Send + Sync {
-    /// [`Adapter::NAME`].
-    fn name(&self) -> &'static str;
-    /// [`Adapter::CONVOLUTIONAL_NAME`].
-    fn convolutional_name(&self) -> Option<&'static str>;
-    /// [`Adapter::TITLE`].
-    fn title(&self) -> &'static str;
-    /// [`Adapter::REFERENCE`].
-    fn reference(&self) -> &'static str;
-    /// [`Adapter::FORMULA`].
-    fn formula(&self) -> &'static str;
-    /// [`Adapter::RANK`].
-    fn rank(&self) -> &'static str;
-    /// [`Adapter::PARAMETERS`].
-    fn parameters(&self) -> &'static str;
-    /// [`Adapter::KEYS`].
-    fn keys(&self) -> &'static [&'static str];
-    /// [`Adapter::SITES`].
-    fn sites(&self) -> &'static [SiteKind];
-    /// [`Adapter::NEEDS_BASE`].
-    fn needs_base(&self) -> bool;
-    /// [`Adapter::VARIANTS`].
-    fn variants(&self) -> &'static [Variant];
+/// The constants of [`Adapter`], each a field and a method of [`Kind`].
+macro_rules! kind {
+    ($($name:ident $constant:ident $type:ty;)*) => {
+        /// [`Adapter`] as a value: what can be asked of an algorithm before an adapter exists.
+        #[derive(Debug)]
+        pub struct Kind {
+            $($name: $type,)*
+            detect: fn(SiteKind, &Tensors) -> bool,
+            defaults: fn() -> toml::Table,
+            build: fn(&Site, &toml::Table, &mut Init) -> Result<DynAdapter, AdapterError>,
+            read: fn(&Site, &Parts) -> Result<DynAdapter, AdapterError>,
+            outline: fn(SiteKind, &Tensors) -> Outline,
+            fit: fn(&Site, &Tensor<2>, Budget) -> Option<Result<DynAdapter, SpectrumError>>,
+        }
+
+        impl Kind {
+            /// The row of an algorithm.
+            pub fn of<A: Adapter>() -> Self {
+                Self {
+                    $($name: A::$constant,)*
+                    detect: A::detect,
+                    defaults: || table(&A::Config::default()),
+                    build: |site, options, init| {
+                        let config = options.clone().try_into();
+                        let config = config.map_err(|error: toml::de::Error| AdapterError::Config {
+                            algorithm: A::NAME.into(),
+                            reason: error.message().into(),
+                        })?;
+                        A::new(site, &config, init).map(DynAdapter::new)
+                    },
+                    read: |site, parts| A::read(site, parts).map(DynAdapter::new),
+                    outline: A::outline,
+                    fit: |site, update, budget| {
+                        Some(A::fit(site, update, budget)?.map(DynAdapter::new))
+                    },
+                }
+            }
+
+            $(
+                #[doc = concat!("[`Adapter::", stringify!($constant), "`].")]
+                pub fn $name(&self) -> $type {
+                    self.$name
+                }
+            )*
+        }
+    };
+}
+
+kind! {
+    name NAME &'static str;
+    convolutional_name CONVOLUTIONAL_NAME Option<&'static str>;
+    title TITLE &'static str;
+    reference REFERENCE &'static str;
+    formula FORMULA &'static str;
+    rank RANK &'static str;
+    parameters PARAMETERS &'static str;
+    keys KEYS &'static [&'static str];
+    sites SITES &'static [SiteKind];
+    needs_base NEEDS_BASE bool;
+    variants VARIANTS &'static [Variant];
+}
+
+impl Kind {
     /// [`Adapter::detect`].
-    fn detect(&self, kind: SiteKind, tensors: &Tensors) -> bool;
+    pub fn detect(&self, kind: SiteKind, tensors: &Tensors) -> bool {
+        (self.detect)(kind, tensors)
+    }
+
     /// Every option with its default; optional ones are absent.
-    fn defaults(&self) -> toml::Table;
+    pub fn defaults(&self) -> toml::Table {
+        (self.defaults)()
+    }
+
     /// [`Adapter::new`] with options as a table.
     ///
     /// # Errors
     /// When the options are unknown, ill-typed, or wrong for the site.
-    fn build(
-        &self,
-        site: &Site,
-        options: &toml::Table,
-        init: &mut Init,
-    ) -> Result<DynAdapter, AdapterError>;
-    /// [`Adapter::read`].
-    ///
-    /// # Errors
-    /// As there.
-    fn read(&self, site: &Site, parts: &Parts) -> Result<DynAdapter, AdapterError>;
-    /// [`Adapter::outline`].
-    fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline;
-    /// [`Adapter::fit`].
-    fn fit(
-        &self,
-        site: &Site,
-        update: &Tensor<2>,
-        budget: Budget,
-    ) -> Option<Result<DynAdapter, AdapterError>>;
-}
-
-/// The [`Kind`] of an [`Adapter`].
-#[derive(Debug)]
-struct KindOf<A>(PhantomData<fn() -> A>);
-
-impl<A: Adapter> KindOf<A> {
-    fn check(site: &Site) -> Result<(), AdapterError> {
-        if A::SITES.contains(&site.kind) {
-            return Ok(());
-        }
-        Err(AdapterError::Unsupported {
-            site: site.path.clone(),
-            algorithm: A::NAME.into(),
-            kind: site.kind.name().into(),
-        })
-    }
-}
-
-impl<A: Adapter> Kind for KindOf<A> {
-    fn name(&self) -> &'static str {
-        A::NAME
-    }
-    fn convolutional_name(&self) -> Option<&'static str> {
-        A::CONVOLUTIONAL_NAME
-    }
-    fn title(&self) -> &'static str {
-        A::TITLE
-    }
-    fn reference(&self) -> &'static str {
-        A::REFERENCE
-    }
-    fn formula(&self) -> &'static str {
-        A::FORMULA
-    }
-    fn rank(&self) -> &'static str {
-        A::RANK
-    }
-    fn parameters(&self) -> &'static str {
-        A::PARAMETERS
-    }
-    fn keys(&self) -> &'static [&'static str] {
-        A::KEYS
-    }
-    fn sites(&self) -> &'static [SiteKind] {
-        A::SITES
-    }
-    fn needs_base(&self) -> bool {
-        A::NEEDS_BASE
-    }
-    fn variants(&self) -> &'static [Variant] {
-        A::VARIANTS
-    }
-    fn detect(&self, kind: SiteKind, tensors: &Tensors) -> bool {
-        A::detect(kind, tensors)
-    }
-    fn defaults(&self) -> toml::Table {
-        table(&A::Config::default())
-    }
-    fn build(
+    pub fn build(
         &self,
         site: &Site,
         options: &toml::Table,
         init: &mut Init,
     ) -> Result<DynAdapter, AdapterError> {
-        Self::check(site)?;
-        let config = options.clone().try_into().map_err(|error: toml::de::Error| {
-            AdapterError::Config { algorithm: A::NAME.into(), reason: error.message().into() }
-        })?;
-        A::new(site, &config, init).map(DynAdapter::new)
+        self.check(site)?;
+        (self.build)(site, options, init)
     }
-    fn read(&self, site: &Site, parts: &Parts) -> Result<DynAdapter, AdapterError> {
-        Self::check(site)?;
-        A::read(site, parts).map(DynAdapter::new)
+
+    /// [`Adapter::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, site: &Site, parts: &Parts) -> Result<DynAdapter, AdapterError> {
+        self.check(site)?;
+        (self.read)(site, parts)
     }
-    fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline {
-        A::outline(kind, tensors)
+
+    /// [`Adapter::outline`].
+    pub fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline {
+        (self.outline)(kind, tensors)
     }
-    fn fit(
+
+    /// [`Adapter::fit`].
+    pub fn fit(
         &self,
         site: &Site,
         update: &Tensor<2>,
         budget: Budget,
     ) -> Option<Result<DynAdapter, AdapterError>> {
-        A::fit(site, update, budget).map(|fitted| fitted.map(DynAdapter::new))
+        let fitted = (self.fit)(site, update, budget)?;
+        Some(fitted.map_err(|error| AdapterError::numeric(site, error)))
+    }
+
+    fn check(&self, site: &Site) -> Result<(), AdapterError> {
+        if self.sites.contains(&site.kind) {
+            return Ok(());
+        }
+        Err(AdapterError::Unsupported {
+            site: site.path.clone(),
+            algorithm: self.name.into(),
+            kind: site.kind.name().into(),
+        })
     }
 }
 
@@ -157,7 +139,7 @@ fn table(options: &impl Serialize) -> toml::Table {
 /// The algorithms that a program knows, in the order in which files are matched against them.
 #[derive(Debug, Default)]
 pub struct Registry {
-    kinds: Vec<Box<dyn Kind>>,
+    kinds: Vec<Kind>,
 }
 
 impl Registry {
@@ -169,24 +151,24 @@ impl Registry {
     /// Adds an algorithm, one of your own too. It is tried on files before those already there.
     #[must_use]
     pub fn with<A: Adapter>(mut self) -> Self {
-        self.kinds.push(Box::new(KindOf::<A>(PhantomData)));
+        self.kinds.push(Kind::of::<A>());
         self
     }
 
     /// All algorithms, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = &dyn Kind> {
-        self.kinds.iter().map(Box::as_ref)
+    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.iter()
     }
 
     /// The algorithm of this name.
-    pub fn get(&self, name: &str) -> Option<&dyn Kind> {
+    pub fn get(&self, name: &str) -> Option<&Kind> {
         self.iter().find(|kind| kind.name() == name)
     }
 
     /// The algorithm whose tensors these are, for a parameter of this kind. The last one added is
     /// asked first, so that a composition, which has all keys of what it is composed on, goes
     /// before it.
-    pub fn detect(&self, kind: SiteKind, tensors: &Tensors) -> Option<&dyn Kind> {
-        self.kinds.iter().rev().map(Box::as_ref).find(|row| row.detect(kind, tensors))
+    pub fn detect(&self, kind: SiteKind, tensors: &Tensors) -> Option<&Kind> {
+        self.kinds.iter().rev().find(|row| row.detect(kind, tensors))
     }
 }

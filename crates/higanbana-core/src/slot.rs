@@ -12,7 +12,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{Acting, Condition, DynAdapter, Layer, Site};
+use crate::{Acting, Condition, DynAdapter, Member, Site};
 
 /// Which of its two forward paths a layer that has both takes; every other layer has the first only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub struct Slot {
     /// The parameter.
     pub site: Site,
     /// Its adapters.
-    pub layers: Vec<Layer>,
+    pub members: Vec<Member>,
     /// How the layer computes its output.
     pub path: PathChoice,
 }
@@ -40,17 +40,17 @@ pub struct Slot {
 impl Slot {
     /// A slot without adapters.
     pub fn new(site: Site) -> Self {
-        Self { site, layers: Vec::new(), path: PathChoice::Auto }
+        Self { site, members: Vec::new(), path: PathChoice::Auto }
     }
 
     /// Adapters that are not switched off.
-    pub fn active(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| layer.strength != 0.0)
+    pub fn active(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.strength != 0.0)
     }
 
     /// The same as they act in this forward pass, for the base `w0`.
     pub fn acting(&self, w0: &Tensor<2>) -> impl Iterator<Item = Acting<'_>> {
-        self.active().filter_map(|layer| layer.acting(&self.site, w0))
+        self.active().filter_map(|member| member.acting(&self.site, w0))
     }
 
     /// The effective weight for the base `w0`, both `[out, in·K]`.
@@ -94,7 +94,7 @@ pub fn edit<M: Module>(model: M, mut change: impl FnMut(&mut Slot)) -> M {
 /// Tells every adapter of a model the circumstances of its next forward passes.
 pub fn condition<M: Module>(model: M, condition: &Condition) -> M {
     edit(model, |slot| {
-        slot.layers.iter_mut().for_each(|layer| layer.condition(condition));
+        slot.members.iter_mut().for_each(|member| member.condition(condition));
     })
 }
 
@@ -140,15 +140,15 @@ impl Module for Slot {
     }
 
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, member) in self.members.iter().enumerate() {
             visitor.enter_module(&index.to_string(), "Vec");
-            layer.adapter.visit(visitor);
+            member.adapter.visit(visitor);
             visitor.exit_module(&index.to_string(), "Vec");
         }
     }
 
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
-        self.layers.iter().fold(devices, |all, layer| layer.adapter.collect_devices(all))
+        self.members.iter().fold(devices, |all, member| member.adapter.collect_devices(all))
     }
 
     fn fork(self, device: &Device) -> Self {
@@ -174,8 +174,8 @@ impl Module for Slot {
 
 impl Slot {
     fn each(mut self, mut change: impl FnMut(&str, DynAdapter) -> DynAdapter) -> Self {
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            layer.adapter = change(&index.to_string(), layer.adapter.clone());
+        for (index, member) in self.members.iter_mut().enumerate() {
+            member.adapter = change(&index.to_string(), member.adapter.clone());
         }
         self
     }

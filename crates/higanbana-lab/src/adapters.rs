@@ -9,9 +9,7 @@ mod fixtures;
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{
-    AdapterError, Condition, Degree, DynAdapter, Parts, Registry, Site, spectrum,
-};
+use higanbana_core::{AdapterError, Condition, DynAdapter, Parts, Registry, Site, spectrum};
 use serde::Serialize;
 
 pub use fixtures::{Case, Fixtures, Reload};
@@ -123,7 +121,7 @@ fn compare(
                 .map_err(|source| ChapterError::Adapter { case: case.name.clone(), source })?;
             row.detected = detected.name().into();
             row.parameters += adapter.parameter_count(&site);
-            row.degree = degree(&adapter.degree());
+            row.degree = adapter.degree().to_string();
             measure_rank(&mut row, &adapter, &site, &w0)
                 .map_err(|error| fixture(error.to_string()))?;
             compare_weights(&mut row, &adapter, &site, &key, &w0, &expected);
@@ -200,15 +198,4 @@ fn relative(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
     let difference: f64 = a.iter().zip(&b).map(|(x, y)| (x - y).powi(2)).sum();
     let norm: f64 = b.iter().map(|y| y * y).sum();
     (difference / norm).sqrt()
-}
-
-fn degree(degree: &Degree) -> String {
-    match degree {
-        Degree::Update(_) => degree.total().map(|m| m.to_string()).unwrap_or_default(),
-        Degree::Inside { exponents, .. } => {
-            let inner: u32 = exponents.iter().map(|(_, d)| d).sum();
-            format!("({inner})")
-        }
-        Degree::None { .. } => "–".into(),
-    }
 }

@@ -22,26 +22,21 @@
 //!
 //! BOFT: arXiv:2311.06243. Shuffles and norm are those of LyCORIS.
 
-use burn::{
-    module::{Module, Param},
-    tensor::Tensor,
-};
+use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
     Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
-    Variant, algebra, parts::to_data,
+    Variant, algebra,
 };
 
-use crate::rotation::{Constraint, RotationConfig, on_channels, with_gain};
+use crate::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A BOFT adapter; see the [module](self).
 #[derive(Module, Debug)]
 pub struct Boft {
-    /// $B$.
-    pub oft_blocks: Param<Tensor<4>>,
-    /// $s$.
-    pub rescale: Option<Param<Tensor<1>>>,
+    /// $B$ of all stages, one after another, and $s$.
+    pub rotation: Rotation,
     #[module(skip)]
-    constraint: Constraint,
+    stages: usize,
 }
 
 impl Adapter for Boft {
@@ -53,26 +48,19 @@ impl Adapter for Boft {
     const FORMULA: &'static str = r"s \circ \tilde R_{m-1} \cdots \tilde R_0 W_0 - W_0";
     const RANK: &'static str = r"\min(out, in\,K)";
     const PARAMETERS: &'static str = r"out\,b\,(\log_2(out/b) + 1)";
-    const KEYS: &'static [&'static str] = &["oft_blocks", "rescale", "alpha"];
+    const KEYS: &'static [&'static str] = Rotation::KEYS;
     const NEEDS_BASE: bool = true;
-    const VARIANTS: &'static [Variant] = &[
-        Variant { name: "constraint", options: "constraint = 0.01" },
-        Variant { name: "rescaled", options: "rescaled = true" },
-    ];
+    const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Self::SITES.contains(&kind)
-            && tensors.get("oft_blocks").is_some_and(|blocks| blocks.shape().as_slice().len() == 4)
+        Rotation::detect(kind, tensors, 4)
     }
 
     fn new(site: &Site, config: &RotationConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let (b, n) = algebra::power2_factorization(site.out(), config.block_size(site)?)
             .ok_or_else(|| AdapterError::option(site, no_blocks(site.out(), config.rank)))?;
-        Ok(Self {
-            oft_blocks: Param::from_tensor(init.zeros([stages(n), n, b, b])),
-            rescale: config.rescale(site, init),
-            constraint: Constraint::new(site, config)?,
-        })
+        let stages = stages(n);
+        Ok(Self { rotation: Rotation::new(site, config, [stages * n, b], init)?, stages })
     }
 
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
@@ -84,7 +72,7 @@ impl Adapter for Boft {
     }
 
     fn strength_degree(&self) -> usize {
-        self.oft_blocks.lazy_shape()[0] + usize::from(self.rescale.is_some())
+        self.stages + usize::from(self.rotation.rescale.is_some())
     }
 
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
@@ -93,14 +81,14 @@ impl Adapter for Boft {
     }
 
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
-        let [m, _, b, _] = self.oft_blocks.dims();
-        let shortcut = m * site.out() * b;
+        let [_, b] = self.rotation.dims();
+        let shortcut = self.stages * site.out() * b;
         // The last stage mixes rows of different groups.
         (groups == 1).then(|| Cost { update: shortcut * site.cols(), shortcut })
     }
 
     fn degree(&self) -> Degree {
-        self.constraint.degree(self.rescale.as_ref())
+        self.rotation.degree()
     }
 
     fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
@@ -112,13 +100,12 @@ impl Adapter for Boft {
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        let [m, _, b, _] = self.oft_blocks.dims();
-        m * site.out() * b + self.rescale.as_ref().map_or(0, |_| site.out())
+        self.rotation.count(site)
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        let blocks = to_data(&self.oft_blocks.val(), self.oft_blocks.dims());
-        self.constraint.write(site, blocks, self.rescale.as_ref())
+        let [n, b] = self.rotation.dims();
+        self.rotation.write(site, [self.stages, n / self.stages, b, b])
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
@@ -128,11 +115,8 @@ impl Adapter for Boft {
                 format!("[m, n, b, b] with n·b = {}, n a power of two, b even", site.out());
             return Err(parts.misshapen("oft_blocks", expected));
         }
-        Ok(Self {
-            oft_blocks: Param::from_tensor(parts.tensor("oft_blocks", [stages(n), n, b, b])?),
-            rescale: parts.optional("rescale", [site.out()])?.map(Param::from_tensor),
-            constraint: Constraint::read(parts)?,
-        })
+        let stages = stages(n);
+        Ok(Self { rotation: Rotation::read(site, parts, [stages * n, b])?, stages })
     }
 }
 
@@ -141,17 +125,12 @@ impl Boft {
     /// is carried from stage to stage, so that nothing cancels:
     /// $U_{i+1} = U_i + \mu\,\tilde D_i\,(X + U_i)$ with $\tilde D_i = \tilde R_i - I$.
     fn turned(&self, site: &Site, x: Tensor<2>, strength: f64, gamma: f64) -> Tensor<2> {
-        let [m, n, b, _] = self.oft_blocks.dims();
-        let blocks = self.oft_blocks.val().reshape([m * n, b, b]);
-        let deviations = self.constraint.deviations(site, blocks, gamma).mul_scalar(strength);
-        let turned =
-            (0..).zip(deviations.chunk(m, 0)).fold(x.zeros_like(), |update, (i, stage)| {
-                update.clone() + algebra::butterfly_stage(x.clone() + update, stage, i)
-            });
-        match &self.rescale {
-            None => turned,
-            Some(s) => with_gain(turned, x, s.val().sub_scalar(1.0).mul_scalar(strength)),
-        }
+        let deviations = self.rotation.deviations(site, gamma).mul_scalar(strength);
+        let stages = deviations.chunk(self.stages, 0);
+        let turned = (0..).zip(stages).fold(x.zeros_like(), |update, (i, stage)| {
+            update.clone() + algebra::butterfly_stage(x.clone() + update, stage, i)
+        });
+        self.rotation.rescaled(turned, x, strength)
     }
 }
 
@@ -178,7 +157,10 @@ fn no_blocks(out: usize, rank: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{DType, Device};
+    use burn::{
+        module::Param,
+        tensor::{DType, Device},
+    };
     use higanbana_core::{SiteKind, spectrum::singular_values};
 
     use super::*;
@@ -190,8 +172,8 @@ mod tests {
         let mut init = Init::new(&site, empty, 1);
         let config = RotationConfig { rank: 3, rescaled: true, ..RotationConfig::default() };
         let mut adapter = Boft::new(&site, &config, &mut init).unwrap();
-        assert_eq!(adapter.oft_blocks.dims(), [3, 4, 2, 2]);
-        adapter.oft_blocks = Param::from_tensor(init.normal([3, 4, 2, 2], 0.5));
+        assert_eq!((adapter.stages, adapter.rotation.dims()), (3, [12, 2]));
+        adapter.rotation.oft_blocks = Param::from_tensor(init.normal([12, 2, 2], 0.5));
         (site, init.normal([8, 6], 1.0), adapter)
     }
 
@@ -199,8 +181,8 @@ mod tests {
     fn strength_interpolates_stage_by_stage() {
         let (site, w0, mut adapter) = trained();
         let s = Init::new(&site, w0.clone(), 2).normal([8], 0.3) + 1.0;
-        adapter.rescale = Some(Param::from_tensor(s.clone()));
-        let q = algebra::skew(adapter.oft_blocks.val().reshape([12, 2, 2]));
+        adapter.rotation.rescale = Some(Param::from_tensor(s.clone()));
+        let q = algebra::skew(adapter.rotation.oft_blocks.val());
         let identity = Tensor::<2>::eye(2, &w0.device()).cast(DType::F64).unsqueeze();
         for strength in [1.0, 0.4, -1.5] {
             let mixed = algebra::cayley(q.clone()) * strength + identity.clone() * (1.0 - strength);

@@ -20,26 +20,19 @@
 //!
 //! OFT: arXiv:2306.07280. Blocks, transpose and norm are those of LyCORIS.
 
-use burn::{
-    module::{Module, Param},
-    tensor::Tensor,
-};
+use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
     Adapter, AdapterError, Call, Cost, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
-    Variant, algebra, parts::to_data,
+    Variant, algebra,
 };
 
-use crate::rotation::{Constraint, RotationConfig, on_channels, with_gain};
+use crate::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A Diag-OFT adapter; see the [module](self).
 #[derive(Module, Debug)]
 pub struct DiagOft {
-    /// $B$.
-    pub oft_blocks: Param<Tensor<3>>,
-    /// $s$.
-    pub rescale: Option<Param<Tensor<1>>>,
-    #[module(skip)]
-    constraint: Constraint,
+    /// $B$ and $s$.
+    pub rotation: Rotation,
 }
 
 impl Adapter for DiagOft {
@@ -51,25 +44,17 @@ impl Adapter for DiagOft {
     const FORMULA: &'static str = r"s \circ R^\top W_0 - W_0,\; R = (I + Q)(I - Q)^{-1}";
     const RANK: &'static str = r"\min(2\lfloor b/2 \rfloor\,out/b, in\,K)";
     const PARAMETERS: &'static str = r"out\,b";
-    const KEYS: &'static [&'static str] = &["oft_blocks", "rescale", "alpha"];
+    const KEYS: &'static [&'static str] = Rotation::KEYS;
     const NEEDS_BASE: bool = true;
-    const VARIANTS: &'static [Variant] = &[
-        Variant { name: "constraint", options: "constraint = 0.01" },
-        Variant { name: "rescaled", options: "rescaled = true" },
-    ];
+    const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Self::SITES.contains(&kind)
-            && tensors.get("oft_blocks").is_some_and(|blocks| blocks.shape().as_slice().len() == 3)
+        Rotation::detect(kind, tensors, 3)
     }
 
     fn new(site: &Site, config: &RotationConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let (b, k) = algebra::factorization(site.out(), config.block_size(site)?);
-        Ok(Self {
-            oft_blocks: Param::from_tensor(init.zeros([k, b, b])),
-            rescale: config.rescale(site, init),
-            constraint: Constraint::new(site, config)?,
-        })
+        Ok(Self { rotation: Rotation::new(site, config, [k, b], init)? })
     }
 
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
@@ -83,7 +68,7 @@ impl Adapter for DiagOft {
     }
 
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
-        let [_, b, _] = self.oft_blocks.dims();
+        let [_, b] = self.rotation.dims();
         let shortcut = site.out() * b;
         // No block may mix rows of different groups.
         let apart = (site.out() / groups).is_multiple_of(b);
@@ -91,7 +76,7 @@ impl Adapter for DiagOft {
     }
 
     fn degree(&self) -> Degree {
-        self.constraint.degree(self.rescale.as_ref())
+        self.rotation.degree()
     }
 
     fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
@@ -100,19 +85,18 @@ impl Adapter for DiagOft {
 
     fn rank_bound(&self, site: &Site) -> usize {
         // R - I = 2 Q (I - Q)⁻¹ has the rank of Q, and a skew matrix has even rank.
-        let [k, b, _] = self.oft_blocks.dims();
-        let rows = if self.rescale.is_some() { site.out() } else { k * (b - b % 2) };
+        let [k, b] = self.rotation.dims();
+        let rows = if self.rotation.rescale.is_some() { site.out() } else { k * (b - b % 2) };
         rows.min(site.cols())
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        let [k, b, _] = self.oft_blocks.dims();
-        k * b * b + self.rescale.as_ref().map_or(0, |_| site.out())
+        self.rotation.count(site)
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        let blocks = to_data(&self.oft_blocks.val(), self.oft_blocks.dims());
-        self.constraint.write(site, blocks, self.rescale.as_ref())
+        let [k, b] = self.rotation.dims();
+        self.rotation.write(site, [k, b, b])
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
@@ -121,29 +105,25 @@ impl Adapter for DiagOft {
             let expected = format!("[k, b, b] with k·b = {}", site.out());
             return Err(parts.misshapen("oft_blocks", expected));
         }
-        Ok(Self {
-            oft_blocks: Param::from_tensor(parts.tensor("oft_blocks", [k, b, b])?),
-            rescale: parts.optional("rescale", [site.out()])?.map(Param::from_tensor),
-            constraint: Constraint::read(parts)?,
-        })
+        Ok(Self { rotation: Rotation::read(site, parts, [k, b])? })
     }
 }
 
 impl DiagOft {
     /// $s \circ R^\top X - X$ for the rows of a weight, or for the channels of its output.
     fn turned(&self, site: &Site, x: Tensor<2>, gamma: f64) -> Tensor<2> {
-        let deviations = self.constraint.deviations(site, self.oft_blocks.val(), gamma);
+        let deviations = self.rotation.deviations(site, gamma);
         let turned = algebra::rotate_rows_transposed(deviations, x.clone());
-        match &self.rescale {
-            None => turned,
-            Some(s) => with_gain(turned, x, s.val().sub_scalar(1.0)),
-        }
+        self.rotation.rescaled(turned, x, 1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{DType, Device, TensorData, ops::ConvOptions};
+    use burn::{
+        module::Param,
+        tensor::{DType, Device, TensorData, ops::ConvOptions},
+    };
     use higanbana_core::{Op, SiteKind, spectrum::singular_values};
 
     use super::*;
@@ -157,11 +137,11 @@ mod tests {
     fn turned(constraint: f64, rescale: Option<[f64; 2]>) -> Vec<f64> {
         let site = Site::new("l", SiteKind::Linear, [2, 1]);
         let config = RotationConfig { constraint, ..RotationConfig::default() };
-        let adapter = DiagOft {
-            oft_blocks: Param::from_tensor(tensor(&[0.0, 0.5, 0.0, 0.0], [1, 2, 2])),
-            rescale: rescale.map(|s| Param::from_tensor(tensor(&s, [2]))),
-            constraint: Constraint::new(&site, &config).unwrap(),
-        };
+        let init = Init::new(&site, tensor(&[0.0; 2], [2, 1]), 1);
+        let mut rotation = Rotation::new(&site, &config, [1, 2], &init).unwrap();
+        rotation.oft_blocks = Param::from_tensor(tensor(&[0.0, 0.5, 0.0, 0.0], [1, 2, 2]));
+        rotation.rescale = rescale.map(|s| Param::from_tensor(tensor(&s, [2])));
+        let adapter = DiagOft { rotation };
         adapter.update(&site, &tensor(&[1.0, 0.0], [2, 1])).try_into_vec_as().unwrap()
     }
 
@@ -191,8 +171,8 @@ mod tests {
         let mut init = Init::new(&site, tensor(&[0.0; 72], [12, 6]), 1);
         let w0 = init.normal([12, 6], 1.0);
         let mut adapter = DiagOft::new(&site, &RotationConfig::default(), &mut init).unwrap();
-        assert_eq!(adapter.oft_blocks.dims(), [4, 3, 3]);
-        adapter.oft_blocks = Param::from_tensor(init.normal([4, 3, 3], 1.0));
+        assert_eq!(adapter.rotation.dims(), [4, 3]);
+        adapter.rotation.oft_blocks = Param::from_tensor(init.normal([4, 3, 3], 1.0));
         let update = adapter.update(&site, &w0);
         let before = singular_values(&w0).unwrap();
         close(&singular_values(&(w0 + update)).unwrap(), &before, 1e-13);
@@ -204,7 +184,7 @@ mod tests {
         let mut init = Init::new(&site, tensor(&[0.0; 12], [12, 1]), 1);
         let (w0, blocks) = (init.normal([12, 1], 1.0), init.normal([4, 3, 3], 1.0));
         let mut adapter = DiagOft::new(&site, &RotationConfig::default(), &mut init).unwrap();
-        adapter.oft_blocks = Param::from_tensor(blocks);
+        adapter.rotation.oft_blocks = Param::from_tensor(blocks);
         for (groups, served) in [(1, true), (2, true), (3, false)] {
             let x = Features::Maps(init.normal([2, groups, 3, 2], 1.0));
             let op = Op::Conv2d(ConvOptions::new([1, 1], [0, 0], [1, 1], groups));

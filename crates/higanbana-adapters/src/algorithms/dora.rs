@@ -21,7 +21,7 @@ use burn::{
 };
 use higanbana_core::{
     Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant,
-    algebra, parts::to_data,
+    algebra, parts::to_data, spectrum::SpectrumError,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
@@ -169,7 +169,7 @@ impl<A: Decomposable> Adapter for Dora<A> {
         site: &Site,
         w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         let inner = self.inner.resized(site, w0, budget)?;
         Some(inner.map(|inner| Self { inner, ..self.clone() }))
     }

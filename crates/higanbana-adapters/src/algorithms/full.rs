@@ -21,6 +21,7 @@ use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
     SiteKind, Tensors,
     parts::{dims, to_data},
+    spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +100,7 @@ impl Adapter for Full {
         _site: &Site,
         update: &Tensor<2>,
         _budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
+    ) -> Option<Result<Self, SpectrumError>> {
         Some(Ok(Self { diff: Param::from_tensor(update.clone()) }))
     }
 }

@@ -29,12 +29,12 @@ use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
     SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
-    spectrum::{self, SpectrumError, Svd},
+    spectrum::{self, SpectrumError},
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::scale::{Scale, scalar};
+use crate::scale::{Scalar, Scale};
 
 /// Options of [`Glora`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct Glora {
     /// $B_2$.
     pub b2: Param<Tensor<2>>,
     /// $\sigma$.
-    pub scalar: Option<Param<Tensor<1>>>,
+    pub scalar: Scalar,
     #[module(skip)]
     scale: Scale,
 }
@@ -106,7 +106,7 @@ impl Adapter for Glora {
             a2: Param::from_tensor(a2),
             b1: Param::from_tensor(init.kaiming_uniform([site.out(), r], r)),
             b2: Param::from_tensor(b2),
-            scalar: scalar(config.use_scalar, init),
+            scalar: Scalar::new(config.use_scalar, init),
             scale,
         })
     }
@@ -139,7 +139,7 @@ impl Adapter for Glora {
 
     fn degree(&self) -> Degree {
         let mut exponents = vec![("a1+b1", 1), ("a2+b2", 1)];
-        exponents.extend(self.scalar.as_ref().map(|_| ("scalar", 1)));
+        exponents.extend(self.scalar.exponent());
         Degree::Update(exponents)
     }
 
@@ -149,16 +149,12 @@ impl Adapter for Glora {
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        self.rank() * (2 * site.input() + site.out() + site.cols())
-            + usize::from(self.scalar.is_some())
+        self.rank() * (2 * site.input() + site.out() + site.cols()) + self.scalar.count()
     }
 
     fn write(&self, site: &Site) -> Tensors {
         let r = self.rank();
-        let folded = |second: &Param<Tensor<2>>| match &self.scalar {
-            None => second.val(),
-            Some(scalar) => second.val() * scalar.val().unsqueeze(),
-        };
+        let folded = |second: &Param<Tensor<2>>| self.scalar.apply(second.val());
         let [a, b] = [site.pointwise_shape(site.input(), r), site.pointwise_shape(site.out(), r)];
         Tensors::from([
             ("a1.weight".into(), to_data(&self.a1.val(), a)),
@@ -181,7 +177,7 @@ impl Adapter for Glora {
             a2: Param::from_tensor(parts.tensor(a2, [r, site.input()])?),
             b1: Param::from_tensor(parts.tensor(b1, [site.out(), r])?),
             b2: Param::from_tensor(parts.tensor(b2, [r, site.cols()])?),
-            scalar: None,
+            scalar: Scalar::none(),
             scale: Scale::read(parts, r)?,
         })
     }
@@ -208,9 +204,8 @@ impl Adapter for Glora {
         site: &Site,
         _w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
-        let resized = self.cut(budget);
-        Some(resized.map_err(|error| AdapterError::numeric(site, error)))
+    ) -> Option<Result<Self, SpectrumError>> {
+        Some(self.cut(site, budget))
     }
 }
 
@@ -220,25 +215,22 @@ impl Glora {
         self.a1.lazy_shape()[1]
     }
 
-    fn cut(&self, budget: Budget) -> Result<Self, SpectrumError> {
-        let a = spectrum::svd(&self.scaled(&self.a1).matmul(self.a2.val()))?;
-        let b = spectrum::svd(&self.scaled(&self.b1).matmul(self.b2.val()))?;
-        let r = budget.rank(&a.s).max(budget.rank(&b.s)).min(a.s.len()).min(b.s.len());
-        let halves = |svd: &Svd| {
-            let halves = spectrum::truncated(svd, r)?.halves(&self.a1.device(), self.a1.dtype());
-            Ok::<_, SpectrumError>(halves.map(Param::from_tensor))
+    fn cut(&self, site: &Site, budget: Budget) -> Result<Self, SpectrumError> {
+        let a = self.scaled(&self.a1).matmul(self.a2.val());
+        let b = self.scaled(&self.b1).matmul(self.b2.val());
+        let rank = |product| spectrum::singular_values(product).map(|s| budget.rank(&s));
+        let r = rank(&a)?.max(rank(&b)?).min(site.input()).min(site.out());
+        let cut = |product| {
+            spectrum::low_rank(product, Budget::Rank(r))
+                .map(|halves| halves.map(Param::from_tensor))
         };
-        let ([a1, a2], [b1, b2]) = (halves(&a)?, halves(&b)?);
-        Ok(Self { a1, a2, b1, b2, scalar: None, scale: Scale::one(r) })
+        let ([a1, a2], [b1, b2]) = (cut(&a)?, cut(&b)?);
+        Ok(Self { a1, a2, b1, b2, scalar: Scalar::none(), scale: Scale::one(r) })
     }
 
     /// $\frac{\alpha}{r}\sigma$ times a first factor.
     fn scaled(&self, first: &Param<Tensor<2>>) -> Tensor<2> {
-        let first = self.scale.apply(first.val());
-        match &self.scalar {
-            None => first,
-            Some(scalar) => first * scalar.val().unsqueeze(),
-        }
+        self.scalar.apply(self.scale.apply(first.val()))
     }
 }
 

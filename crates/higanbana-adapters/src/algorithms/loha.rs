@@ -33,32 +33,9 @@ use higanbana_core::{
     spectrum::{self, SpectrumError},
     training::weigh_rows,
 };
-use serde::{Deserialize, Serialize};
 
 use super::dora::Decomposable;
-use crate::scale::{Scale, scalar};
-
-/// Options of [`Loha`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LohaConfig {
-    /// Rank $r$ of each of the two products.
-    pub rank: usize,
-    /// $\alpha$; 0 stands for the rank.
-    pub alpha: f64,
-    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
-    pub rs_lora: bool,
-    /// Tucker cores on convolutions with more than one tap.
-    pub use_tucker: bool,
-    /// Trained scalar factor.
-    pub use_scalar: bool,
-}
-
-impl Default for LohaConfig {
-    fn default() -> Self {
-        Self { rank: 4, alpha: 1.0, rs_lora: false, use_tucker: false, use_scalar: false }
-    }
-}
+use crate::scale::{LowRankConfig, Scalar, Scale};
 
 /// A LoHa adapter; see the [module](self).
 #[derive(Module, Debug)]
@@ -76,13 +53,13 @@ pub struct Loha {
     /// $T_2$.
     pub hada_t2: Option<Param<Tensor<3>>>,
     /// $\sigma$.
-    pub scalar: Option<Param<Tensor<1>>>,
+    pub scalar: Scalar,
     #[module(skip)]
     scale: Scale,
 }
 
 impl Adapter for Loha {
-    type Config = LohaConfig;
+    type Config = LowRankConfig;
 
     const NAME: &'static str = "loha";
     const TITLE: &'static str = "LoHa";
@@ -98,7 +75,7 @@ impl Adapter for Loha {
         Variant { name: "rs_lora", options: "rs_lora = true" },
     ];
 
-    fn new(site: &Site, config: &LohaConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
         let r = config.rank;
         let tucker = config.use_tucker && site.has_taps();
@@ -121,7 +98,7 @@ impl Adapter for Loha {
             hada_w2_b: Param::from_tensor(init.normal(b, 1.0)),
             hada_t1: core(init),
             hada_t2: core(init),
-            scalar: scalar(config.use_scalar, init),
+            scalar: Scalar::new(config.use_scalar, init),
             scale,
         })
     }
@@ -164,7 +141,7 @@ impl Adapter for Loha {
         let mut exponents = factors.map(|name| (name, 1)).to_vec();
         exponents.extend(self.hada_t1.as_ref().map(|_| ("hada_t1", 1)));
         exponents.extend(self.hada_t2.as_ref().map(|_| ("hada_t2", 1)));
-        exponents.extend(self.scalar.as_ref().map(|_| ("scalar", 1)));
+        exponents.extend(self.scalar.exponent());
         Degree::Update(exponents)
     }
 
@@ -180,7 +157,7 @@ impl Adapter for Loha {
             None => r * (site.out() + site.cols()),
             Some(_) => r * (site.out() + site.input() + r * site.taps()),
         };
-        self.ranks().map(half).iter().sum::<usize>() + usize::from(self.scalar.is_some())
+        self.ranks().map(half).iter().sum::<usize>() + self.scalar.count()
     }
 
     fn write(&self, site: &Site) -> Tensors {
@@ -220,7 +197,7 @@ impl Adapter for Loha {
             hada_w2_b: Param::from_tensor(parts.tensor("hada_w2_b", b2)?),
             hada_t1: t1.map(Param::from_tensor),
             hada_t2: t2.map(Param::from_tensor),
-            scalar: None,
+            scalar: Scalar::none(),
             scale: Scale::read(parts, r1)?,
         })
     }
@@ -245,9 +222,12 @@ impl Adapter for Loha {
     /// [`spectrum::fit_hadamard`]: a local optimum that is never worse than the best matrix of rank
     /// $r$. A budget other than a rank takes the smallest $r$ tried, growing by half from the root of
     /// the rank that it names, at which the fit is as close as the best matrix of that rank.
-    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, AdapterError>> {
-        let fitted = Self::alternating(update, budget);
-        Some(fitted.map_err(|error| AdapterError::numeric(site, error)))
+    fn fit(
+        _site: &Site,
+        update: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, SpectrumError>> {
+        Some(Self::alternating(update, budget))
     }
 }
 
@@ -277,17 +257,14 @@ impl Loha {
             hada_w2_b,
             hada_t1: None,
             hada_t2: None,
-            scalar: None,
+            scalar: Scalar::none(),
             scale: Scale::one(r),
         })
     }
 
     /// $\sigma A_1$, $B_1$, $A_2$, $B_2$.
     fn factors(&self) -> [Tensor<2>; 4] {
-        let w1_a = match &self.scalar {
-            None => self.hada_w1_a.val(),
-            Some(scalar) => self.hada_w1_a.val() * scalar.val().unsqueeze(),
-        };
+        let w1_a = self.scalar.apply(self.hada_w1_a.val());
         [w1_a, self.hada_w1_b.val(), self.hada_w2_a.val(), self.hada_w2_b.val()]
     }
 }
@@ -297,101 +274,4 @@ impl Decomposable for Loha {
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::{DType, Device, TensorData};
-    use higanbana_core::SiteKind;
-
-    use super::*;
-
-    fn read(site: &Site, tensors: &Tensors) -> Result<Loha, AdapterError> {
-        Loha::read(site, &Parts::new("m", tensors, &Device::default(), DType::F64))
-    }
-
-    fn file<const N: usize>(tensors: [(&str, TensorData); N]) -> Tensors {
-        tensors.map(|(key, data)| (key.to_string(), data)).into()
-    }
-
-    fn update(adapter: &Loha, site: &Site) -> Vec<f64> {
-        adapter.update(site, &w0(site)).to_data().iter().collect()
-    }
-
-    fn w0(site: &Site) -> Tensor<2> {
-        Tensor::ones([site.out(), site.cols()], (&Device::default(), DType::F64))
-    }
-
-    fn rank_one() -> Tensors {
-        file([
-            ("hada_w1_a", TensorData::from([[1.0], [2.0]])),
-            ("hada_w1_b", TensorData::from([[3.0, 4.0]])),
-            ("hada_w2_a", TensorData::from([[5.0], [6.0]])),
-            ("hada_w2_b", TensorData::from([[7.0, 8.0]])),
-            ("alpha", TensorData::from([2.0])),
-        ])
-    }
-
-    #[test]
-    fn products_meet_entry_by_entry() {
-        let site = Site::new("l", SiteKind::Linear, [2, 2]);
-        let adapter = read(&site, &rank_one()).unwrap();
-        // 2 · [[3, 4], [6, 8]] ⊙ [[35, 40], [42, 48]]
-        assert_eq!(update(&adapter, &site), [210.0, 320.0, 504.0, 768.0]);
-    }
-
-    #[test]
-    fn the_first_index_of_a_core_is_that_of_the_output() {
-        let site = Site::new("c", SiteKind::Conv1d, [1, 1, 2]);
-        let tensors = file([
-            ("hada_t1", TensorData::from([[[1.0, 0.0], [2.0, 0.0]], [[3.0, 0.0], [4.0, 1.0]]])),
-            ("hada_w1_a", TensorData::from([[1.0], [10.0]])),
-            ("hada_w1_b", TensorData::from([[1.0], [100.0]])),
-            ("hada_t2", TensorData::from([[[3.0, -1.0]]])),
-            ("hada_w2_a", TensorData::from([[2.0]])),
-            ("hada_w2_b", TensorData::from([[1.0]])),
-        ]);
-        let adapter = read(&site, &tensors).unwrap();
-        // Tap 0: (1 + 200 + 30 + 4000) · 6, tap 1: 1000 · -2; the ranks differ, 2 and 1.
-        assert_eq!(update(&adapter, &site), [25386.0, -2000.0]);
-        assert_eq!(adapter.parameter_count(&site), 12 + 4);
-        assert_eq!(adapter.write(&site)["hada_t1"], tensors["hada_t1"]);
-    }
-
-    #[test]
-    fn the_scalar_is_folded_into_the_first_factor() {
-        let site = Site::new("l", SiteKind::Linear, [2, 2]);
-        let mut adapter = read(&site, &rank_one()).unwrap();
-        let scalar = Tensor::from_data([3.0], (&Device::default(), DType::F64));
-        adapter.scalar = Some(Param::from_tensor(scalar));
-        let written = adapter.write(&site);
-        written["hada_w1_a"].assert_eq(&TensorData::from([[3.0], [6.0]]), false);
-        assert_eq!(update(&read(&site, &written).unwrap(), &site), update(&adapter, &site));
-        assert_eq!(update(&adapter, &site)[0], 630.0);
-    }
-
-    #[test]
-    fn shapes_that_contradict_each_other_are_named() {
-        let site = Site::new("l", SiteKind::Linear, [2, 3]);
-        let message = read(&site, &rank_one()).unwrap_err().to_string();
-        assert!(message.starts_with("m.hada_w1_b: shape [1, 2] does not fit"), "{message}");
-        let mut tensors = rank_one();
-        tensors.remove("hada_w2_a");
-        let site = Site::new("l", SiteKind::Linear, [2, 2]);
-        let message = read(&site, &tensors).unwrap_err().to_string();
-        assert_eq!(message, "m: tensor `hada_w2_a` is missing");
-    }
-
-    #[test]
-    fn a_fit_keeps_what_the_budget_asks() {
-        let site = Site::new("l", SiteKind::Linear, [12, 9]);
-        let mut init = Init::new(&site, w0(&site), 1);
-        let target = init.normal([12, 9], 1.0);
-        let error = |budget| {
-            let fit = Loha::fit(&site, &target, budget).unwrap().unwrap();
-            let left = fit.update(&site, &w0(&site)) - target.clone();
-            let [left, all] = [left, target.clone()].map(|x| x.square().sum().into_scalar::<f64>());
-            (fit.ranks()[0], left / all)
-        };
-        assert_eq!(error(Budget::Rank(2)).0, 2);
-        let (rank, left) = error(Budget::Energy(0.9));
-        assert!(left <= 0.1 && rank < 9, "rank {rank} leaves {left}");
-    }
-}
+mod tests;

@@ -26,17 +26,14 @@
 //! arXiv:2309.14859, after KronA (arXiv:2212.10650).
 
 mod first;
+mod fit;
+mod groups;
 mod second;
 
-use burn::{
-    module::{Module, Param},
-    tensor::Tensor,
-};
+use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant, algebra,
-    parts::scalar_data,
-    spectrum::{self, SpectrumError},
+    SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
@@ -44,10 +41,7 @@ use serde::{Deserialize, Serialize};
 use self::second::Plan;
 pub use self::{first::First, second::Second};
 use super::dora::Decomposable;
-use crate::{
-    groups,
-    scale::{Scale, scalar},
-};
+use crate::scale::{Scalar, Scale};
 
 /// Options of [`Lokr`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,7 +92,7 @@ pub struct Lokr {
     /// $W_2$.
     pub w2: Second,
     /// $\sigma$.
-    pub scalar: Option<Param<Tensor<1>>>,
+    pub scalar: Scalar,
     #[module(skip)]
     scale: Scale,
 }
@@ -165,7 +159,7 @@ impl Adapter for Lokr {
         Ok(Self {
             w1: First::new([l, m], rank_1, init),
             w2: Second::new(&plan, init),
-            scalar: scalar(config.use_scalar, init),
+            scalar: Scalar::new(config.use_scalar, init),
             scale: if rank_1.or(rank_2).is_some() { scale } else { Scale::one(r) },
         })
     }
@@ -193,39 +187,22 @@ impl Adapter for Lokr {
     }
 
     fn degree(&self) -> Degree {
-        let parts = [
-            ("lokr_w1", self.w1.lokr_w1.is_some()),
-            ("lokr_w1_a", self.w1.lokr_w1_a.is_some()),
-            ("lokr_w1_b", self.w1.lokr_w1_b.is_some()),
-            ("lokr_w2", self.w2.lokr_w2.is_some()),
-            ("lokr_w2_a", self.w2.lokr_w2_a.is_some()),
-            ("lokr_w2_b", self.w2.lokr_w2_b.is_some()),
-            ("lokr_t2", self.w2.lokr_t2.is_some()),
-            ("scalar", self.scalar.is_some()),
-        ];
-        Degree::Update(parts.iter().filter(|(_, is)| *is).map(|(name, _)| (*name, 1)).collect())
+        let names = self.w1.names().iter().chain(self.w2.names());
+        Degree::Update(names.map(|name| (*name, 1)).chain(self.scalar.exponent()).collect())
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
         // As a matrix [out, in·K] the update is W1 ⊗ W2 with W2 as [k, n·K], whatever K is.
-        let ([l, m], [k, n, taps]) = (self.w1.dims(), self.dims_of_w2(site));
-        let rank_1 = self.w1.rank().unwrap_or(usize::MAX).min(l).min(m);
-        let rank_2 = match self.w2.ranks() {
-            None => usize::MAX,
-            Some([p, q]) if self.w2.lokr_t2.is_some() => p.min(q * taps),
-            Some([r, _]) => r,
-        };
-        rank_1 * rank_2.min(k).min(n * taps)
+        self.w1.rank_bound() * self.w2.rank_bound(self.dims_of_w2(site))
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        let factors = self.w1.size() + self.w2.size(self.dims_of_w2(site));
-        factors + usize::from(self.scalar.is_some())
+        self.w1.size() + self.w2.size(self.dims_of_w2(site)) + self.scalar.count()
     }
 
     fn write(&self, site: &Site) -> Tensors {
         let mut tensors = Tensors::from([("alpha".into(), scalar_data(self.scale.file_alpha()))]);
-        self.w1.write(|w1| self.times_scalar(w1), &mut tensors);
+        self.w1.write(|w1| self.scalar.apply(w1), &mut tensors);
         self.w2.write(site, &mut tensors);
         tensors
     }
@@ -235,7 +212,7 @@ impl Adapter for Lokr {
         let [l, m] = w1.dims();
         let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
         let scale = Scale::read(parts, rank(&w1, &w2))?;
-        Ok(Self { w1, w2, scalar: None, scale })
+        Ok(Self { w1, w2, scalar: Scalar::none(), scale })
     }
 
     /// The rank axis of $W_2$, or of $W_1$ where only that is decomposed.
@@ -264,17 +241,15 @@ impl Adapter for Lokr {
         site: &Site,
         _w0: &Tensor<2>,
         budget: Budget,
-    ) -> Option<Result<Self, AdapterError>> {
-        let resized = self.cut(site, budget);
-        Some(resized.map_err(|error| AdapterError::numeric(site, error)))
+    ) -> Option<Result<Self, SpectrumError>> {
+        Some(fit::cut(self, site, budget))
     }
 
     /// Van Loan and Pitsianis: the nearest Kronecker product, with factors as equal as can be.
     /// $W_2$ is then cut to the budget's rank where [`Adapter::new`] would decompose it at that
     /// rank; else it stays whole, and the fit is the optimum.
-    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, AdapterError>> {
-        let fitted = Self::nearest(site, update, budget);
-        Some(fitted.map_err(|error| AdapterError::numeric(site, error)))
+    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, SpectrumError>> {
+        Some(fit::nearest(site, update, budget))
     }
 }
 
@@ -282,7 +257,7 @@ impl Lokr {
     /// Of these factors as they are.
     fn of(w1: First, w2: Second) -> Self {
         let scale = Scale::one(rank(&w1, &w2));
-        Self { w1, w2, scalar: None, scale }
+        Self { w1, w2, scalar: Scalar::none(), scale }
     }
 
     /// `[k, n, K]`.
@@ -291,70 +266,19 @@ impl Lokr {
         [site.out() / l, site.input() / m, site.taps()]
     }
 
-    /// $\sigma$ times a part of $W_1$.
-    fn times_scalar(&self, w1: Tensor<2>) -> Tensor<2> {
-        match &self.scalar {
-            None => w1,
-            Some(scalar) => w1 * scalar.val().unsqueeze(),
-        }
-    }
-
     /// $s \sigma W_1$. Where both factors are whole, `alpha` has no say.
     fn scaled_w1(&self) -> Tensor<2> {
-        let w1 = self.times_scalar(self.w1.matrix());
+        let w1 = self.scalar.apply(self.w1.matrix());
         match (self.w1.rank(), self.w2.ranks()) {
             (None, None) => w1,
             _ => self.scale.apply(w1),
         }
-    }
-
-    fn nearest(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, SpectrumError> {
-        let (l, _) = algebra::factorization(site.out(), -1);
-        let (m, _) = algebra::factorization(site.input(), -1);
-        let kernel = update.clone().reshape([site.out(), site.input(), site.taps()]);
-        let mut terms = spectrum::nearest_kron(&kernel, [l, m], 1)?.terms;
-        let (w1, w2) = terms.pop().expect("one term was asked for");
-
-        Ok(Self::of(First::whole(w1), cut(w2, budget)?))
-    }
-
-    fn cut(&self, site: &Site, budget: Budget) -> Result<Self, SpectrumError> {
-        let (w1, w2) = (self.scaled_w1(), self.w2.kernel(self.dims_of_w2(site)));
-        let w2 = match self.w2.ranks() {
-            None => Second::whole(w2),
-            Some(_) => cut(w2, budget)?,
-        };
-        let w1 = match self.w1.rank() {
-            None => First::whole(w1),
-            Some(_) => {
-                let [a, b] = halves(&w1, budget)?;
-                First::product(a, b)
-            }
-        };
-        Ok(Self::of(w1, w2))
     }
 }
 
 /// The rank that divides `alpha`.
 fn rank(w1: &First, w2: &Second) -> usize {
     w1.rank().or(w2.ranks().map(|[_, r]| r)).unwrap_or(1)
-}
-
-/// $W_2$ at the budget's rank: decomposed where that saves anything.
-fn cut(w2: Tensor<3>, budget: Budget) -> Result<Second, SpectrumError> {
-    let [k, n, taps] = w2.dims();
-    let [a, b] = halves(&w2.clone().reshape([k, n * taps]), budget)?;
-    match saves(a.dims()[1], k, n) {
-        true => Ok(Second::decomposed(a, None, b)),
-        false => Ok(Second::whole(w2)),
-    }
-}
-
-/// The best product of two factors at the budget's rank.
-fn halves(matrix: &Tensor<2>, budget: Budget) -> Result<[Tensor<2>; 2], SpectrumError> {
-    let svd = spectrum::svd(matrix)?;
-    let svd = spectrum::truncated(&svd, budget.rank(&svd.s))?;
-    Ok(svd.halves(&matrix.device(), matrix.dtype()))
 }
 
 /// LyCORIS's rule: a factor is decomposed while the rank is below half its larger side.

@@ -27,35 +27,12 @@ use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
     SiteKind, Tensors, Variant, algebra,
     parts::{dims, scalar_data, to_data},
-    spectrum,
+    spectrum::{self, SpectrumError},
     training::weigh_rows,
 };
-use serde::{Deserialize, Serialize};
 
 use super::dora::Decomposable;
-use crate::scale::{Scale, scalar};
-
-/// Options of [`Lora`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoraConfig {
-    /// Rank $r$.
-    pub rank: usize,
-    /// $\alpha$; 0 stands for the rank.
-    pub alpha: f64,
-    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
-    pub rs_lora: bool,
-    /// Tucker core on convolutions with more than one tap.
-    pub use_tucker: bool,
-    /// Trained scalar factor.
-    pub use_scalar: bool,
-}
-
-impl Default for LoraConfig {
-    fn default() -> Self {
-        Self { rank: 4, alpha: 1.0, rs_lora: false, use_tucker: false, use_scalar: false }
-    }
-}
+use crate::scale::{LowRankConfig, Scalar, Scale};
 
 /// A LoRA adapter; see the [module](self).
 #[derive(Module, Debug)]
@@ -67,13 +44,13 @@ pub struct Lora {
     /// $G$.
     pub lora_mid: Option<Param<Tensor<3>>>,
     /// $\sigma$.
-    pub scalar: Option<Param<Tensor<1>>>,
+    pub scalar: Scalar,
     #[module(skip)]
     scale: Scale,
 }
 
 impl Adapter for Lora {
-    type Config = LoraConfig;
+    type Config = LowRankConfig;
 
     const NAME: &'static str = "lora";
     const CONVOLUTIONAL_NAME: Option<&'static str> = Some("locon");
@@ -90,7 +67,7 @@ impl Adapter for Lora {
         Variant { name: "rs_lora", options: "rs_lora = true" },
     ];
 
-    fn new(site: &Site, config: &LoraConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
         let r = config.rank;
         let tucker = config.use_tucker && site.has_taps();
@@ -106,7 +83,7 @@ impl Adapter for Lora {
             lora_mid: tucker.then(|| {
                 Param::from_tensor(init.kaiming_uniform([r, r, site.taps()], r * site.taps()))
             }),
-            scalar: scalar(config.use_scalar, init),
+            scalar: Scalar::new(config.use_scalar, init),
             scale,
         })
     }
@@ -141,7 +118,7 @@ impl Adapter for Lora {
     fn degree(&self) -> Degree {
         let mut exponents = vec![("lora_up", 1), ("lora_down", 1)];
         exponents.extend(self.lora_mid.as_ref().map(|_| ("lora_mid", 1)));
-        exponents.extend(self.scalar.as_ref().map(|_| ("scalar", 1)));
+        exponents.extend(self.scalar.exponent());
         Degree::Update(exponents)
     }
 
@@ -157,15 +134,12 @@ impl Adapter for Lora {
             None => r * (site.out() + site.cols()),
             Some(_) => r * (site.out() + site.input() + r * site.taps()),
         };
-        factors + usize::from(self.scalar.is_some())
+        factors + self.scalar.count()
     }
 
     fn write(&self, site: &Site) -> Tensors {
         let r = self.rank();
-        let mut up = self.lora_up.val();
-        if let Some(scalar) = &self.scalar {
-            up = up * scalar.val().unsqueeze();
-        }
+        let up = self.scalar.apply(self.lora_up.val());
         let down_shape = match &self.lora_mid {
             None => site.kernel_shape(r, site.input()),
             Some(_) => site.pointwise_shape(r, site.input()),
@@ -189,7 +163,7 @@ impl Adapter for Lora {
             lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
             lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, cols])?),
             lora_mid: mid.map(Param::from_tensor),
-            scalar: None,
+            scalar: Scalar::none(),
             scale: Scale::read(parts, r)?,
         })
     }
@@ -209,10 +183,19 @@ impl Adapter for Lora {
         Outline::new([&[out, input], kernel].concat(), r)
     }
 
-    /// Eckart-Young: the truncated singular value decomposition, $B = U_r \Sigma_r^{1/2}$,
-    /// $A = \Sigma_r^{1/2} V_r^\top$.
-    fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, AdapterError>> {
-        Some(Self::truncated(site, update, budget))
+    /// Eckart-Young: the truncated singular value decomposition, [`spectrum::low_rank`].
+    fn fit(
+        _site: &Site,
+        update: &Tensor<2>,
+        budget: Budget,
+    ) -> Option<Result<Self, SpectrumError>> {
+        Some(spectrum::low_rank(update, budget).map(|[up, down]| Self {
+            scale: Scale::one(down.dims()[0]),
+            lora_up: Param::from_tensor(up),
+            lora_down: Param::from_tensor(down),
+            lora_mid: None,
+            scalar: Scalar::none(),
+        }))
     }
 }
 
@@ -224,26 +207,7 @@ impl Lora {
 
     /// $\frac{\alpha}{r}\sigma B$.
     fn scaled_up(&self) -> Tensor<2> {
-        let up = self.scale.apply(self.lora_up.val());
-        match &self.scalar {
-            None => up,
-            Some(scalar) => up * scalar.val().unsqueeze(),
-        }
-    }
-
-    fn truncated(site: &Site, update: &Tensor<2>, budget: Budget) -> Result<Self, AdapterError> {
-        let svd = spectrum::svd(update).map_err(|error| AdapterError::numeric(site, error))?;
-        let r = budget.rank(&svd.s);
-        let svd =
-            spectrum::truncated(&svd, r).map_err(|error| AdapterError::numeric(site, error))?;
-        let [up, down] = svd.halves(&update.device(), update.dtype());
-        Ok(Self {
-            lora_up: Param::from_tensor(up),
-            lora_down: Param::from_tensor(down),
-            lora_mid: None,
-            scalar: None,
-            scale: Scale::one(r),
-        })
+        self.scalar.apply(self.scale.apply(self.lora_up.val()))
     }
 }
 

@@ -19,6 +19,7 @@ use burn::{
 use higanbana_core::{
     Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors,
     parts::{dims, to_data},
+    spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,11 @@ impl Adapter for Norm {
     }
 
     /// Exact, whatever the budget.
-    fn fit(site: &Site, update: &Tensor<2>, _budget: Budget) -> Option<Result<Self, AdapterError>> {
+    fn fit(
+        site: &Site,
+        update: &Tensor<2>,
+        _budget: Budget,
+    ) -> Option<Result<Self, SpectrumError>> {
         Some(Ok(Self { norm: Param::from_tensor(update.clone().reshape([site.out()])) }))
     }
 }

@@ -24,24 +24,29 @@
 //!
 //! T-LoRA: arXiv:2507.05964.
 
+mod masks;
+mod schedule;
+mod singular;
+
 use burn::{
     module::{Module, Param},
-    tensor::{FloatDType, Tensor, TensorData},
+    tensor::{FloatDType, Tensor},
 };
 use higanbana_core::{
     Adapter, AdapterError, Call, Condition, Cost, Degree, Features, Init, Outline, Parts, Site,
     SiteKind, Tensors, Variant,
-    parts::{dims, scalar_data, to_data},
+    parts::{dims, scalar_data},
     spectrum,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    scale::Scale,
+pub use self::{
+    masks::Masks,
     schedule::RankSchedule,
     singular::{SingularFactors, Stretch},
 };
+use crate::scale::Scale;
 
 /// Options of [`Tlora`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +99,7 @@ pub struct Tlora {
     #[module(skip)]
     schedule: RankSchedule,
     #[module(skip)]
-    active: Vec<usize>,
+    masks: Masks,
 }
 
 impl Adapter for Tlora {
@@ -139,23 +144,23 @@ impl Adapter for Tlora {
 
     fn update(&self, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         let (left, right) = self.moved();
-        self.masked(left).matmul(right)
+        self.masks.apply(left).matmul(right)
     }
 
     fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
         let groups = call.op.groups();
         let (left, right) = self.moved();
+        let masks = self.masks.each(groups * right.dims()[0], &right);
         let mut inner = call.apply(right.repeat_dim(0, groups));
-        if !self.active.is_empty() {
-            inner = inner.scale_each(self.masks(2).repeat_dim(1, groups));
+        if let Some(masks) = masks {
+            inner = inner.scale_each(masks);
         }
         Some(inner.mix_groups(left.mul_scalar(call.strength), groups))
     }
 
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
         let r = 2 * self.rank();
-        let shared = self.active.len() <= 1;
-        let update = if shared { site.out() * r * site.cols() } else { usize::MAX };
+        let update = if self.masks.is_one() { site.out() * r * site.cols() } else { usize::MAX };
         Some(Cost { update, shortcut: r * (site.out() + groups * site.cols()) })
     }
 
@@ -169,12 +174,11 @@ impl Adapter for Tlora {
     /// As the definition has it and not as [`Adapter::update`] does: there the start is taken off
     /// factor by factor, whose rounding does not scale with the factors.
     fn update_gamma(&self, _site: &Site, _w0: &Tensor<2>, gamma: f64) -> Tensor<2> {
-        let product = |p: &Param<Tensor<2>>, lambda: Tensor<2>, q: &Param<Tensor<2>>| {
-            self.scale.apply(p.val() * self.masked(lambda)).matmul(q.val())
+        let product = |factors: SingularFactors, gamma: f64| {
+            let lambda = self.masks.apply(factors.lambda.mul_scalar(gamma));
+            self.scale.apply(factors.p * lambda).matmul(factors.q)
         };
-        let lambda = self.lambda_layer.val().mul_scalar(gamma);
-        product(&self.p_layer, lambda, &self.q_layer)
-            - product(&self.base_p_layer, self.base_lambda_layer.val(), &self.base_q_layer)
+        product(self.trained(), gamma) - product(self.start(), 1.0)
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
@@ -186,28 +190,18 @@ impl Adapter for Tlora {
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        let r = self.rank();
-        let q = |q: &Param<Tensor<2>>| to_data(&q.val(), site.kernel_shape(r, site.input()));
-        let p = |p: &Param<Tensor<2>>| to_data(&p.val(), site.pointwise_shape(site.out(), r));
-        let lambda = |lambda: &Param<Tensor<2>>| to_data(&lambda.val(), [1, r]);
-        let mut tensors = Tensors::from([
-            ("q_layer.weight".into(), q(&self.q_layer)),
-            ("p_layer.weight".into(), p(&self.p_layer)),
-            ("lambda_layer".into(), lambda(&self.lambda_layer)),
-            ("base_q_layer.weight".into(), q(&self.base_q_layer)),
-            ("base_p_layer.weight".into(), p(&self.base_p_layer)),
-            ("base_lambda_layer".into(), lambda(&self.base_lambda_layer)),
-            ("alpha".into(), scalar_data(self.scale.file_alpha())),
-        ]);
-        tensors.extend(self.schedule.write());
+        let mut tensors = self.schedule.write();
+        tensors.extend(self.trained().write(site, ""));
+        tensors.extend(self.start().write(site, "base_"));
+        tensors.insert("alpha".into(), scalar_data(self.scale.file_alpha()));
         tensors
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let r = parts.dim("q_layer.weight", 0)?;
-        let trained = factors(site, parts, "", r)?;
+        let trained = SingularFactors::read(site, parts, "", r)?;
         let start = if parts.has("base_lambda_layer") {
-            factors(site, parts, "base_", r)?
+            SingularFactors::read(site, parts, "base_", r)?
         } else {
             let svd = spectrum::svd(parts.base()?);
             let svd = svd.map_err(|error| AdapterError::numeric(site, error))?;
@@ -224,11 +218,7 @@ impl Adapter for Tlora {
     }
 
     fn condition(&mut self, condition: &Condition) {
-        let active = |t: &f64| self.schedule.active(self.rank(), *t, condition.horizon);
-        self.active = condition.timesteps.iter().map(active).collect();
-        if self.active.iter().all(|active| *active == self.active[0]) {
-            self.active.truncate(1);
-        }
+        self.masks = Masks::new(self.schedule, self.rank(), condition);
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {
@@ -269,8 +259,19 @@ impl Tlora {
             base_lambda_layer: frozen(start.lambda),
             scale,
             schedule,
-            active: Vec::new(),
+            masks: Masks::default(),
         }
+    }
+
+    fn trained(&self) -> SingularFactors {
+        let [p, lambda, q] = [&self.p_layer, &self.lambda_layer, &self.q_layer].map(Param::val);
+        SingularFactors { p, lambda, q }
+    }
+
+    fn start(&self) -> SingularFactors {
+        let start = [&self.base_p_layer, &self.base_lambda_layer, &self.base_q_layer];
+        let [p, lambda, q] = start.map(Param::val);
+        SingularFactors { p, lambda, q }
     }
 
     /// The update as one product of rank $2r$ in what has moved, so that nothing cancels: without
@@ -282,110 +283,13 @@ impl Tlora {
     /// left [out, 2r]  right [2r, in·K]
     /// ```
     fn moved(&self) -> (Tensor<2>, Tensor<2>) {
-        let (p, base_p) = (self.p_layer.val(), self.base_p_layer.val());
-        let (q, base_q) = (self.q_layer.val(), self.base_q_layer.val());
-        let (lambda, base_lambda) = (self.lambda_layer.val(), self.base_lambda_layer.val());
-        let left =
-            (p - base_p.clone()) * lambda.clone() + base_p.clone() * (lambda - base_lambda.clone());
-        let left = Tensor::cat(vec![left, base_p * base_lambda], 1);
-        (self.scale.apply(left), Tensor::cat(vec![q.clone(), q - base_q], 0))
+        let SingularFactors { p, lambda, q } = self.trained();
+        let SingularFactors { p: p0, lambda: lambda0, q: q0 } = self.start();
+        let left = (p - p0.clone()) * lambda.clone() + p0.clone() * (lambda - lambda0.clone());
+        let left = Tensor::cat(vec![left, p0 * lambda0], 1);
+        (self.scale.apply(left), Tensor::cat(vec![q.clone(), q - q0], 0))
     }
-
-    /// Columns of ranks, `[rows, r]` or those of both halves of [`Tlora::moved`], with the one mask
-    /// that there is.
-    fn masked(&self, columns: Tensor<2>) -> Tensor<2> {
-        match self.active[..] {
-            [] => columns,
-            [_] => {
-                let halves = columns.dims()[1] / self.rank();
-                columns * self.masks(halves)
-            }
-            _ => panic!(
-                "the samples of the batch act with {:?} ranks and share no weight: use layers that \
-                 take an adapter's shortcut, or one timestep for each call",
-                self.active
-            ),
-        }
-    }
-
-    /// The masks of the samples, each repeated side by side: `[1 or batch, times·r]`.
-    fn masks(&self, times: usize) -> Tensor<2> {
-        let r = self.rank();
-        let mask = |&active: &usize| (0..times * r).map(move |i| f64::from(i % r < active));
-        let masks: Vec<f64> = self.active.iter().flat_map(mask).collect();
-        let q = self.q_layer.val();
-        let data = TensorData::new(masks, [self.active.len(), times * r]);
-        Tensor::from_data(data, (&q.device(), q.dtype()))
-    }
-}
-
-/// The factors of a file, trained or (with `base_`) frozen.
-fn factors(
-    site: &Site,
-    parts: &Parts,
-    prefix: &str,
-    r: usize,
-) -> Result<SingularFactors, AdapterError> {
-    let key = |stem: &str| format!("{prefix}{stem}");
-    Ok(SingularFactors {
-        p: parts.tensor(&key("p_layer.weight"), [site.out(), r])?,
-        lambda: parts.tensor(&key("lambda_layer"), [1, r])?,
-        q: parts.tensor(&key("q_layer.weight"), [r, site.cols()])?,
-    })
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::{DType, Device};
-    use higanbana_core::{Op, SiteKind};
-
-    use super::*;
-
-    fn adapter(options: &str) -> (Site, Tensor<2>, Tlora) {
-        let site = Site::new("l", SiteKind::Linear, [6, 5]);
-        let empty = Tensor::zeros([6, 5], (&Device::default(), DType::F64));
-        let w0 = Init::new(&site, empty, 1).normal([6, 5], 1.0);
-        let config = toml::from_str(options).unwrap();
-        let adapter = Tlora::new(&site, &config, &mut Init::new(&site, w0.clone(), 2)).unwrap();
-        (site, w0, adapter)
-    }
-
-    fn largest<const D: usize>(x: Tensor<D>) -> f64 {
-        x.abs().max().into_scalar()
-    }
-
-    #[test]
-    fn twice_the_singular_values_add_the_weight_once() {
-        let (site, w0, mut tlora) = adapter("rank = 5\nalpha = 5.0");
-        assert_eq!(largest(tlora.update(&site, &w0)), 0.0);
-        assert!(largest(tlora.orthogonality()) < 1e-28);
-        tlora.lambda_layer = tlora.lambda_layer.map(|lambda| lambda * 2.0);
-        assert!(largest(tlora.update(&site, &w0) - w0) < 1e-14);
-    }
-
-    #[test]
-    fn every_sample_of_a_batch_has_its_own_mask() {
-        let (site, w0, mut tlora) = adapter("sig_type = \"last\"");
-        tlora.q_layer = tlora.q_layer.map(|q| q * 1.5);
-        let rows =
-            Features::Rows { x: Tensor::<2>::eye(5, &w0.device()).cast(DType::F64), batch: 5 };
-        let call = Call { site: &site, w0: &w0, x: &rows, op: &Op::Linear, strength: 1.0 };
-        tlora.condition(&Condition::at([0.0, 250.0, 500.0, 750.0, 999.0], 1000.0));
-        let Some(Features::Rows { x: added, .. }) = tlora.added(&call, &rows) else {
-            panic!("a linear layer has a shortcut")
-        };
-        for (sample, t) in [0.0, 250.0, 500.0, 750.0, 999.0].into_iter().enumerate() {
-            tlora.condition(&Condition::at([t, t], 1000.0));
-            let column = tlora.update(&site, &w0).narrow(1, sample, 1).transpose();
-            assert!(largest(column - added.clone().narrow(0, sample, 1)) < 1e-15, "{t}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "[4, 1] ranks")]
-    fn a_batch_of_different_masks_has_no_weight() {
-        let (site, w0, mut tlora) = adapter("");
-        tlora.condition(&Condition::at([0.0, 999.0], 1000.0));
-        tlora.update(&site, &w0);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use higanbana_core::{Init, Kind, Layer, Registry, Site, Training};
+use higanbana_core::{Init, Kind, Member, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -168,8 +168,8 @@ pub fn inject<M: Module>(
             algorithm: adapter.name(),
             parameters: adapter.parameter_count(&found.site),
         });
-        let layer = Layer::new(&injection.set, injection.strength, adapter);
-        new.push((found.parameter, found.site, layer.training(choice.training)));
+        let member = Member::new(&injection.set, injection.strength, adapter);
+        new.push((found.parameter, found.site, member.training(choice.training)));
     }
     Ok((place(model, new)?, report))
 }
@@ -177,7 +177,7 @@ pub fn inject<M: Module>(
 /// A rule with its algorithm and all of its options.
 struct Choice<'a> {
     rule: Rule,
-    algorithm: &'a dyn Kind,
+    algorithm: &'a Kind,
     options: toml::Table,
     training: Training,
 }

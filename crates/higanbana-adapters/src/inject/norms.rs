@@ -4,7 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::Tensor,
 };
-use higanbana_core::{AdapterError, Condition, Degree, DynAdapter, Layer, Site, Training, slot};
+use higanbana_core::{AdapterError, Condition, Degree, DynAdapter, Member, Site, Training, slot};
 
 use super::sites::parameters;
 
@@ -23,29 +23,29 @@ pub struct Norms {
 /// trained tensors evenly. The norm is that of the whole update: neither the strength nor a
 /// [`Condition`] has a part in it. Frozen adapters stay as they are.
 pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
-    let bounded = |layer: &Layer| layer.training.max_norm.is_some() && trains(&layer.adapter);
+    let bounded = |member: &Member| member.training.max_norm.is_some() && trains(&member.adapter);
     let slots = slot::collect(model);
-    if !slots.iter().any(|slot| slot.layers.iter().any(bounded)) {
+    if !slots.iter().any(|slot| slot.members.iter().any(bounded)) {
         return (model.clone(), Norms::default());
     }
     let parameters = parameters(model);
     let mut norms = Vec::new();
     let mut scaled = 0;
     let model = slot::edit(model.clone(), |slot| {
-        if !slot.layers.iter().any(bounded) {
+        if !slot.members.iter().any(bounded) {
             return;
         }
         let parameter = parameters.iter().find(|parameter| parameter.is(&slot.site));
         let w0 = parameter.expect("a slot has a parameter").matrix(&slot.site);
-        for layer in slot.layers.iter_mut().filter(|layer| bounded(layer)) {
-            let bound = layer.training.max_norm.expect("it is bounded");
-            let mut whole = layer.adapter.valid();
+        for member in slot.members.iter_mut().filter(|member| bounded(member)) {
+            let bound = member.training.max_norm.expect("it is bounded");
+            let mut whole = member.adapter.valid();
             whole.condition(&Condition::default());
             let update = whole.update_at(&slot.site, &w0.clone().inner(), 1.0);
             let norm = update.square().sum().into_scalar::<f64>().sqrt();
             norms.push(norm.min(bound));
             if norm > bound {
-                layer.adapter = shrunk(layer.adapter.clone(), bound / norm);
+                member.adapter = shrunk(member.adapter.clone(), bound / norm);
                 scaled += 1;
             }
         }

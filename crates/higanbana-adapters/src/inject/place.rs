@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, Param, Reparameterizer},
     tensor::Tensor,
 };
-use higanbana_core::{DynAdapter, Layer, Site, SiteKind, Slot, nearest, slot};
+use higanbana_core::{DynAdapter, Member, Site, SiteKind, Slot, nearest, slot};
 
 use super::{
     InjectError,
@@ -46,7 +46,7 @@ pub fn attach<M: Module>(
             let (kind, expected) = (site.kind.name(), site.shape);
             return Err(InjectError::Shape { path: site.path, kind, found, expected });
         }
-        new.push((parameter.clone(), site, Layer::new(set, strength, adapter)));
+        new.push((parameter.clone(), site, Member::new(set, strength, adapter)));
     }
     place(model, new)
 }
@@ -60,35 +60,36 @@ fn key(site: &Site) -> Key {
 
 pub(super) fn place<M: Module>(
     model: &M,
-    layers: Vec<(Parameter, Site, Layer)>,
+    members: Vec<(Parameter, Site, Member)>,
 ) -> Result<M, InjectError> {
     let slots: HashMap<Key, Slot> =
         slot::collect(model).into_iter().map(|slot| (key(&slot.site), slot)).collect();
     let mut new_slots: HashMap<String, Slot> = HashMap::new();
-    let mut new_layers: HashMap<Key, Layer> = HashMap::new();
-    for (parameter, site, layer) in layers {
+    let mut new_members: HashMap<Key, Member> = HashMap::new();
+    for (parameter, site, member) in members {
         let key = key(&site);
         let slot = slots.get(&key);
         if let (None, Some(other)) = (slot, parameter.reparameterization) {
             return Err(InjectError::Occupied { path: parameter.full_path, other });
         }
-        let taken = slot.is_some_and(|slot| slot.layers.iter().any(|other| other.set == layer.set))
-            || new_layers.contains_key(&key)
+        let taken = slot
+            .is_some_and(|slot| slot.members.iter().any(|other| other.set == member.set))
+            || new_members.contains_key(&key)
             || new_slots.contains_key(&parameter.full_path);
         if taken {
-            return Err(InjectError::Duplicate { path: site.path, set: layer.set });
+            return Err(InjectError::Duplicate { path: site.path, set: member.set });
         }
         if slot.is_some() {
-            new_layers.insert(key, layer);
+            new_members.insert(key, member);
         } else {
             let mut slot = Slot::new(site);
-            slot.layers.push(layer);
+            slot.members.push(member);
             new_slots.insert(parameter.full_path, slot);
         }
     }
     let model = model.clone().map(&mut FreezeBase { depth: 0 });
     let model = model.apply_reparameterization(NewSlots(new_slots));
-    Ok(slot::edit(model, |slot| slot.layers.extend(new_layers.remove(&key(&slot.site)))))
+    Ok(slot::edit(model, |slot| slot.members.extend(new_members.remove(&key(&slot.site)))))
 }
 
 /// Freezes every parameter outside reparameterisations.

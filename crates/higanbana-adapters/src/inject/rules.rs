@@ -107,7 +107,7 @@ impl Rule {
     pub(super) fn check(
         &self,
         number: usize,
-        algorithm: &dyn Kind,
+        algorithm: &Kind,
         found: &[FoundSite],
     ) -> Result<(), InjectError> {
         if !self.any {
@@ -162,7 +162,7 @@ impl Rule {
         &self,
         name: &str,
         matching: Vec<&FoundSite>,
-        algorithm: &dyn Kind,
+        algorithm: &Kind,
     ) -> Result<bool, InjectError> {
         let suits = |f: &&FoundSite| {
             algorithm.sites().contains(&f.site.kind)

@@ -1,16 +1,16 @@
 //! The sets of adapters in a model: to list, switch, save, remove and merge.
 
 use burn::module::Module;
-use higanbana_core::{DynAdapter, Layer, Site, slot};
+use higanbana_core::{DynAdapter, Member, Site, slot};
 
 use super::InjectError;
 
 /// Names of the sets in a model, in the order in which they were placed.
 pub fn sets<M: Module>(model: &M) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for layer in slot::collect(model).into_iter().flat_map(|slot| slot.layers) {
-        if !names.contains(&layer.set) {
-            names.push(layer.set);
+    for member in slot::collect(model).into_iter().flat_map(|slot| slot.members) {
+        if !names.contains(&member.set) {
+            names.push(member.set);
         }
     }
     names
@@ -24,8 +24,8 @@ pub fn adapters<M: Module>(model: &M, set: &str) -> Result<Vec<(Site, DynAdapter
     known(model, set)?;
     let slots = slot::collect(model).into_iter();
     let adapters = slots.flat_map(|slot| {
-        let layers = slot.layers.into_iter().filter(|layer| layer.set == set);
-        layers.map(move |layer| (slot.site.clone(), layer.adapter))
+        let members = slot.members.into_iter().filter(|member| member.set == set);
+        members.map(move |member| (slot.site.clone(), member.adapter))
     });
     Ok(adapters.collect())
 }
@@ -36,7 +36,7 @@ pub fn adapters<M: Module>(model: &M, set: &str) -> Result<Vec<(Site, DynAdapter
 /// When the model has no such set or the strength is not finite.
 pub fn set_strength<M: Module>(model: &M, set: &str, strength: f64) -> Result<M, InjectError> {
     check_strength(set, strength)?;
-    each(model, set, |layer| layer.strength = strength)
+    each(model, set, |member| member.strength = strength)
 }
 
 /// Freezes the adapters of a set: it goes on acting, and another one trains on top of it.
@@ -44,7 +44,7 @@ pub fn set_strength<M: Module>(model: &M, set: &str, strength: f64) -> Result<M,
 /// # Errors
 /// When the model has no such set.
 pub fn freeze<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
-    each(model, set, |layer| layer.adapter = layer.adapter.clone().set_require_grad(false))
+    each(model, set, |member| member.adapter = member.adapter.clone().set_require_grad(false))
 }
 
 /// Removes a set. Where it was alone the parameter is the base again, bit for bit. The base stays
@@ -54,7 +54,7 @@ pub fn freeze<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
 /// When the model has no such set.
 pub fn detach<M: Module>(model: &M, set: &str) -> Result<M, InjectError> {
     known(model, set)?;
-    Ok(slot::edit(model.clone(), |slot| slot.layers.retain(|layer| layer.set != set)))
+    Ok(slot::edit(model.clone(), |slot| slot.members.retain(|member| member.set != set)))
 }
 
 /// The model with all adapters folded into its weights at their strengths, for inference.
@@ -76,11 +76,11 @@ pub(super) fn check_strength(set: &str, strength: f64) -> Result<(), InjectError
 fn each<M: Module>(
     model: &M,
     set: &str,
-    mut change: impl FnMut(&mut Layer),
+    mut change: impl FnMut(&mut Member),
 ) -> Result<M, InjectError> {
     known(model, set)?;
     Ok(slot::edit(model.clone(), |slot| {
-        slot.layers.iter_mut().filter(|layer| layer.set == set).for_each(&mut change);
+        slot.members.iter_mut().filter(|member| member.set == set).for_each(&mut change);
     }))
 }
 

@@ -5,9 +5,9 @@ use burn::{
     nn::{self, PaddingConfig2d},
     tensor::{Device, Tensor, module, ops::ConvOptions},
 };
-use higanbana_core::{Features, Op, Slot};
+use higanbana_core::{Features, Op};
 
-use super::shortcut::shortcut;
+use super::shortcut::forward;
 
 /// Burn's [`Conv2d`](nn::conv::Conv2d), with the same parameters and records.
 ///
@@ -45,24 +45,13 @@ impl Conv2d {
     /// # Panics
     /// When the number of channels is not `in`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
         let options = self.options(&x);
-        let bias = self.bias.as_ref().map(|bias| bias.val());
-        match self.shortcut(&x, &options) {
-            None => module::conv2d(x, self.weight.val(), bias, options),
-            Some(y) => match bias {
-                None => y,
-                Some(bias) => y + bias.unsqueeze_dims(&[0, 2, 3]),
-            },
-        }
-    }
-
-    fn shortcut(&self, x: &Tensor<4>, options: &ConvOptions<2>) -> Option<Tensor<4>> {
-        let slot = self.weight.reparameterization::<Slot>()?;
-        let w0 = slot.site.to_matrix(self.weight.base());
         let op = Op::Conv2d(options.clone());
-        let y = shortcut(slot, &w0, &Features::Maps(x.clone()), &op)?;
-        let Features::Maps(y) = y else { unreachable!("maps in, maps out") };
-        Some(y)
+        match forward(&self.weight, &bias, || Features::Maps(x.clone()), &op) {
+            Some(Features::Maps(y)) => y,
+            _ => module::conv2d(x, self.weight.val(), bias, options),
+        }
     }
 
     pub(super) fn options(&self, x: &Tensor<4>) -> ConvOptions<2> {

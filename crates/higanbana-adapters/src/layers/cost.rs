@@ -29,8 +29,8 @@ impl Work {
     pub fn of(slot: &Slot, x: &Features, op: &Op, training: bool) -> Option<Self> {
         let positions = output_positions(x, op);
         let (mut update, mut shortcut) = (0usize, 0);
-        for layer in slot.active() {
-            let cost = layer.adapter.cost(&slot.site, op.groups())?;
+        for member in slot.active() {
+            let cost = member.adapter.cost(&slot.site, op.groups())?;
             update = update.saturating_add(cost.update);
             shortcut += positions * cost.shortcut;
         }

@@ -5,9 +5,9 @@ use burn::{
     nn,
     tensor::{Device, Tensor, module},
 };
-use higanbana_core::{Features, Op, Slot};
+use higanbana_core::{Features, Op};
 
-use super::shortcut::shortcut;
+use super::shortcut::forward;
 
 /// `y = x W + b`: Burn's [`Linear`](nn::Linear), with the same parameters and records.
 ///
@@ -34,29 +34,19 @@ impl Linear {
     /// # Panics
     /// When the last dimension is not `in`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(|bias| bias.val());
-        match self.shortcut(&x) {
-            None => module::linear(x, self.weight.val(), bias),
-            Some(y) => match bias {
-                None => y,
-                Some(bias) => y + bias.unsqueeze(),
-            },
-        }
-    }
-
-    fn shortcut<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
-        let slot = self.weight.reparameterization::<Slot>()?;
+        let bias = self.bias.as_ref().map(Param::val);
         let mut dims = x.dims();
-        let rows = dims[..D - 1].iter().product();
-        let features = Features::Rows {
-            x: x.clone().reshape([rows, dims[D - 1]]),
+        let features = || Features::Rows {
+            x: x.clone().reshape([dims[..D - 1].iter().product(), dims[D - 1]]),
             batch: if D == 1 { 1 } else { dims[0] },
         };
-        let w0 = slot.site.to_matrix(self.weight.base());
-        let y = shortcut(slot, &w0, &features, &Op::Linear)?;
-        let Features::Rows { x: y, .. } = y else { unreachable!("rows in, rows out") };
-        dims[D - 1] = y.dims()[1];
-        Some(y.reshape(dims))
+        match forward(&self.weight, &bias, features, &Op::Linear) {
+            Some(Features::Rows { x: y, .. }) => {
+                dims[D - 1] = y.dims()[1];
+                y.reshape(dims)
+            }
+            _ => module::linear(x, self.weight.val(), bias),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Arguments {
 /// Prints the list, or one algorithm.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = higanbana_adapters::registry();
-    let chosen: Vec<&dyn Kind> = match &arguments.name {
+    let chosen: Vec<&Kind> = match &arguments.name {
         None => registry.iter().collect(),
         Some(name) => match registry.get(name) {
             Some(kind) => vec![kind],
@@ -38,13 +38,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         },
     };
     if arguments.json {
-        return output::json(&chosen.iter().map(|kind| as_json(*kind)).collect::<Vec<_>>());
+        return output::json(&chosen.iter().map(|kind| as_json(kind)).collect::<Vec<_>>());
     }
     if arguments.markdown {
         return output::line(docs::markdown_table(&registry).trim_end());
     }
     if arguments.name.is_some() {
-        return chosen.iter().try_for_each(|kind| describe(*kind));
+        return chosen.iter().try_for_each(|kind| describe(kind));
     }
     let mut table = output::table(&["name", "degree", "rank at most", "parameters", "update"]);
     for kind in chosen {
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::line("\n`higanbana adapters NAME` shows the options of one.")
 }
 
-fn describe(kind: &dyn Kind) -> Result<()> {
+fn describe(kind: &Kind) -> Result<()> {
     let sites: Vec<_> = kind.sites().iter().map(|site| site.name()).collect();
     output::line(format!("{}: {} ({})", kind.name(), kind.title(), kind.reference()))?;
     output::line(format!("  update        {}", plain_text(kind.formula())))?;
@@ -79,7 +79,7 @@ fn describe(kind: &dyn Kind) -> Result<()> {
         .try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
 }
 
-fn as_json(kind: &dyn Kind) -> serde_json::Value {
+fn as_json(kind: &Kind) -> serde_json::Value {
     json!({
         "name": kind.name(),
         "title": kind.title(),

@@ -21,6 +21,6 @@ pub use block_diagonal::{rotate_rows, rotate_rows_transposed};
 pub use butterfly::{butterfly, butterfly_stage};
 pub use cayley::{bounded, cayley, cayley_deviation, skew};
 pub use factorization::{factorization, power2_factorization};
-pub use kron::{kron, rearrange, rearrange_inverse};
+pub use kron::{kron, rearrange};
 pub use norms::{frobenius, input_norms, output_norms};
 pub use tucker::tucker;

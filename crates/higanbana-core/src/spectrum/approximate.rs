@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{SpectrumError, Svd, frobenius_norm, svd};
+use super::{Budget, SpectrumError, Svd, frobenius_norm, svd};
 use crate::algebra::rearrange;
 
 /// The first `rank` terms of a decomposition: the best approximation of that rank.
@@ -25,6 +25,23 @@ pub fn truncated(svd: &Svd, rank: usize) -> Result<Svd, SpectrumError> {
         s: s[..rank].to_vec(),
         vt: vt[..rank * cols].to_vec(),
     })
+}
+
+/// The best product of two thin factors of equal norm within a budget.
+///
+/// $$A = U_r \Sigma_r^{1/2}, \qquad B = \Sigma_r^{1/2} V_r^\top$$
+///
+/// ```text
+/// matrix [m, n]  ->  A [m, r]  B [r, n]
+/// ```
+///
+/// # Errors
+///
+/// Those of [`svd`].
+pub fn low_rank(matrix: &Tensor<2>, budget: Budget) -> Result<[Tensor<2>; 2], SpectrumError> {
+    let svd = svd(matrix)?;
+    let svd = truncated(&svd, budget.rank(&svd.s))?;
+    Ok(svd.halves(&matrix.device(), matrix.dtype()))
 }
 
 /// The least Frobenius error that any approximation of `rank` can have, from all singular values.
@@ -71,14 +88,11 @@ pub fn nearest_kron(
     }
     let full = svd(&rearrange(w.clone(), p, q))?;
     let best = truncated(&full, terms)?;
-    let (device, dtype) = (w.device(), w.dtype());
-    let root = best.s_tensor(&device, dtype).sqrt();
-    let w1 = best.u_tensor(&device, dtype).transpose() * root.clone().unsqueeze_dim(1);
-    let w2 = best.vt_tensor(&device, dtype) * root.unsqueeze_dim(1);
+    let [w1, w2] = best.halves(&w.device(), w.dtype());
     let pair =
         |(w1, w2): (Tensor<2>, Tensor<2>)| (w1.reshape([p, q]), w2.reshape([out / p, inp / q, k]));
     Ok(KronApproximation {
-        terms: w1.iter_dim(0).zip(w2.iter_dim(0)).map(pair).collect(),
+        terms: w1.iter_dim(1).zip(w2.iter_dim(0)).map(pair).collect(),
         error: truncation_error(&full.s, terms),
     })
 }

@@ -4,12 +4,14 @@
 //! Nothing here is differentiable; every function reads its tensors to the host.
 
 mod approximate;
+mod budget;
 mod error;
 mod hadamard;
 mod measures;
 mod svd;
 
-pub use approximate::{KronApproximation, nearest_kron, truncated, truncation_error};
+pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
+pub use budget::Budget;
 pub use error::SpectrumError;
 pub use hadamard::{HadamardApproximation, fit_hadamard};
 pub use measures::{

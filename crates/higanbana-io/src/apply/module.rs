@@ -14,12 +14,7 @@ pub struct Module {
 
 impl Module {
     /// The parameter of kind `kind` that `tensors` adapt by `algorithm`, as far as they tell.
-    pub fn site(
-        module: &str,
-        kind: SiteKind,
-        algorithm: &dyn Kind,
-        tensors: &Tensors,
-    ) -> Option<Site> {
+    pub fn site(module: &str, kind: SiteKind, algorithm: &Kind, tensors: &Tensors) -> Option<Site> {
         let shape = algorithm.outline(kind, tensors).shape.filter(|shape| is_buildable(shape))?;
         let kind = if kind.is_vector() { kind } else { SiteKind::of_rank(shape.len())? };
         Some(Site::new(module, kind, shape))

@@ -9,7 +9,7 @@ use super::RefitError;
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
     /// The algorithm.
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     /// Whether it adapts convolutions of more than one tap too.
     pub convolutions: bool,
 }
@@ -31,7 +31,7 @@ impl<'a> Choice<'a> {
 
     /// Every algorithm that can be fitted to the update of a layer.
     pub fn all(registry: &'a Registry) -> Vec<(&'a str, Self)> {
-        let fits = registry.iter().filter(|kind| is_fittable(*kind));
+        let fits = registry.iter().filter(|kind| is_fittable(kind));
         fits.flat_map(|kind| {
             let wide = kind.convolutional_name();
             let plain = Self { kind, convolutions: wide.is_none() };
@@ -47,7 +47,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn is_fittable(kind: &dyn Kind) -> bool {
+fn is_fittable(kind: &Kind) -> bool {
     let site = Site::new("", SiteKind::Linear, [1, 1]);
     let update = Tensor::ones([1, 1], &Device::default());
     kind.sites().contains(&site.kind) && kind.fit(&site, &update, Budget::Rank(1)).is_some()

@@ -113,7 +113,7 @@ impl Extract<'_> {
     }
 
     /// The algorithm for a kind of parameter.
-    fn kind(&self, site: SiteKind) -> Option<&dyn Kind> {
+    fn kind(&self, site: SiteKind) -> Option<&Kind> {
         let norm = matches!(site, SiteKind::Norm | SiteKind::NormBias);
         match self.choice.kind.sites().contains(&site) {
             true => Some(self.choice.kind),

@@ -31,7 +31,7 @@ pub struct Fit {
 ///
 /// When the algorithm has no fit, the decomposition fails, or a value exceeds `dtype`.
 pub fn fit(
-    kind: &dyn Kind,
+    kind: &Kind,
     module: &str,
     site: &Site,
     update: &Tensor<2>,
@@ -49,7 +49,7 @@ pub fn fit(
 
 /// An update that the tensors of an algorithm's file are to have.
 pub(super) struct Goal<'a> {
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     pub module: &'a str,
     pub site: &'a Site,
     pub w0: &'a Tensor<2>,

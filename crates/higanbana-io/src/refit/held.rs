@@ -23,7 +23,7 @@ pub(super) struct Modules<'a> {
 
 /// An adapter of one parameter.
 pub(super) struct Held<'a> {
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     pub site: Site,
     pub adapter: DynAdapter,
     /// Tensors of the module that it uses.
@@ -147,7 +147,7 @@ impl<'a> Modules<'a> {
         &self,
         module: &str,
         tensors: &Tensors,
-        kind: &'a dyn Kind,
+        kind: &'a Kind,
         site: Site,
         w0: Option<Tensor<2>>,
     ) -> Result<Held<'a>, RefitError> {
@@ -167,7 +167,7 @@ impl<'a> Modules<'a> {
         Ok(Held { kind, site, adapter, tensors, w0 })
     }
 
-    fn needs_base(&self, module: &str, kind: &dyn Kind) -> RefitError {
+    fn needs_base(&self, module: &str, kind: &Kind) -> RefitError {
         RefitError::NeedsBase {
             path: self.reader.path().into(),
             module: module.into(),

@@ -123,7 +123,7 @@ impl Resize<'_> {
             module: module.into(),
             reason: error.to_string(),
         })?;
-        let goal = Goal { kind: *kind, module, site, w0, update: &update };
+        let goal = Goal { kind, module, site, w0, update: &update };
         let (tensors, fit) = goal.meet(resized.write(site), held.dtype())?;
         match fit.rank {
             Some(rank) if rank >= own => as_it_is(),

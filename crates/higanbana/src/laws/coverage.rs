@@ -34,7 +34,7 @@ pub fn coverage(registry: &Registry, device: &Device, dtype: DType) -> Vec<Viola
     registry.iter().flat_map(|kind| missing(kind, &acting)).collect()
 }
 
-fn missing(kind: &dyn Kind, acting: &[Subject]) -> Vec<Violation> {
+fn missing(kind: &Kind, acting: &[Subject]) -> Vec<Violation> {
     let mine = || acting.iter().filter(|subject| subject.kind.name() == kind.name());
     let sites = kind.sites().iter().filter(|site| !mine().any(|s| s.site().kind == **site));
     let names = kind.variants().iter().map(|variant| variant.name);

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use higanbana_core::{Condition, Layer as Adapted, PathChoice, Training};
+use higanbana_core::{Condition, Member, PathChoice, Training};
 
 use super::{
     Law, Subject,
@@ -55,7 +55,7 @@ fn in_step(subject: &Subject, step: Option<u64>) -> Layer {
         max_norm: None,
     };
     let adapter = subject.trained.clone();
-    let mut layer = Adapted::new("laws", subject.trial.strength, adapter).training(training);
-    layer.condition(&Condition { step, ..subject.trial.condition.clone() });
-    Layer::carrying(subject, layer)
+    let mut member = Member::new("laws", subject.trial.strength, adapter).training(training);
+    member.condition(&Condition { step, ..subject.trial.condition.clone() });
+    Layer::carrying(subject, member)
 }

@@ -34,7 +34,7 @@ fn check(subject: &Subject) -> Result<(), String> {
 
 fn acts_the_same(
     subject: &Subject,
-    kind: &dyn Kind,
+    kind: &Kind,
     tensors: &Tensors,
     condition: &Condition,
 ) -> Result<(), String> {

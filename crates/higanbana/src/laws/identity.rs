@@ -1,4 +1,4 @@
-use higanbana_core::{Layer, Slot};
+use higanbana_core::{Member, Slot};
 
 use super::{
     Law, Subject,
@@ -14,7 +14,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     for strength in [1.0, subject.trial.strength] {
         let adapter = subject.fresh.clone();
         let slot = Slot {
-            layers: vec![Layer::new("new", strength, adapter)],
+            members: vec![Member::new("new", strength, adapter)],
             ..Slot::new(subject.site().clone())
         };
         if !same_bits(&slot.weight(subject.w0.clone()), &subject.w0) {

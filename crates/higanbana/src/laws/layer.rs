@@ -9,7 +9,7 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_adapters::layers;
-use higanbana_core::{Layer as Adapted, PathChoice, SiteKind, Slot};
+use higanbana_core::{Member, PathChoice, SiteKind, Slot};
 
 use super::{Geometry, Subject, measure::values};
 
@@ -89,14 +89,14 @@ impl Layer {
 
     /// The layer with the frozen weight and the trained adapter on it.
     pub(super) fn adapted(subject: &Subject) -> Self {
-        let layer = Adapted::new("laws", subject.trial.strength, subject.trained.clone());
-        Self::carrying(subject, layer)
+        let member = Member::new("laws", subject.trial.strength, subject.trained.clone());
+        Self::carrying(subject, member)
     }
 
     /// The layer with the frozen weight and an adapter on it.
-    pub(super) fn carrying(subject: &Subject, layer: Adapted) -> Self {
+    pub(super) fn carrying(subject: &Subject, member: Member) -> Self {
         Self::new(subject, &subject.w0).apply_reparameterization(Attach(Slot {
-            layers: vec![layer],
+            members: vec![member],
             ..Slot::new(subject.site().clone())
         }))
     }

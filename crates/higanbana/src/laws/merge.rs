@@ -27,7 +27,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     if merged.effective(kind) != adapted.effective(kind) {
         return Err("merging changes bits of the adapted weight".into());
     }
-    let off = slot::edit(adapted, |slot| slot.layers[0].strength = 0.0);
+    let off = slot::edit(adapted, |slot| slot.members[0].strength = 0.0);
     if off.effective(kind) != base.effective(kind) {
         return Err("switched off, it does not give the base's bits back".into());
     }

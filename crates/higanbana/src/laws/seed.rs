@@ -9,7 +9,7 @@ pub(super) const LAW: Law = Law {
 
 fn check(subject: &Subject) -> Result<(), String> {
     let Subject { registry, kind, variant, trial, w0, .. } = subject;
-    let again = Subject::new(registry, *kind, *variant, trial, (&w0.device(), w0.dtype()))
+    let again = Subject::new(registry, kind, *variant, trial, (&w0.device(), w0.dtype()))
         .map_err(|error| format!("built again, it is refused: {error}"))?;
     let first = subject.fresh.write(subject.site());
     let second = again.fresh.write(subject.site());

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Layer, Slot};
+use higanbana_core::{DynAdapter, Member, Slot};
 
 use super::{
     Law, Subject,
@@ -16,13 +16,13 @@ pub(super) const LAW: Law = Law {
 
 fn check(subject: &Subject) -> Result<(), String> {
     let other = trained::map(subject.trained.clone(), |_, x| x.iter_mut().for_each(|x| *x *= 0.8));
-    let first = layer(&subject.trained, subject.trial.strength);
-    let second = layer(&other, -0.4);
+    let first = member(&subject.trained, subject.trial.strength);
+    let second = member(&other, -0.4);
     let update =
-        |layer: &Layer| layer.adapter.update_at(subject.site(), &subject.w0, layer.strength);
+        |member: &Member| member.adapter.update_at(subject.site(), &subject.w0, member.strength);
     let expected = values(&(subject.w0.clone() + update(&first) + update(&second)));
-    for layers in [[first.clone(), second.clone()], [second, first]] {
-        let error = deviation(&values(&stacked(subject, layers)), &expected);
+    for members in [[first.clone(), second.clone()], [second, first]] {
+        let error = deviation(&values(&stacked(subject, members)), &expected);
         if error > subject.tolerance() {
             return Err(format!("two adapters depart from the sum of their updates by {error:e}"));
         }
@@ -30,11 +30,11 @@ fn check(subject: &Subject) -> Result<(), String> {
     Ok(())
 }
 
-fn layer(adapter: &DynAdapter, strength: f64) -> Layer {
-    Layer::new("stack", strength, adapter.clone())
+fn member(adapter: &DynAdapter, strength: f64) -> Member {
+    Member::new("stack", strength, adapter.clone())
 }
 
-fn stacked(subject: &Subject, layers: [Layer; 2]) -> Tensor<2> {
-    let slot = Slot { layers: layers.into(), ..Slot::new(subject.site().clone()) };
+fn stacked(subject: &Subject, members: [Member; 2]) -> Tensor<2> {
+    let slot = Slot { members: members.into(), ..Slot::new(subject.site().clone()) };
     slot.weight(subject.w0.clone())
 }

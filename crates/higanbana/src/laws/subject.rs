@@ -20,7 +20,7 @@ pub struct Subject<'a> {
     /// The algorithms among which its files are recognised.
     pub registry: &'a Registry,
     /// The algorithm.
-    pub kind: &'a dyn Kind,
+    pub kind: &'a Kind,
     /// The set of options; `None` for the defaults.
     pub variant: Option<&'static Variant>,
     /// The layer and its circumstances.
@@ -40,7 +40,7 @@ impl<'a> Subject<'a> {
     /// When the constructor refuses.
     pub fn new(
         registry: &'a Registry,
-        kind: &'a dyn Kind,
+        kind: &'a Kind,
         variant: Option<&'static Variant>,
         trial: &'a Trial,
         (device, dtype): (&Device, DType),
@@ -135,7 +135,7 @@ impl<'a> Subject<'a> {
     /// Reads tensors of a file as an adapter of `kind` on `site`, with what they leave unread.
     pub(super) fn read(
         &self,
-        kind: &dyn Kind,
+        kind: &Kind,
         site: &Site,
         tensors: &Tensors,
     ) -> Result<(DynAdapter, Vec<String>), AdapterError> {

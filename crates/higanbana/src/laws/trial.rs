@@ -94,7 +94,7 @@ impl Trial {
     }
 
     /// The options of one set of `kind` in this trial.
-    pub(super) fn options(&self, kind: &dyn Kind, variant: Option<&Variant>) -> toml::Table {
+    pub(super) fn options(&self, kind: &Kind, variant: Option<&Variant>) -> toml::Table {
         let named = variant.map_or("", |variant| variant.options);
         let mut options: toml::Table = named.parse().expect("a variant is written in TOML");
         let known = kind.defaults();

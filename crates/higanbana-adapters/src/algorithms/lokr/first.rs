@@ -99,6 +99,20 @@ impl First {
         self.lokr_w1_b.as_ref().map(|b| b.lazy_shape()[0])
     }
 
+    /// Largest rank that it can have.
+    pub(super) fn rank_bound(&self) -> usize {
+        let [l, m] = self.dims();
+        self.rank().unwrap_or(usize::MAX).min(l).min(m)
+    }
+
+    /// Names of its tensors.
+    pub(super) fn names(&self) -> &'static [&'static str] {
+        match self.form() {
+            Form::Whole(_) => &["lokr_w1"],
+            Form::Product(..) => &["lokr_w1_a", "lokr_w1_b"],
+        }
+    }
+
     /// Number of values.
     pub(super) fn size(&self) -> usize {
         let [l, m] = self.dims();

@@ -138,6 +138,25 @@ impl Second {
         }
     }
 
+    /// Largest rank that it can have as a matrix `[k, n·K]`.
+    pub(super) fn rank_bound(&self, [k, n, taps]: [usize; 3]) -> usize {
+        let rank = match (self.ranks(), &self.lokr_t2) {
+            (None, _) => usize::MAX,
+            (Some([r, _]), None) => r,
+            (Some([p, q]), Some(_)) => p.min(q * taps),
+        };
+        rank.min(k).min(n * taps)
+    }
+
+    /// Names of its tensors.
+    pub(super) fn names(&self) -> &'static [&'static str] {
+        match self.form() {
+            Form::Whole(_) => &["lokr_w2"],
+            Form::Product(..) => &["lokr_w2_a", "lokr_w2_b"],
+            Form::Tucker(..) => &["lokr_w2_a", "lokr_w2_b", "lokr_t2"],
+        }
+    }
+
     /// Number of values, which is also what acting with it costs at each position.
     pub(super) fn size(&self, [k, n, taps]: [usize; 3]) -> usize {
         match (self.ranks(), &self.lokr_t2) {

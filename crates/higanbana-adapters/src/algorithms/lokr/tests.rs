@@ -1,4 +1,5 @@
 use burn::tensor::{DType, Device, TensorData};
+use higanbana_core::spectrum;
 
 use super::*;
 

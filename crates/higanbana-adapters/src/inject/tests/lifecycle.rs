@@ -97,7 +97,7 @@ fn valid_and_train_keep_the_slots() {
     let two = freeze(&two, "b").unwrap();
     let strengths = |model: &Net| {
         let slots = slot::collect(model).into_iter();
-        slots.flat_map(|s| s.layers).map(|l| (l.set, l.strength)).collect::<Vec<_>>()
+        slots.flat_map(|s| s.members).map(|l| (l.set, l.strength)).collect::<Vec<_>>()
     };
     let valid = two.valid();
     assert!(!valid.conv_in.weight.val().is_autodiff());
@@ -108,7 +108,7 @@ fn valid_and_train_keep_the_slots() {
     assert!(!back.conv_in.weight.base().is_require_grad());
     let slot = back.conv_in.weight.reparameterization::<Slot>().unwrap();
     let trains = |index: usize| {
-        let adapter = slot.layers[index].adapter.clone();
+        let adapter = slot.members[index].adapter.clone();
         let lora = adapter.downcast::<crate::algorithms::lora::Lora>().unwrap();
         lora.lora_up.val().is_require_grad()
     };

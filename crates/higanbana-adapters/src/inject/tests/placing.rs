@@ -67,7 +67,7 @@ fn a_second_injection_stacks() {
     let (two, report) = inject(&one, &registry(), &lora("b").seed(1)).unwrap();
     assert_eq!(report.adapted.len(), 11);
     assert_eq!(sets(&two), ["a", "b"]);
-    assert!(slot::collect(&two).iter().all(|slot| slot.layers.len() == 2));
+    assert!(slot::collect(&two).iter().all(|slot| slot.members.len() == 2));
     output(&two, &x).assert_eq(&output(&one, &x), true);
     assert_ne!(output(&shake(two), &x), output(&one, &x));
 }
@@ -91,7 +91,7 @@ fn the_order_of_a_stack_does_not_matter() {
     let alone = |model: &Net, set| weight(&set_strength(model, set, 1.0).unwrap()) - w0.clone();
     let dora = slot::collect(&second).remove(0);
     let w0_matrix = dora.site.to_matrix(w0.clone());
-    let update = dora.layers[0].adapter.update_at(&dora.site, &w0_matrix, -2.0);
+    let update = dora.members[0].adapter.update_at(&dora.site, &w0_matrix, -2.0);
     let expected = w0.clone() + alone(&first, "a").mul_scalar(0.5) + dora.site.from_matrix(update);
     let difference = (weight(&ab) - expected).abs().max().into_scalar::<f32>();
     assert!(difference < 1e-6, "{difference}");

@@ -104,7 +104,7 @@ fn dropped_ranks_get_no_gradient() {
         let model = in_step(&model, step);
         let grads = update(&base, &model).square().sum().backward();
         let slot = slot::collect(&model).remove(0);
-        let lora = slot.layers[0].adapter.downcast::<crate::algorithms::lora::Lora>().unwrap();
+        let lora = slot.members[0].adapter.downcast::<crate::algorithms::lora::Lora>().unwrap();
         let up = lora.lora_up.val().grad(&grads).unwrap();
         values(&up.square().sum_dim(0)).iter().map(|g| *g > 0.0).collect::<Vec<_>>()
     };
@@ -127,7 +127,7 @@ fn a_bound_on_the_norm_is_kept_by_all_factors_alike() {
         for (before, after) in before.iter().zip(&after) {
             let w0 = w0s.iter().find(|found| found.site == before.site).unwrap().matrix();
             let update = |slot: &higanbana_core::Slot| {
-                slot.layers[0].adapter.update_at(&slot.site, &w0, 1.0)
+                slot.members[0].adapter.update_at(&slot.site, &w0, 1.0)
             };
             let (old, new) = (update(before), update(after));
             let norm = |x: &Tensor<2>| x.clone().square().sum().sqrt().into_scalar::<f32>();
@@ -141,7 +141,7 @@ fn a_bound_on_the_norm_is_kept_by_all_factors_alike() {
         // What is trained goes on being trained.
         assert!(limit_norms(&limited).1.largest <= 0.01 * (1.0 + 1e-6));
         let trained = |model: &Net| {
-            slot::collect(model).iter().map(|s| s.layers[0].adapter.num_params()).sum::<usize>()
+            slot::collect(model).iter().map(|s| s.members[0].adapter.num_params()).sum::<usize>()
         };
         assert_eq!(trained(&limited), trained(&adapted));
     }
@@ -195,7 +195,7 @@ fn a_rule_may_train_its_layers_differently() {
     let injection = lora("a").rule(Rule::default()).rule(rule);
     let adapted = inject(&model, &registry(), &injection).unwrap().0;
     let dropouts: Vec<f64> =
-        slot::collect(&adapted).iter().map(|slot| slot.layers[0].training.dropout).collect();
+        slot::collect(&adapted).iter().map(|slot| slot.members[0].training.dropout).collect();
     assert_eq!(dropouts.iter().filter(|dropout| **dropout == 0.5).count(), 1);
     assert_eq!(dropouts.len(), 11);
 }

@@ -122,7 +122,7 @@ fn assert_timesteps_agree<M: Module, const D: usize>(
 ) {
     let injection = Injection::new("s", "tlora").options(toml::toml! { rank = 4 });
     let (layer, _) = inject(&layer, &registry(), &injection).unwrap();
-    let layer = slot::edit(layer, |slot| slot.layers[0].adapter = moved(&slot.layers[0].adapter));
+    let layer = slot::edit(layer, |slot| slot.members[0].adapter = moved(&slot.members[0].adapter));
     let (layer, x) = (layer.valid(), x.inner());
     let at = |timesteps: &[f64]| slot::condition(layer.clone(), &Condition::at(timesteps, 1000.0));
     let timesteps = [950.0, 500.0, 20.0];

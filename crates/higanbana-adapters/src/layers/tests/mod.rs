@@ -59,8 +59,8 @@ fn adapted<M: Module>(layer: M, sets: &[(&str, f64, toml::Table)]) -> M {
         layer = inject(&layer, &registry(), &injection).unwrap().0;
     }
     slot::edit(layer, |slot| {
-        for layer in &mut slot.layers {
-            layer.adapter = layer.adapter.clone().map(&mut Fill);
+        for member in &mut slot.members {
+            member.adapter = member.adapter.clone().map(&mut Fill);
         }
     })
 }
@@ -202,7 +202,7 @@ fn the_cheaper_path_is_taken() {
     assert!(cheaper(&slot, &rows(10_000), &Op::Linear, true));
     assert!(takes_shortcut(&slot, &rows(10_000), &Op::Linear));
 
-    let off = slot::edit(layer, |slot| slot.layers[0].strength = 0.0);
+    let off = slot::edit(layer, |slot| slot.members[0].strength = 0.0);
     assert!(!takes_shortcut(&slot::collect(&off)[0], &rows(1), &Op::Linear));
 }
 

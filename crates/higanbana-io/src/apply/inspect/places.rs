@@ -9,7 +9,7 @@ use crate::{Checkpoint, Target};
 
 /// A parameter that a module adapts, as far as it is known.
 pub(super) struct Place<'a> {
-    algorithm: &'a dyn Kind,
+    algorithm: &'a Kind,
     kind: SiteKind,
     site: Option<Site>,
     key: Option<String>,

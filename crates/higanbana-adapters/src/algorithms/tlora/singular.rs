@@ -1,7 +1,7 @@
 //! A stretch of a singular value decomposition, as the start of an adapter.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use higanbana_core::spectrum::Svd;
+use higanbana_core::{AdapterError, Parts, Site, Tensors, parts::to_data, spectrum::Svd};
 use serde::{Deserialize, Serialize};
 
 /// Which of the singular values, in descending order.
@@ -54,6 +54,30 @@ impl SingularFactors {
             lambda: tensor(chosen.clone().map(s).collect(), [1, r]),
             q: tensor(chosen.clone().flat_map(vt).collect(), [r, cols]),
         }
+    }
+
+    /// The tensors of a file, trained or (with `base_`) frozen.
+    pub fn write(&self, site: &Site, prefix: &str) -> Tensors {
+        let r = self.lambda.dims()[1];
+        let (p, q) = (site.pointwise_shape(site.out(), r), site.kernel_shape(r, site.input()));
+        Tensors::from([
+            (format!("{prefix}p_layer.weight"), to_data(&self.p, p)),
+            (format!("{prefix}lambda_layer"), to_data(&self.lambda, [1, r])),
+            (format!("{prefix}q_layer.weight"), to_data(&self.q, q)),
+        ])
+    }
+
+    /// Those of a file, trained or (with `base_`) frozen.
+    ///
+    /// # Errors
+    /// When one is missing or does not fit.
+    pub fn read(site: &Site, parts: &Parts, prefix: &str, r: usize) -> Result<Self, AdapterError> {
+        let key = |stem: &str| format!("{prefix}{stem}");
+        Ok(Self {
+            p: parts.tensor(&key("p_layer.weight"), [site.out(), r])?,
+            lambda: parts.tensor(&key("lambda_layer"), [1, r])?,
+            q: parts.tensor(&key("q_layer.weight"), [r, site.cols()])?,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use higanbana_core::Features;
 
 /// Every group of neighbouring channels as a sample of its own.
-pub fn split(x: &Features, groups: usize) -> Features {
+pub(super) fn split(x: &Features, groups: usize) -> Features {
     match x {
         Features::Rows { x, batch } => {
             let [rows, channels] = x.dims();
@@ -20,7 +20,7 @@ pub fn split(x: &Features, groups: usize) -> Features {
 }
 
 /// Undoes [`split`] and mixes the groups on the way: `m` is `[groups out, groups in]`.
-pub fn mix(x: Features, m: Tensor<2>) -> Features {
+pub(super) fn mix(x: Features, m: Tensor<2>) -> Features {
     let [after, before] = m.dims();
     let m = m.unsqueeze::<3>();
     match x {

@@ -8,7 +8,7 @@ use crate::{Call, Condition, DynAdapter, Features, Site, Training, training::Dra
 
 /// One adapter of a stack.
 #[derive(Debug, Clone)]
-pub struct Layer {
+pub struct Member {
     /// Name of the set of adapters that it belongs to: those of one file or one run.
     pub set: String,
     /// Strength $\mu$: 0 is off, 1 as trained; others inter- and extrapolate.
@@ -20,7 +20,7 @@ pub struct Layer {
     step: Option<u64>,
 }
 
-impl Layer {
+impl Member {
     /// An adapter of a set.
     pub fn new(set: impl Into<String>, strength: f64, adapter: DynAdapter) -> Self {
         Self { set: set.into(), strength, adapter, training: Training::default(), step: None }
