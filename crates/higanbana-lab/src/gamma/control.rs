@@ -3,12 +3,14 @@
 use higanbana_train::{Role, Scaling, ScalingError};
 
 use super::{
-    course::{Course, Setup},
+    course::{Course, Setup, Start},
     net::Adapted,
 };
 
 /// A control has to depart by more than this.
 pub const THRESHOLD: f64 = 1e-3;
+/// A control that departs by more than this is broken off.
+const ENOUGH: f64 = 100.0 * THRESHOLD;
 
 /// A rule of the theorem, broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Control {
     /// Whether hyperparameters of this role are left as they were.
     pub(super) fn leaves(self, role: Role) -> bool {
         match self {
-            Self::UnscaledEps => matches!(role, Role::Epsilon | Role::NormFloor),
+            Self::UnscaledEps => matches!(role, Role::Epsilon | Role::Ridge | Role::Norm),
             Self::UnscaledDecay => role == Role::Decay,
             _ => false,
         }
@@ -68,7 +70,7 @@ pub(super) fn run(
     let rule = setup.rule;
     let broken = || {
         let course = Course::without_gamma(net, setup, Some(control));
-        Ok(reference.compare(course, reference.updates.len(), Some(THRESHOLD)).deviation())
+        Ok(reference.compare(course, reference.updates.len(), Some(ENOUGH)).deviation())
     };
     match control {
         Control::WrongC => broken(),
@@ -125,7 +127,8 @@ fn global_clip(
         factors,
         rate: setup.rate,
         settings: setup.settings.clone(),
-        start: setup.start,
+        // Layers at work from the first step: one that hardly moves has no say in the norm.
+        start: Start::Noise,
         whole: Some(f64::INFINITY),
         seed: setup.seed,
     };
@@ -138,7 +141,7 @@ fn global_clip(
     let deviations = [1.0, a.powi(-1), a.sqrt().recip()].map(|factor| {
         unequal.whole = Some(threshold * factor);
         let course = Course::without_gamma(net, &unequal, None);
-        reference.compare(course, steps, Some(THRESHOLD)).deviation()
+        reference.compare(course, steps, Some(ENOUGH)).deviation()
     });
     Ok(deviations.into_iter().fold(f64::INFINITY, f64::min))
 }

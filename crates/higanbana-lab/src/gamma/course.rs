@@ -15,11 +15,6 @@ use super::{
     net::{Adapted, Net, stream},
 };
 
-/// Strength at which both networks act, times $\gamma$ in one of them. At strength 1 an adapter saves a
-/// multiplication, its gradients then lie in memory in another order, and a matrix product sums them in
-/// another order: the two would no longer be the same arithmetic.
-const STRENGTH: f64 = 0.75;
-
 /// From which values adapters start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -99,8 +94,9 @@ fn felt(rule: &Rule, norm: Option<f64>) -> Settings {
         let value = match (h.role, h.power) {
             (Role::Epsilon, -1 | 1) => 1e-3,
             (Role::Epsilon, _) => 1e-6,
-            // Momentum of 0.95 adds up to some ten gradients.
-            (Role::NormFloor, _) => 4.0 * norm.unwrap_or(0.25),
+            // Sums of squares over all steps.
+            (Role::Ridge, _) => 1e-2,
+            (Role::Norm, _) => 2.0 * norm.unwrap_or(0.5),
             (Role::Decay, _) => 0.1,
             (Role::Estimate, _) => 1e-3,
             (Role::Number, _) => return settings,
@@ -134,7 +130,7 @@ pub struct Curve {
 impl<'a> Course<'a> {
     /// The training with $\gamma$.
     pub(super) fn with_gamma(net: &'a Adapted, setup: &Setup) -> Self {
-        let strengths = setup.scalings.iter().map(|s| s.gamma * STRENGTH).collect::<Vec<_>>();
+        let gammas: Vec<f64> = setup.scalings.iter().map(|scaling| scaling.gamma).collect();
         let groups = setup.factors.iter().map(|a| Self::divided(setup, *a)).collect();
         let clip = match setup.whole {
             Some(threshold) => Clip::Whole(threshold),
@@ -143,7 +139,7 @@ impl<'a> Course<'a> {
                 Clip::Groups(pairs.map(|(threshold, a)| threshold * a).collect())
             }
         };
-        Self::new(net, setup, &strengths, false, groups, clip)
+        Self::new(net, setup, &gammas, false, groups, clip)
     }
 
     /// The training without $\gamma$, as the theorem says or with one rule broken.
@@ -174,8 +170,8 @@ impl<'a> Course<'a> {
                 Clip::Groups(pairs.map(threshold).collect())
             }
         };
-        let strengths = vec![STRENGTH; setup.scalings.len()];
-        Self::new(net, setup, &strengths, true, groups, clip)
+        let gammas = vec![1.0; setup.scalings.len()];
+        Self::new(net, setup, &gammas, true, groups, clip)
     }
 
     /// Rate and hyperparameters with $\gamma$ of the group with factor `a`.
@@ -189,7 +185,7 @@ impl<'a> Course<'a> {
     fn new(
         net: &'a Adapted,
         setup: &Setup,
-        strengths: &[f64],
+        gammas: &[f64],
         multiplied: bool,
         groups: Vec<Group>,
         clip: Clip,
@@ -204,7 +200,7 @@ impl<'a> Course<'a> {
         };
         let mut index = 0;
         let model = slot::edit(net.model.clone(), |slot| {
-            slot.layers[0].strength = strengths[index];
+            slot.members[0].gamma = Some(gammas[index]);
             index += 1;
         });
         let (device, dtype) = (net.sites[0].1.device(), net.sites[0].1.dtype());
@@ -252,8 +248,9 @@ impl<'a> Course<'a> {
     fn update(&self, model: &Net) -> Vec<f64> {
         let slots = slot::collect(&model.valid());
         let updates = slots.iter().zip(&self.net.sites).map(|(slot, (site, w0))| {
-            let layer = &slot.layers[0];
-            layer.adapter.update_at(site, w0, layer.strength).to_data()
+            let member = &slot.members[0];
+            let gamma = member.gamma.expect("every member has one");
+            member.adapter.update_gamma(site, w0, gamma).to_data()
         });
         updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
     }

@@ -151,7 +151,7 @@ impl Adapted {
 
     /// Homogeneity of the adapter of each site.
     pub(super) fn degrees(&self) -> Vec<Degree> {
-        slot::collect(&self.model).iter().map(|slot| slot.layers[0].adapter.degree()).collect()
+        slot::collect(&self.model).iter().map(|slot| slot.members[0].adapter.degree()).collect()
     }
 
     /// The loss of a model on the batch of a step: half the squared distance to the teacher.

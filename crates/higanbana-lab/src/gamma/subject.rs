@@ -49,11 +49,11 @@ impl SubjectError {
 impl Subject {
     /// Every algorithm of a registry with its default options, and with every set of them.
     pub fn all(registry: &Registry) -> Vec<Self> {
-        let variants = |kind: &'static str, of: &dyn Kind| -> Vec<Self> {
-            let sets = of.variants().iter().map(Some);
-            std::iter::once(None).chain(sets).map(|set| Self::new(kind, of, set)).collect()
+        let sets = |kind: &Kind| -> Vec<Self> {
+            let variants = kind.variants().iter().map(Some);
+            std::iter::once(None).chain(variants).map(|set| Self::new(kind, set)).collect()
         };
-        registry.iter().flat_map(|kind| variants(kind.name(), kind)).collect()
+        registry.iter().flat_map(sets).collect()
     }
 
     /// The one of this label.
@@ -87,7 +87,8 @@ impl Subject {
         Ok(0.25f64.powi(degree as i32))
     }
 
-    fn new(name: &str, kind: &dyn Kind, variant: Option<&Variant>) -> Self {
+    fn new(kind: &Kind, variant: Option<&Variant>) -> Self {
+        let name = kind.name();
         let named = variant.map_or("", |variant| variant.options);
         let mut options: toml::Table = named.parse().expect("a variant is written in TOML");
         let known = kind.defaults();

@@ -21,7 +21,7 @@ pub(super) const MUON: Rule = Rule {
         Hyperparameter::number("momentum", 0.95),
         Hyperparameter {
             name: "norm_floor",
-            role: Role::NormFloor,
+            role: Role::Norm,
             value: 1e-7,
             power: -1,
             why: "it is a floor of a norm of gradients",

@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Engine, Hyperparameter, Rule, adam::ADAM};
+use super::{Engine, Hyperparameter, Role, Rule, adam::ADAM};
 
 /// Normalised SGD.
 pub(super) const NORMALIZED_SGD: Rule = Rule {
@@ -20,7 +20,10 @@ pub(super) const NORMALIZED_SGD: Rule = Rule {
     formula: r"g_t / (\lVert g_t \rVert + \epsilon)",
     why: "a gradient over its norm",
     rate: 0.05,
-    hyperparameters: &[Hyperparameter::decoupled_decay(0.0, 1), Hyperparameter::epsilon(1e-8)],
+    hyperparameters: &[
+        Hyperparameter::decoupled_decay(0.0, 1),
+        Hyperparameter { role: Role::Norm, ..Hyperparameter::epsilon(1e-8) },
+    ],
     state: &[],
     single_precision: false,
     ignores_clipping: Some("the norm that clipping changes is divided out"),

@@ -65,8 +65,10 @@ impl Rule {
 pub enum Role {
     /// Keeps a quotient finite, or a step from vanishing.
     Epsilon,
-    /// Least norm that a matrix of gradients is divided by.
-    NormFloor,
+    /// Added to the diagonal of a matrix of squares, so that it can be inverted.
+    Ridge,
+    /// Keeps gradients from being divided by a norm of 0.
+    Norm,
     /// Pulls parameters to zero.
     Decay,
     /// First estimate of something that is then learned.

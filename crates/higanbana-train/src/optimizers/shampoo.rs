@@ -26,8 +26,8 @@ pub(super) const SHAMPOO: Rule = Rule {
     hyperparameters: &[
         Hyperparameter::decoupled_decay(0.0, 1),
         Hyperparameter {
-            name: "eps_square",
-            role: Role::Epsilon,
+            name: "ridge",
+            role: Role::Ridge,
             value: 1e-6,
             power: -2,
             why: "it is added to squares of gradients",
@@ -69,7 +69,7 @@ impl Optimizer for Shampoo {
         if let Some(state) = state {
             (left, right) = (left + state.left, right + state.right);
         }
-        let eps = self.0.get("eps_square");
+        let eps = self.0.get("ridge");
         let (l, r) = (inverse_root(&left, eps), inverse_root(&right, eps));
         // Both powers of two together are the fourth power of one times a remainder.
         let exponent = l.exponent + r.exponent;
