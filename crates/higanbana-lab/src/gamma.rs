@@ -2,31 +2,36 @@
 //!
 //! Two real trainings of a two-layer nonlinear network, through autodiff and the optimizers, on a fresh
 //! batch each step: one whose layers act with $W_0 + \gamma\,T(A)$, and one without $\gamma$ from the
-//! initial values, learning rates and hyperparameters that [`Scaling`] says. Measured is
+//! initial values, learning rates and hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
 //! over all adapted weights together. Where $a = \gamma^{1/m}$ is a power of two no rounding is involved,
 //! and the two have to be equal bit for bit. Each cell has its negative controls: the same with one rule
 //! broken, which has to show.
 
+mod chapter;
 mod control;
 mod course;
 mod grid;
 mod net;
+mod page;
 mod subject;
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
-use higanbana_train::{Rule, Scaling, ScalingError, optimizers};
+use higanbana_train::{Rule, ScalingError, optimizers};
 use serde::Serialize;
 
+pub use chapter::{Cell, Chapter, Plan, Worst};
 pub use control::{Control, THRESHOLD};
 pub use course::Curve;
-pub use grid::{Grid, Task};
+pub use grid::run;
+pub use page::page;
 pub use subject::{Subject, SubjectError};
 
-use course::{Course, Setup, Start};
+use course::{Course, Setup};
+use net::Adapted;
 
 /// What is compared in one cell of the table.
 #[derive(Debug, Clone)]
@@ -43,6 +48,8 @@ pub struct Question<'a> {
     pub steps: usize,
     /// Seed of the network, the adapter and the batches.
     pub seed: u64,
+    /// Whether to break the rules one by one, too.
+    pub controls: bool,
 }
 
 /// One cell of the table.
@@ -113,55 +120,83 @@ impl Question<'_> {
     /// # Errors
     /// When there is no scaling, or the training itself diverges.
     pub fn answer(&self, registry: &Registry, device: &Device) -> Result<Answer, GammaError> {
-        let (adapter, rule) = (self.subject.label.clone(), self.rule);
-        let failed = |source| GammaError::Scaling { adapter: adapter.clone(), source };
-        check(self.gamma, self.dtype).map_err(failed)?;
-        let net = self.subject.adapted(registry, device, self.dtype, self.seed)?;
-        let scale = |gamma| {
-            let scaling = |degree| Scaling::for_gamma(&degree, rule, gamma);
-            net.degrees().into_iter().map(scaling).collect::<Result<Vec<_>, _>>().map_err(failed)
-        };
-        let scalings = scale(self.gamma)?;
-        let exact = scalings.iter().all(Scaling::is_dyadic);
-        // From the adapter's own initial values, and where rounding is bounded from updates of order 1.
-        let start = if exact && rule.needs_nonzero.is_none() { Start::Own } else { Start::Noise };
-        let setup = Setup::new(&net, rule, scalings, start, self)?;
-        let mut reference = Course::with_gamma(&net, &setup);
-        reference.run(self.steps, |_, _| true);
-        if let Some(step) = reference.diverged() {
-            let (adapter, optimizer) = (adapter.clone(), rule.name);
-            return Err(GammaError::Diverged { adapter, optimizer, step });
-        }
+        let (net, setup) = self.prepare(registry, device)?;
+        let reference = self.reference(&net, &setup)?;
         let same = reference.compare(Course::without_gamma(&net, &setup, None), self.steps, None);
         let mut controls = BTreeMap::new();
         let mut not_applicable = BTreeMap::new();
-        for control in Control::ALL {
-            let deviation = control::run(control, &net, &setup, &reference, &|gammas| {
-                let scaling =
-                    |(degree, gamma): (_, &f64)| Scaling::for_gamma(&degree, rule, *gamma);
-                net.degrees().into_iter().zip(gammas).map(scaling).collect::<Result<Vec<_>, _>>()
-            });
-            match deviation {
+        for control in Control::ALL.into_iter().filter(|_| self.controls) {
+            match control::run(control, &net, &setup, &reference) {
                 Ok(deviation) => drop(controls.insert(control.name(), deviation)),
                 Err(reason) => drop(not_applicable.insert(control.name(), reason)),
             }
         }
         Ok(Answer {
             adapter: self.subject.label.clone(),
-            optimizer: rule.name,
+            optimizer: self.rule.name,
             gamma: self.gamma,
             degree: setup.scalings[0].degree,
-            c: rule.c(),
+            c: self.rule.c(),
             dtype: name(self.dtype),
             steps: self.steps,
             deviation: same.deviation(),
             bit_exact: same.bit_exact,
             controls,
             not_applicable,
-            bound: self.bound(exact),
+            bound: self.bound(setup.is_dyadic()),
             clipped: reference.clipped(&setup),
             growth: same.growth,
         })
+    }
+
+    /// The losses of both trainings, and of those with one rule broken.
+    ///
+    /// # Errors
+    /// As [`Question::answer`].
+    pub fn curves(&self, registry: &Registry, device: &Device) -> Result<Vec<Curve>, GammaError> {
+        let (net, setup) = self.prepare(registry, device)?;
+        let course = |name: &str, mut course: Course| {
+            course.run(self.steps, |_, _| true);
+            Curve { name: name.into(), values: course.losses }
+        };
+        let mut curves = vec![
+            course("with γ", Course::with_gamma(&net, &setup)),
+            course("without γ", Course::without_gamma(&net, &setup, None)),
+        ];
+        let broken = Control::ALL.into_iter().filter(|control| *control != Control::GlobalClip);
+        curves.extend(broken.filter(|c| c.applies(self.rule).is_ok()).map(|control| {
+            course(control.name(), Course::without_gamma(&net, &setup, Some(control)))
+        }));
+        Ok(curves)
+    }
+
+    /// The network, and the two trainings as they are set up.
+    fn prepare(
+        &self,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<(Adapted, Setup), GammaError> {
+        let adapter = self.subject.label.clone();
+        let failed = |source| GammaError::Scaling { adapter: adapter.clone(), source };
+        check(self.gamma, self.dtype).map_err(failed)?;
+        let net = self.subject.adapted(registry, device, self.dtype, self.seed)?;
+        let gammas = vec![self.gamma; net.sites.len()];
+        let scalings = net.scalings(self.rule, &gammas).map_err(failed)?;
+        let setup = Setup::new(&net, self.rule, scalings, self.steps, self.seed);
+        Ok((net, setup))
+    }
+
+    fn reference<'n>(&self, net: &'n Adapted, setup: &Setup) -> Result<Course<'n>, GammaError> {
+        let mut reference = Course::with_gamma(net, setup);
+        reference.run(self.steps, |_, _| true);
+        match reference.diverged() {
+            None => Ok(reference),
+            Some(step) => Err(GammaError::Diverged {
+                adapter: self.subject.label.clone(),
+                optimizer: self.rule.name,
+                step,
+            }),
+        }
     }
 
     /// What the deviation must not exceed over the first 20 steps; nothing is promised beyond, where

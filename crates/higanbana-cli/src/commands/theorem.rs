@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use higanbana_lab::gamma::{self, Answer, Grid, Question, Subject};
+use higanbana_lab::gamma::{self, Answer, Question, Subject};
 use higanbana_train::optimizers;
 
 use crate::{compute::Compute, output};
@@ -69,22 +69,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(gamma) = arguments.gamma {
         gamma::check(gamma, dtype)?;
     }
-    let mut tasks = Vec::new();
+    let mut questions = Vec::new();
     for subject in &subjects {
         let gamma = match arguments.gamma {
             Some(gamma) => gamma,
             None => subject.dyadic_gamma(&registry)?,
         };
         let steps = arguments.steps as usize;
-        let question = |rule| Question { subject, rule, gamma, dtype, steps, seed: arguments.seed };
-        tasks.extend(rules.iter().map(|rule| question(rule)));
+        let seed = arguments.seed;
+        let question = |rule| Question { subject, rule, gamma, dtype, steps, seed, controls: true };
+        questions.extend(rules.iter().map(|rule| question(rule)));
     }
     if !arguments.all {
-        let answer = tasks[0].answer(&registry, &device)?;
+        let answer = questions[0].answer(&registry, &device)?;
         return if arguments.json { output::json(&answer) } else { describe(&answer) };
     }
-    let bar = output::progress(tasks.len());
-    let answers = Grid { tasks }.run(&registry, &device, |_, _| bar.inc(1));
+    let bar = output::progress(questions.len());
+    let answers = gamma::run(&questions, &registry, &device, |_| bar.inc(1));
     bar.finish_and_clear();
     let mut failed = 0;
     for answer in answers {

@@ -1,9 +1,9 @@
 //! Negative controls: one rule of the theorem broken, which has to show.
 
-use higanbana_train::{Role, Scaling, ScalingError};
+use higanbana_train::{Role, Rule};
 
 use super::{
-    course::{Course, Setup, Start},
+    course::{Course, Setup},
     net::Adapted,
 };
 
@@ -58,87 +58,69 @@ impl Control {
     }
 }
 
-/// The deviation with one rule broken, as soon as it is large enough to show; a reason where the rule
-/// cannot be broken.
+impl Control {
+    /// Whether the rule can be broken with this optimizer.
+    ///
+    /// # Errors
+    /// The reason, where it cannot.
+    pub(super) fn applies(self, rule: &Rule) -> Result<(), String> {
+        match self {
+            Self::WrongC => Ok(()),
+            Self::UnscaledEps | Self::UnscaledDecay => {
+                let left: Vec<_> =
+                    rule.hyperparameters.iter().filter(|h| self.leaves(h.role)).collect();
+                let what = if self == Self::UnscaledEps { "ε" } else { "weight decay" };
+                match left.first() {
+                    None => Err(format!("there is no {what}")),
+                    Some(h) if left.iter().all(|h| h.power == 0) => {
+                        Err(format!("{what} stays: {}, and c = {}", h.why, rule.c()))
+                    }
+                    Some(_) => Ok(()),
+                }
+            }
+            Self::UnscaledThreshold | Self::GlobalClip => {
+                rule.ignores_clipping.map_or(Ok(()), |why| Err(why.into()))
+            }
+        }
+    }
+}
+
+/// The deviation with one rule broken, up to where it is large enough; a reason where the rule cannot
+/// be broken.
 pub(super) fn run(
     control: Control,
     net: &Adapted,
     setup: &Setup,
     reference: &Course,
-    scale: &dyn Fn(&[f64]) -> Result<Vec<Scaling>, ScalingError>,
 ) -> Result<f64, String> {
-    let rule = setup.rule;
-    let broken = || {
-        let course = Course::without_gamma(net, setup, Some(control));
-        Ok(reference.compare(course, reference.updates.len(), Some(ENOUGH)).deviation())
-    };
-    match control {
-        Control::WrongC => broken(),
-        Control::UnscaledEps | Control::UnscaledDecay => {
-            let left: Vec<_> =
-                rule.hyperparameters.iter().filter(|h| control.leaves(h.role)).collect();
-            let what = if control == Control::UnscaledEps { "ε" } else { "weight decay" };
-            match left.first() {
-                None => Err(format!("{} has no {what}", rule.title)),
-                Some(h) if left.iter().all(|h| h.power == 0) => Err(format!(
-                    "the {what} of {} does not scale: {}, and c = {}",
-                    rule.title,
-                    h.why,
-                    rule.c()
-                )),
-                Some(_) => broken(),
-            }
-        }
-        Control::UnscaledThreshold => match rule.ignores_clipping {
-            Some(why) => Err(why.into()),
-            None => broken(),
-        },
-        Control::GlobalClip => match rule.ignores_clipping {
-            Some(why) => Err(why.into()),
-            None => global_clip(net, setup, reference.updates.len(), scale),
-        },
+    control.applies(setup.rule)?;
+    let steps = reference.updates.len();
+    if control == Control::GlobalClip {
+        return global_clip(net, setup, steps);
     }
+    let course = Course::without_gamma(net, setup, Some(control));
+    Ok(reference.compare(course, steps, Some(ENOUGH)).deviation())
 }
 
 /// The second half of the layers without γ, all of them under one threshold: the best of several that
 /// one might think of still departs.
-fn global_clip(
-    net: &Adapted,
-    setup: &Setup,
-    steps: usize,
-    scale: &dyn Fn(&[f64]) -> Result<Vec<Scaling>, ScalingError>,
-) -> Result<f64, String> {
+fn global_clip(net: &Adapted, setup: &Setup, steps: usize) -> Result<f64, String> {
     let n = net.sites.len();
     if n < 2 {
         return Err("it takes two layers to have unequal factors".into());
     }
     let gamma = setup.scalings[0].gamma;
     let gammas: Vec<f64> = (0..n).map(|site| if site < n / 2 { gamma } else { 1.0 }).collect();
-    let scalings = scale(&gammas).map_err(|error| error.to_string())?;
-    let a = scalings[0].blocks.iter().map(|b| b.factor).find(|a| *a != 1.0).unwrap_or(1.0);
-    let mut factors = setup.factors.clone();
-    if !factors.contains(&1.0) {
-        factors.push(1.0);
-    }
-    let mut unequal = Setup {
-        rule: setup.rule,
-        scalings,
-        thresholds: vec![f64::INFINITY; factors.len()],
-        factors,
-        rate: setup.rate,
-        settings: setup.settings.clone(),
-        // Layers at work from the first step: one that hardly moves has no say in the norm.
-        start: Start::Noise,
-        whole: Some(f64::INFINITY),
-        seed: setup.seed,
-    };
+    let scalings = net.scalings(setup.rule, &gammas).map_err(|error| error.to_string())?;
+    let mut unequal = setup.unequal(scalings);
     let mut probe = Course::with_gamma(net, &unequal);
     probe.run(steps, |_, _| true);
     let threshold = probe.median_of_whole();
     unequal.whole = Some(threshold);
     let mut reference = Course::with_gamma(net, &unequal);
     reference.run(steps, |_, _| true);
-    let deviations = [1.0, a.powi(-1), a.sqrt().recip()].map(|factor| {
+    let a = unequal.factors.iter().copied().find(|a| *a != 1.0).unwrap_or(1.0);
+    let deviations = [1.0, a.recip(), a.sqrt().recip()].map(|factor| {
         unequal.whole = Some(threshold * factor);
         let course = Course::without_gamma(net, &unequal, None);
         reference.compare(course, steps, Some(ENOUGH)).deviation()

@@ -5,13 +5,15 @@ use burn::{
     optim::GradientsParams,
     tensor::{Tensor, TensorData},
 };
-use higanbana_core::slot;
+use higanbana_core::{Init, Site, SiteKind, slot};
 use higanbana_train::{
     Clip, Group, ModelOptimizer, Role, Rule, Scaling, Settings, scaling::scaled,
 };
 
+use serde::Serialize;
+
 use super::{
-    Control, GammaError, Question,
+    Control,
     net::{Adapted, Net, stream},
 };
 
@@ -47,37 +49,59 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Settings at which every rule is felt. The threshold is the median norm of the gradients.
+    ///
+    /// Without rounding adapters start from their own initial values, else from updates of the size of
+    /// the weights.
     pub(super) fn new(
         net: &Adapted,
         rule: &'static Rule,
         scalings: Vec<Scaling>,
-        start: Start,
-        question: &Question,
-    ) -> Result<Self, GammaError> {
-        let mut factors: Vec<f64> =
-            scalings.iter().flat_map(|s| s.blocks.iter().map(|block| block.factor)).collect();
-        factors.sort_by(f64::total_cmp);
-        factors.dedup();
+        steps: usize,
+        seed: u64,
+    ) -> Self {
+        let own = scalings.iter().all(Scaling::is_dyadic) && rule.needs_nonzero.is_none();
+        let factors = distinct(&scalings);
         let mut setup = Self {
             rule,
             scalings,
             rate: rule.rate,
-            settings: felt(rule, None),
-            start,
+            settings: felt(rule, None, &factors),
+            start: if own { Start::Own } else { Start::Noise },
             thresholds: vec![f64::INFINITY; factors.len()],
             whole: None,
             factors,
-            seed: question.seed,
+            seed,
         };
         // Clipping changes the norms that follow: twice is enough for the share to settle.
         for _ in 0..2 {
             let mut probe = Course::without_gamma(net, &setup, None);
-            probe.run(question.steps, |_, _| true);
+            probe.run(steps, |_, _| true);
             setup.thresholds = probe.median_norms();
-            let whole = probe.median_of_whole();
-            setup.settings = felt(rule, Some(whole));
+            setup.settings = felt(rule, Some(probe.median_of_whole()), &setup.factors);
         }
-        Ok(setup)
+        setup
+    }
+
+    /// The same with other factors, not clipped yet.
+    pub(super) fn unequal(&self, scalings: Vec<Scaling>) -> Self {
+        let factors = distinct(&scalings);
+        Self {
+            rule: self.rule,
+            scalings,
+            rate: self.rate,
+            settings: self.settings.clone(),
+            // Layers at work from the first step: one that hardly moves has no say in the norm.
+            start: Start::Noise,
+            thresholds: vec![f64::INFINITY; factors.len()],
+            whole: Some(f64::INFINITY),
+            factors,
+            seed: self.seed,
+        }
+    }
+
+    /// Whether no rounding is involved.
+    pub(super) fn is_dyadic(&self) -> bool {
+        self.scalings.iter().all(Scaling::is_dyadic)
     }
 
     fn group(&self, site: usize, name: &str) -> usize {
@@ -88,8 +112,17 @@ impl Setup {
     }
 }
 
+/// The distinct factors of all blocks.
+fn distinct(scalings: &[Scaling]) -> Vec<f64> {
+    let blocks = scalings.iter().flat_map(|scaling| &scaling.blocks);
+    let mut factors: Vec<f64> = blocks.map(|block| block.factor).collect();
+    factors.sort_by(f64::total_cmp);
+    factors.dedup();
+    factors
+}
+
 /// Hyperparameters that are felt where gradients and parameters are of order 1.
-fn felt(rule: &Rule, norm: Option<f64>) -> Settings {
+fn felt(rule: &Rule, norm: Option<f64>, factors: &[f64]) -> Settings {
     rule.hyperparameters.iter().fold(rule.settings(), |settings, h| {
         let value = match (h.role, h.power) {
             (Role::Epsilon, -1 | 1) => 1e-3,
@@ -101,8 +134,18 @@ fn felt(rule: &Rule, norm: Option<f64>) -> Settings {
             (Role::Estimate, _) => 1e-3,
             (Role::Number, _) => return settings,
         };
-        settings.with(h.name, value)
+        let scaled = factors.iter().map(|a| a.powi(-h.power)).find(|factor| *factor != 1.0);
+        settings.with(h.name, scaled.map_or(value, |factor| twice_single(value, factor)))
     })
+}
+
+/// A number near `value` that is an `f32`, and so, as nearly as can be, is `factor` times it. Burn holds
+/// hyperparameters in `f32`: the rounding of a scaled one would be all that is seen.
+fn twice_single(value: f64, factor: f64) -> f64 {
+    let first = (value as f32).to_bits();
+    let error = |v: f64| ((f64::from((v * factor) as f32)) / (v * factor) - 1.0).abs();
+    let candidates = (first..first + 4096).map(|bits| f64::from(f32::from_bits(bits)));
+    candidates.min_by(|x, y| error(*x).total_cmp(&error(*y))).unwrap_or(value)
 }
 
 /// A training in progress, with the update after each step.
@@ -118,13 +161,13 @@ pub(super) struct Course<'a> {
     pub losses: Vec<f64>,
 }
 
-/// Losses of a training, for drawing.
-#[derive(Debug, Clone, serde::Serialize)]
+/// Something at each step, to be drawn.
+#[derive(Debug, Clone, Serialize)]
 pub struct Curve {
-    /// What was trained.
+    /// What it is.
     pub name: String,
-    /// Loss at each step.
-    pub losses: Vec<f64>,
+    /// Its value at each step.
+    pub values: Vec<f64>,
 }
 
 impl<'a> Course<'a> {
@@ -191,7 +234,7 @@ impl<'a> Course<'a> {
         clip: Clip,
     ) -> Self {
         let site = |path: &str| {
-            let at = |(site, _): &&(higanbana_core::Site, Tensor<2>)| {
+            let at = |(site, _): &&(Site, Tensor<2>)| {
                 path.strip_prefix(site.path.as_str()).is_some_and(|rest| {
                     rest.starts_with('.') && rest[1..].starts_with(parameter(site.kind))
                 })
@@ -333,8 +376,8 @@ fn wrong(c: i32) -> i32 {
 }
 
 /// The field of a layer that holds a parameter of this kind.
-fn parameter(kind: higanbana_core::SiteKind) -> &'static str {
-    use higanbana_core::SiteKind::{Bias, Norm, NormBias};
+fn parameter(kind: SiteKind) -> &'static str {
+    use SiteKind::{Bias, Norm, NormBias};
     match kind {
         Norm => "gamma",
         NormBias => "beta",
@@ -352,7 +395,7 @@ fn last(path: &str) -> &str {
 /// the training without $\gamma$.
 struct Initial<'a> {
     path: Vec<String>,
-    noise: Option<higanbana_core::Init>,
+    noise: Option<Init>,
     /// $a$ of a parameter; `None` for one that is no adapter's.
     factor: &'a dyn Fn(&str, &str) -> Option<f64>,
     multiplied: bool,

@@ -1,4 +1,4 @@
-//! The whole table, on as many threads as there are processors.
+//! Many questions, on as many threads as there are processors.
 
 use std::sync::{
     Mutex,
@@ -10,42 +10,28 @@ use higanbana_core::Registry;
 
 use super::{Answer, GammaError, Question};
 
-/// A cell to be filled.
-pub type Task<'a> = Question<'a>;
-
-/// Cells in an order.
-#[derive(Debug)]
-pub struct Grid<'a> {
-    /// The cells.
-    pub tasks: Vec<Task<'a>>,
-}
-
-impl Grid<'_> {
-    /// Fills every cell; `done` hears of each as it is, out of order. The result is in order.
-    pub fn run(
-        &self,
-        registry: &Registry,
-        device: &Device,
-        done: impl Fn(usize, &Result<Answer, GammaError>) + Sync,
-    ) -> Vec<Result<Answer, GammaError>> {
-        let next = AtomicUsize::new(0);
-        let answers = Mutex::new(Vec::new());
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads.min(self.tasks.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(task) = self.tasks.get(index) else { break };
-                        let answer = task.answer(registry, device);
-                        done(index, &answer);
-                        answers.lock().expect("no thread panics here").push((index, answer));
-                    }
-                });
-            }
-        });
-        let mut answers = answers.into_inner().expect("all threads have ended");
-        answers.sort_by_key(|(index, _)| *index);
-        answers.into_iter().map(|(_, answer)| answer).collect()
-    }
+/// Answers every question, in their order; `done` hears of each as it is answered, out of order.
+pub fn run(
+    questions: &[Question],
+    registry: &Registry,
+    device: &Device,
+    done: impl Fn(&Question) + Sync,
+) -> Vec<Result<Answer, GammaError>> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((index, question)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            questions.get(index).map(|question| (index, question))
+        } {
+            let answer = question.answer(registry, device);
+            done(question);
+            answers.lock().expect("nothing panics while it holds this").push((index, answer));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let mut answers = answers.into_inner().expect("all threads have ended");
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }

@@ -9,6 +9,7 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use higanbana_core::{Degree, Init, Site, SiteKind, slot};
+use higanbana_train::{Rule, Scaling, ScalingError};
 
 /// Samples of a batch.
 const BATCH: usize = 8;
@@ -152,6 +153,16 @@ impl Adapted {
     /// Homogeneity of the adapter of each site.
     pub(super) fn degrees(&self) -> Vec<Degree> {
         slot::collect(&self.model).iter().map(|slot| slot.members[0].adapter.degree()).collect()
+    }
+
+    /// What replaces these $\gamma$, one for each site.
+    pub(super) fn scalings(
+        &self,
+        rule: &'static Rule,
+        gammas: &[f64],
+    ) -> Result<Vec<Scaling>, ScalingError> {
+        let scaling = |(degree, gamma): (_, &f64)| Scaling::for_gamma(&degree, rule, *gamma);
+        self.degrees().into_iter().zip(gammas).map(scaling).collect()
     }
 
     /// The loss of a model on the batch of a step: half the squared distance to the teacher.
