@@ -7,4 +7,5 @@ mod cli {
     mod merge;
     mod resize;
     mod run;
+    mod theorem;
 }

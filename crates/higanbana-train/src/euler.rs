@@ -56,9 +56,10 @@ pub fn exponents(
         let mut init = stream("point", &device, seed ^ point);
         let adapter = adapter.clone().map(&mut Randomise { init: &mut init, device: &device });
         let adapter = adapter.train();
-        let update = adapter.update_at(site, &w0, 1.0);
         let mut init = stream("cotangents", &device, seed ^ point);
         for _ in 0..names.len() + 2 {
+            // Each backward pass consumes its graph.
+            let update = adapter.update_at(site, &w0, 1.0);
             let cotangent = init.normal::<2>(update.dims(), 1.0);
             let product = (update.clone() * cotangent).sum();
             right.push(number(&product));

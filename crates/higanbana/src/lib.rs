@@ -7,6 +7,7 @@ pub use higanbana_adapters as adapters;
 pub use higanbana_core as core;
 pub use higanbana_io as io;
 pub use higanbana_lab as lab;
+pub use higanbana_train as train;
 
 pub mod laws;
 

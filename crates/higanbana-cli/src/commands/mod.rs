@@ -8,6 +8,7 @@ mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
+mod scaling;
 mod theorem;
 
 use anyhow::Result;
@@ -24,6 +25,7 @@ pub enum Command {
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
+    Scaling(scaling::Arguments),
     Theorem(theorem::Arguments),
 }
 
@@ -38,6 +40,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),
     }
 }

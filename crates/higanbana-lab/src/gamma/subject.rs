@@ -72,19 +72,31 @@ impl Subject {
         self.label.contains(':')
     }
 
+    /// Homogeneity of the adapter.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn degree(&self, registry: &Registry) -> Result<Degree, SubjectError> {
+        Ok(self.adapted(registry, &Device::default(), DType::F32, 0)?.degrees().swap_remove(0))
+    }
+
     /// $\gamma = 4^{-m}$: a factor of 1/4 replaces it, without rounding.
     ///
     /// # Errors
     /// When the adapter cannot be built.
     pub fn dyadic_gamma(&self, registry: &Registry) -> Result<f64, SubjectError> {
-        let net = self.adapted(registry, &Device::default(), DType::F32, 0)?;
-        let degree = match net.degrees().swap_remove(0) {
+        let degree = match self.degree(registry)? {
             Degree::Update(exponents) | Degree::Inside { exponents, .. } => {
                 exponents.iter().map(|(_, d)| d).sum()
             }
             Degree::None { .. } => 1,
         };
         Ok(0.25f64.powi(degree as i32))
+    }
+
+    /// Whether the algorithm has an option of this name.
+    pub fn has_option(&self, registry: &Registry, name: &str) -> bool {
+        registry.get(&self.algorithm).is_some_and(|kind| kind.defaults().contains_key(name))
     }
 
     fn new(kind: &Kind, variant: Option<&Variant>) -> Self {
