@@ -10,7 +10,9 @@ use super::{
 /// A control has to depart by more than this.
 pub const THRESHOLD: f64 = 1e-3;
 /// A control that departs by more than this is broken off.
-const ENOUGH: f64 = 100.0 * THRESHOLD;
+const ENOUGH: f64 = 10.0 * THRESHOLD;
+/// Steps over which a common threshold shows at the latest.
+const COMMON: usize = 60;
 
 /// A rule of the theorem, broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,7 @@ pub(super) fn run(
     control.applies(setup.rule)?;
     let steps = reference.updates.len();
     if control == Control::GlobalClip {
-        return global_clip(net, setup, steps);
+        return global_clip(net, setup, steps.min(COMMON));
     }
     let course = Course::without_gamma(net, setup, Some(control));
     Ok(reference.compare(course, steps, Some(ENOUGH)).deviation())

@@ -1,5 +1,7 @@
 //! The network that is trained, and the task that it is given.
 
+use std::cell::RefCell;
+
 use burn::{
     module::{Module, ModuleMapper, Param},
     nn::{
@@ -134,6 +136,8 @@ pub(super) struct Adapted {
     /// Every adapted parameter with its frozen matrix.
     pub sites: Vec<(Site, Tensor<2>)>,
     seed: u64,
+    /// Inputs and targets of the steps so far.
+    batches: RefCell<Vec<[Tensor<2>; 2]>>,
 }
 
 impl Adapted {
@@ -147,7 +151,7 @@ impl Adapted {
         };
         let sites = sites.map(|site| (site.clone(), matrix(&site))).collect();
         let teacher = base.map(&mut Perturb { init: stream("teacher", &device, dtype, seed) });
-        Self { model, teacher, sites, seed }
+        Self { model, teacher, sites, seed, batches: RefCell::default() }
     }
 
     /// Homogeneity of the adapter of each site.
@@ -165,15 +169,22 @@ impl Adapted {
         self.degrees().into_iter().zip(gammas).map(scaling).collect()
     }
 
-    /// The loss of a model on the batch of a step: half the squared distance to the teacher.
+    /// The loss of a model on the batch of a step: its squared distance to the teacher.
     pub(super) fn loss(&self, model: &Net, step: usize) -> Tensor<1> {
-        let (device, dtype) = (self.teacher.device(), self.teacher.dtype());
-        let mut init = stream(&format!("batch {step}"), &device, dtype, self.seed);
-        let x = init.normal([BATCH, self.teacher.inputs()], 1.0);
-        let y = self.teacher.forward(x.clone());
-        let outputs = y.dims()[1] as f64;
-        let difference = model.forward(Tensor::from_inner(x)) - Tensor::from_inner(y);
-        difference.square().sum().mul_scalar(0.5 * 4.0 / (BATCH as f64 * outputs))
+        let [x, y] = self.batch(step).map(Tensor::from_inner);
+        let size = y.shape().num_elements() as f64;
+        (model.forward(x) - y).square().sum().mul_scalar(2.0 / size)
+    }
+
+    fn batch(&self, step: usize) -> [Tensor<2>; 2] {
+        let mut batches = self.batches.borrow_mut();
+        for step in batches.len()..=step {
+            let (device, dtype) = (self.teacher.device(), self.teacher.dtype());
+            let mut init = stream(&format!("batch {step}"), &device, dtype, self.seed);
+            let x = init.normal([BATCH, self.teacher.inputs()], 1.0);
+            batches.push([x.clone(), self.teacher.forward(x)]);
+        }
+        batches[step].clone()
     }
 }
 
