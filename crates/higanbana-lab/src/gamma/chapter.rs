@@ -259,7 +259,7 @@ impl Cell {
         }
         for ((deviation, bound), dtype) in self.rounded.iter().zip(self.bounds).zip(["f64", "f32"])
         {
-            if let Some(bound) = bound.filter(|bound| !(deviation <= bound)) {
+            if let Some(bound) = bound.filter(|bound| deviation > bound) {
                 violations
                     .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
             }

@@ -23,6 +23,8 @@ mod rule;
 mod sgd;
 mod shampoo;
 mod sign_sgd;
+#[cfg(test)]
+mod tests;
 
 pub use rule::{Engine, Hyperparameter, Role, Rule, Settings};
 
