@@ -1,6 +1,6 @@
 //! Training: optimizers, and what the gamma-equivalence theorem says about their hyperparameters.
 //!
-//! * [`optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
+//! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
 //! * [`model`]: stepping a whole model, in groups, with a pass over all gradients first;
 //! * [`scaling`]: which initial values, learning rates and hyperparameters make a training with the
 //!   merge ratio $\gamma$ the same as one without;
