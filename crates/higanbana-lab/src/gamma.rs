@@ -25,13 +25,16 @@ use serde::Serialize;
 
 pub use chapter::{Cell, Chapter, Plan, Worst};
 pub use control::{Control, THRESHOLD};
-pub use course::Curve;
+pub use course::{Curve, Start};
 pub use grid::run;
 pub use page::page;
 pub use subject::{Subject, SubjectError};
 
 use course::{Course, Setup};
 use net::Adapted;
+
+/// Share of the steps on which clipping is to be active.
+const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
 
 /// What is compared in one cell of the table.
 #[derive(Debug, Clone)]
@@ -48,6 +51,8 @@ pub struct Question<'a> {
     pub steps: usize,
     /// Seed of the network, the adapter and the batches.
     pub seed: u64,
+    /// From which values adapters start.
+    pub start: Start,
     /// Whether to break the rules one by one, too.
     pub controls: bool,
 }
@@ -120,8 +125,8 @@ impl Question<'_> {
     /// # Errors
     /// When there is no scaling, or the training itself diverges.
     pub fn answer(&self, registry: &Registry, device: &Device) -> Result<Answer, GammaError> {
-        let (net, setup) = self.prepare(registry, device)?;
-        let reference = self.reference(&net, &setup)?;
+        let (net, mut setup) = self.prepare(registry, device)?;
+        let reference = self.reference(&net, &mut setup)?;
         let same = reference.compare(Course::without_gamma(&net, &setup, None), self.steps, None);
         let mut controls = BTreeMap::new();
         let mut not_applicable = BTreeMap::new();
@@ -182,13 +187,26 @@ impl Question<'_> {
         let net = self.subject.adapted(registry, device, self.dtype, self.seed)?;
         let gammas = vec![self.gamma; net.sites.len()];
         let scalings = net.scalings(self.rule, &gammas).map_err(failed)?;
-        let setup = Setup::new(&net, self.rule, scalings, self.steps, self.seed);
+        let setup = Setup::new(&net, self, scalings);
         Ok((net, setup))
     }
 
-    fn reference<'n>(&self, net: &'n Adapted, setup: &Setup) -> Result<Course<'n>, GammaError> {
-        let mut reference = Course::with_gamma(net, setup);
-        reference.run(self.steps, |_, _| true);
+    /// The training with $\gamma$, its gradients clipped on a fair share of the steps.
+    fn reference<'n>(&self, net: &'n Adapted, setup: &mut Setup) -> Result<Course<'n>, GammaError> {
+        let run = |setup: &Setup| {
+            let mut course = Course::with_gamma(net, setup);
+            course.run(self.steps, |_, _| true);
+            course
+        };
+        let mut reference = run(setup);
+        // Clipping changes the norms that follow.
+        for _ in 0..2 {
+            if FAIR.contains(&reference.clipped(setup)) || self.rule.ignores_clipping.is_some() {
+                break;
+            }
+            setup.clip_as(&reference);
+            reference = run(setup);
+        }
         match reference.diverged() {
             None => Ok(reference),
             Some(step) => Err(GammaError::Diverged {

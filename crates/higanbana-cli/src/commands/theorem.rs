@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use higanbana_lab::gamma::{self, Answer, Question, Subject};
+use higanbana_lab::gamma::{self, Answer, Question, Start, Subject};
 use higanbana_train::optimizers;
 
 use crate::{compute::Compute, output};
@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Seed of the network, the adapter and the batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// From which values adapters start
+    #[arg(long, value_enum, default_value = "noise")]
+    start: From,
     /// Every adapter with every optimizer, a line each; --adapter or --optimizer narrow it
     #[arg(long)]
     all: bool,
@@ -48,6 +51,14 @@ enum Float {
     F32,
     /// Double precision
     F64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    /// Their own, at which the update is zero
+    Own,
+    /// Noise, at which the update is of the size of the weight
+    Noise,
 }
 
 /// Trains and compares.
@@ -77,7 +88,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         };
         let steps = arguments.steps as usize;
         let seed = arguments.seed;
-        let question = |rule| Question { subject, rule, gamma, dtype, steps, seed, controls: true };
+        let start = match arguments.start {
+            From::Own => Start::Own,
+            From::Noise => Start::Noise,
+        };
+        let question =
+            |rule| Question { subject, rule, gamma, dtype, steps, seed, start, controls: true };
         questions.extend(rules.iter().map(|rule| question(rule)));
     }
     if !arguments.all {

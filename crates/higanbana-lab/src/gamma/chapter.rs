@@ -7,7 +7,7 @@ use higanbana_core::Registry;
 use higanbana_train::{Rule, optimizers};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Control, Curve, GammaError, Question, Subject, SubjectError, grid};
+use super::{Answer, Control, Curve, GammaError, Question, Start, Subject, SubjectError, grid};
 
 /// What is run; `experiment.toml` of the experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -186,6 +186,7 @@ impl Plan {
             dtype,
             steps,
             seed: self.seed,
+            start: Start::Noise,
             controls,
         };
         [
@@ -212,6 +213,7 @@ impl Plan {
                 dtype,
                 steps,
                 seed,
+                start: Start::Noise,
                 controls: false,
             })
         };

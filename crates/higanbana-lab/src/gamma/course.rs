@@ -13,14 +13,16 @@ use higanbana_train::{
 use serde::Serialize;
 
 use super::{
-    Control,
+    Control, Question,
     net::{Adapted, Net, stream},
 };
 
 /// From which values adapters start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// Their own: the adapted network equals the base.
+pub enum Start {
+    /// Their own: the adapted network equals the base. Adapters of a high degree have small gradients
+    /// there, and little to compare; an optimizer that [cannot](Rule::needs_nonzero) start from zeros
+    /// starts from noise.
     Own,
     /// Noise on top, so that the update is of the size of the weight.
     Noise,
@@ -49,24 +51,16 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Settings at which every rule is felt. The threshold is the median norm of the gradients.
-    ///
-    /// Without rounding adapters start from their own initial values, else from updates of the size of
-    /// the weights.
-    pub(super) fn new(
-        net: &Adapted,
-        rule: &'static Rule,
-        scalings: Vec<Scaling>,
-        steps: usize,
-        seed: u64,
-    ) -> Self {
-        let own = scalings.iter().all(Scaling::is_dyadic) && rule.needs_nonzero.is_none();
+    pub(super) fn new(net: &Adapted, question: &Question, scalings: Vec<Scaling>) -> Self {
+        let Question { rule, steps, seed, .. } = *question;
+        let start = if rule.needs_nonzero.is_some() { Start::Noise } else { question.start };
         let factors = distinct(&scalings);
         let mut setup = Self {
             rule,
             scalings,
             rate: rule.rate,
             settings: felt(rule, None, &factors),
-            start: if own { Start::Own } else { Start::Noise },
+            start,
             thresholds: vec![f64::INFINITY; factors.len()],
             whole: None,
             factors,
@@ -77,6 +71,12 @@ impl Setup {
         setup.thresholds = probe.median_norms();
         setup.settings = felt(rule, Some(probe.median_of_whole()), &setup.factors);
         setup
+    }
+
+    /// Clips at the median norms of a training with $\gamma$.
+    pub(super) fn clip_as(&mut self, course: &Course) {
+        let norms = course.median_norms();
+        self.thresholds = norms.iter().zip(&self.factors).map(|(norm, a)| norm / a).collect();
     }
 
     /// The same with other factors, not clipped yet.
@@ -127,8 +127,10 @@ fn felt(rule: &Rule, norm: Option<f64>, factors: &[f64]) -> Settings {
             // Sums of squares over all steps.
             (Role::Ridge, _) => 1e-2,
             (Role::Norm, _) => 2.0 * norm.unwrap_or(0.5),
+            // Added to the gradient, more would outweigh it.
+            (Role::Decay, -2) => 0.01,
             (Role::Decay, _) => 0.1,
-            (Role::Estimate, _) => 1e-3,
+            (Role::Estimate, _) => 1e-2,
             (Role::Number, _) => return settings,
         };
         let scaled = factors.iter().map(|a| a.powi(-h.power)).find(|factor| *factor != 1.0);
@@ -349,13 +351,13 @@ impl Comparison {
 }
 
 /// $\lVert x - y \rVert / \lVert x \rVert$, and whether both are the same bits. What is not finite is
-/// infinitely far away.
+/// as far away as can be.
 fn difference(x: &[f64], y: &[f64]) -> (f64, bool) {
     let same = x.iter().zip(y).all(|(x, y)| x.to_bits() == y.to_bits());
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     let apart = norm(&mut x.iter().zip(y).map(|(x, y)| x - y));
     let deviation = if apart == 0.0 { 0.0 } else { apart / norm(&mut x.iter().copied()) };
-    (if deviation.is_nan() { f64::INFINITY } else { deviation }, same)
+    (if deviation.is_finite() { deviation } else { f64::MAX }, same)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -409,7 +411,7 @@ impl ModuleMapper for Initial<'_> {
         let noise: Option<Vec<f64>> = self
             .noise
             .as_mut()
-            .map(|init| init.normal::<1>([size], 0.4).to_data().iter::<f64>().collect());
+            .map(|init| init.normal::<1>([size], 0.3).to_data().iter::<f64>().collect());
         let multiplied = self.multiplied;
         param.map(|tensor| {
             let (device, dtype, shape) = (tensor.device(), tensor.dtype(), tensor.shape());
