@@ -12,7 +12,7 @@ pub const THRESHOLD: f64 = 1e-3;
 /// A control that departs by more than this is broken off.
 const ENOUGH: f64 = 10.0 * THRESHOLD;
 /// Steps over which a common threshold shows at the latest.
-const COMMON: usize = 60;
+const COMMON: usize = 120;
 
 /// A rule of the theorem, broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

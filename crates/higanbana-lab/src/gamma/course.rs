@@ -122,7 +122,9 @@ fn distinct(scalings: &[Scaling]) -> Vec<f64> {
 fn felt(rule: &Rule, norm: Option<f64>, factors: &[f64]) -> Settings {
     rule.hyperparameters.iter().fold(rule.settings(), |settings, h| {
         let value = match (h.role, h.power) {
-            (Role::Epsilon, -1 | 1) => 1e-3,
+            (Role::Epsilon, -1) => 1e-3,
+            // A floor of the magnitude of parameters.
+            (Role::Epsilon, 1) => 0.3,
             (Role::Epsilon, _) => 1e-6,
             // Sums of squares over all steps.
             (Role::Ridge, _) => 1e-2,
