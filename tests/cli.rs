@@ -15,4 +15,5 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod theorem;
 }

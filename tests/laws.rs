@@ -3,6 +3,7 @@
 
 mod laws {
     mod adapters;
+    mod gamma;
     mod golden;
     mod kronecker;
     mod matrices;

@@ -123,14 +123,11 @@ impl Rotation {
         [n, b]
     }
 
-    /// Homogeneity of an adapter that rotates rows.
+    /// Homogeneity of an adapter that rotates rows. A bound of $Q$ does not touch it: it sees $\gamma Q$.
     pub fn degree(&self) -> Degree {
-        if self.constraint > 0.0 {
-            return Degree::None { why: "the constraint bounds Q, which then no longer scales" };
-        }
         let rescale = self.rescale.as_ref().map(|_| ("rescale", 0));
         Degree::Inside {
-            map: "γ Q, inside the Cayley transform",
+            map: "γ Q, before its bound and the Cayley transform",
             exponents: [("oft_blocks", 1)].into_iter().chain(rescale).collect(),
         }
     }

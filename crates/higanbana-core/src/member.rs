@@ -13,6 +13,9 @@ pub struct Member {
     pub set: String,
     /// Strength $\mu$: 0 is off, 1 as trained; others inter- and extrapolate.
     pub strength: f64,
+    /// Merge ratio $\gamma$ where [`Adapter::degree`](crate::Adapter::degree) has it, in place of the
+    /// strength: what the gamma-equivalence theorem is about.
+    pub gamma: Option<f64>,
     /// The adapter.
     pub adapter: DynAdapter,
     /// What steps of training leave out of it.
@@ -23,7 +26,8 @@ pub struct Member {
 impl Member {
     /// An adapter of a set.
     pub fn new(set: impl Into<String>, strength: f64, adapter: DynAdapter) -> Self {
-        Self { set: set.into(), strength, adapter, training: Training::default(), step: None }
+        let training = Training::default();
+        Self { set: set.into(), strength, gamma: None, adapter, training, step: None }
     }
 
     /// With options of training.
@@ -40,8 +44,12 @@ impl Member {
 
     /// The adapter as it acts on `site`, whose base weight is `w0`: `None` where the step leaves it out.
     pub(crate) fn acting(&self, site: &Site, w0: &Tensor<2>) -> Option<Acting<'_>> {
-        let whole =
-            Acting { adapter: Cow::Borrowed(&self.adapter), strength: self.strength, output: None };
+        let whole = Acting {
+            adapter: Cow::Borrowed(&self.adapter),
+            strength: self.strength,
+            gamma: self.gamma,
+            output: None,
+        };
         let Some(step) = self.step.filter(|_| self.training.drops()) else { return Some(whole) };
         let Training { dropout, rank_dropout, rank_dropout_scale, module_dropout, .. } =
             self.training;
@@ -65,7 +73,7 @@ impl Member {
                 }
             }
         }
-        Some(Acting { adapter, strength: self.strength, output })
+        Some(Acting { adapter, output, ..whole })
     }
 }
 
@@ -74,6 +82,7 @@ impl Member {
 pub struct Acting<'a> {
     /// Strength $\mu$.
     pub strength: f64,
+    gamma: Option<f64>,
     adapter: Cow<'a, DynAdapter>,
     /// Weights of its outputs, `[out]`.
     output: Option<Tensor<1>>,
@@ -82,7 +91,10 @@ pub struct Acting<'a> {
 impl Acting<'_> {
     /// What it adds to the base weight `w0`, both `[out, in·K]`.
     pub fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
-        let update = self.adapter.update_at(site, w0, self.strength);
+        let update = match self.gamma {
+            None => self.adapter.update_at(site, w0, self.strength),
+            Some(gamma) => self.adapter.update_gamma(site, w0, gamma),
+        };
         match &self.output {
             None => update,
             Some(output) => update * output.clone().unsqueeze_dim(1),
@@ -91,6 +103,9 @@ impl Acting<'_> {
 
     /// What it adds to the output `y0` of the layer; `None` where there is no shortcut.
     pub fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
+        if self.gamma.is_some() {
+            return None;
+        }
         let added = self.adapter.added(call, y0)?;
         Some(match &self.output {
             None => added,
@@ -100,6 +115,9 @@ impl Acting<'_> {
 
     /// The output of the layer in one operation, where there is one.
     pub fn forward(&self, call: &Call) -> Option<Features> {
-        if self.output.is_some() { None } else { self.adapter.forward(call) }
+        if self.output.is_some() || self.gamma.is_some() {
+            return None;
+        }
+        self.adapter.forward(call)
     }
 }

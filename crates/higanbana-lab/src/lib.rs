@@ -1,4 +1,6 @@
 //! Experiments: what is measured, and the page that shows it.
 
 pub mod adapters;
+mod chart;
+pub mod gamma;
 pub mod report;

@@ -56,8 +56,7 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
         })
         .collect::<Result<Vec<_>, ReportError>>()?;
     let worst = rows.iter().max_by(|a, b| a.deviation.total_cmp(&b.deviation));
-    let mut environment = Environment::new();
-    environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
+    let mut environment = environment();
     environment.add_template("page.html", include_str!("templates/page.html"))?;
     environment.add_template("adapters.html", include_str!("templates/adapters.html"))?;
     let page = environment.get_template("adapters.html")?.render(context! {
@@ -71,8 +70,15 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
     Ok(page)
 }
 
+/// What every page needs.
+pub(crate) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
+    environment
+}
+
 /// LaTeX as MathML, which browsers draw without script or network.
-fn mathml(latex: &str) -> Result<String, ReportError> {
+pub(crate) fn mathml(latex: &str) -> Result<String, ReportError> {
     use pulldown_latex::{Parser, RenderConfig, Storage, mathml::push_mathml};
     let storage = Storage::new();
     let mut html = String::new();

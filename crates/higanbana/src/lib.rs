@@ -8,6 +8,7 @@ pub use higanbana_core as core;
 pub use higanbana_diffusion as diffusion;
 pub use higanbana_io as io;
 pub use higanbana_lab as lab;
+pub use higanbana_train as train;
 
 pub mod laws;
 

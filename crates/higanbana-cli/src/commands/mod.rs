@@ -9,6 +9,8 @@ mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
+mod scaling;
+mod theorem;
 mod unet;
 
 use anyhow::Result;
@@ -27,6 +29,8 @@ pub enum Command {
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
     Unet(unet::Arguments),
+    Scaling(scaling::Arguments),
+    Theorem(theorem::Arguments),
 }
 
 /// Does it.
@@ -42,5 +46,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
         Command::Unet(arguments) => unet::run(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
+        Command::Theorem(arguments) => theorem::run(&arguments),
     }
 }

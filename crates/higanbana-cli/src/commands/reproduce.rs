@@ -1,5 +1,7 @@
 //! `higanbana reproduce`: what the toolkit claims, measured here and now.
 
+mod gamma;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -14,7 +16,7 @@ use crate::{compute::Compute, output};
 
 /// Measure what the toolkit claims; write the results, and a page of them
 ///
-/// Example: higanbana reproduce adapters --out reproduce
+/// Example: higanbana reproduce gamma --out reproduce
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -37,12 +39,20 @@ enum Chapter {
     All,
     /// Every adapter against LyCORIS's own files
     Adapters,
+    /// Training with gamma and without, for every adapter and optimizer
+    Gamma,
 }
 
 /// Runs the chapter.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.chapter {
-        Chapter::All | Chapter::Adapters => adapters(arguments),
+        Chapter::All => {
+            adapters(arguments)?;
+            output::line("")?;
+            gamma::run(arguments)
+        }
+        Chapter::Adapters => adapters(arguments),
+        Chapter::Gamma => gamma::run(arguments),
     }
 }
 

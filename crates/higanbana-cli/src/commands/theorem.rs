@@ -1,0 +1,149 @@
+//! `higanbana theorem`: is training with gamma the same as training without it?
+
+use anyhow::{Result, anyhow};
+use burn::tensor::DType;
+use clap::{Args, ValueEnum};
+use higanbana_lab::gamma::{self, Answer, Question, Start, Subject};
+use higanbana_train::optimizers;
+
+use crate::{compute::Compute, output};
+
+/// Train with gamma and without, and compare every update
+///
+/// Example: higanbana theorem --adapter loha --optimizer adamw --gamma 0.0625
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// Algorithm, with a set of options behind a colon: lora, lokr:full_matrix
+    #[arg(long, required_unless_present = "all")]
+    adapter: Option<String>,
+    /// Optimizer
+    #[arg(long, required_unless_present = "all")]
+    optimizer: Option<String>,
+    /// The merge ratio; without it, the one that a factor of 1/4 for every tensor replaces
+    #[arg(long, allow_negative_numbers = true)]
+    gamma: Option<f64>,
+    /// Element type
+    #[arg(long, value_enum, default_value = "f64")]
+    dtype: Float,
+    /// Number of steps
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+    /// Seed of the network, the adapter and the batches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// From which values adapters start
+    #[arg(long, value_enum, default_value = "noise")]
+    start: From,
+    /// Every adapter with every optimizer, a line each; --adapter or --optimizer narrow it
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    compute: Compute,
+    /// Print JSON: one object, or one a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Float {
+    /// Single precision
+    F32,
+    /// Double precision
+    F64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    /// Their own, at which the update is zero
+    Own,
+    /// Noise, at which the update is of the size of the weight
+    Noise,
+}
+
+/// Trains and compares.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let registry = higanbana_adapters::registry();
+    let device = arguments.compute.device()?;
+    let subjects = match &arguments.adapter {
+        Some(label) => vec![Subject::named(&registry, label)?],
+        None => Subject::all(&registry),
+    };
+    let rules = match &arguments.optimizer {
+        Some(name) => vec![gamma::rule(name)?],
+        None => optimizers().iter().collect(),
+    };
+    let dtype = match arguments.dtype {
+        Float::F32 => DType::F32,
+        Float::F64 => DType::F64,
+    };
+    if let Some(gamma) = arguments.gamma {
+        gamma::check(gamma, dtype)?;
+    }
+    let mut questions = Vec::new();
+    for subject in &subjects {
+        let gamma = match arguments.gamma {
+            Some(gamma) => gamma,
+            None => subject.dyadic_gamma(&registry)?,
+        };
+        let steps = arguments.steps as usize;
+        let seed = arguments.seed;
+        let start = match arguments.start {
+            From::Own => Start::Own,
+            From::Noise => Start::Noise,
+        };
+        let question =
+            |rule| Question { subject, rule, gamma, dtype, steps, seed, start, controls: true };
+        questions.extend(rules.iter().map(|rule| question(rule)));
+    }
+    if !arguments.all {
+        let answer = questions[0].answer(&registry, &device)?;
+        return if arguments.json { output::json(&answer) } else { describe(&answer) };
+    }
+    let bar = output::progress(questions.len());
+    let answers = gamma::run(&questions, &registry, &device, |_| bar.inc(1));
+    bar.finish_and_clear();
+    let mut failed = 0;
+    for answer in answers {
+        match answer {
+            Ok(answer) if arguments.json => output::line(serde_json::to_string(&answer)?)?,
+            Ok(answer) => output::line(line(&answer))?,
+            Err(error) => {
+                failed += 1;
+                eprintln!("{error}");
+            }
+        }
+    }
+    if failed > 0 { Err(anyhow!("{failed} cells have no answer")) } else { Ok(()) }
+}
+
+fn line(answer: &Answer) -> String {
+    let Answer { adapter, optimizer, dtype, gamma, deviation, controls, .. } = answer;
+    let least = controls.iter().min_by(|a, b| a.1.total_cmp(b.1));
+    let least =
+        least.map_or(String::new(), |(name, by)| format!("  least control {name} {by:.1e}"));
+    format!(
+        "{adapter:<20} {optimizer:<15} {dtype}  gamma {gamma:<11.4e} deviation {deviation:.1e}{least}"
+    )
+}
+
+fn describe(answer: &Answer) -> Result<()> {
+    let Answer { adapter, optimizer, gamma, degree, c, dtype, steps, .. } = answer;
+    output::line(format!("{adapter} with {optimizer}, gamma {gamma}, {steps} steps in {dtype}"))?;
+    let a = higanbana_train::scaling::root(*gamma, *degree)?;
+    output::line(format!(
+        "  degree {degree}: initial values times {a}, learning rate times {}",
+        a.powi(*c)
+    ))?;
+    let same = if answer.bit_exact { ", equal bit for bit" } else { "" };
+    output::line(format!("  deviation           {:.1e}{same}", answer.deviation))?;
+    output::line(format!("  clipped on          {:.0} % of the steps", 100.0 * answer.clipped))?;
+    output::line("  with one rule broken")?;
+    for (name, deviation) in &answer.controls {
+        output::line(format!("    {name:<20}{deviation:.1e}"))?;
+    }
+    for (name, reason) in &answer.not_applicable {
+        output::line(format!("    {name:<20}does not apply: {reason}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! The page of the chapter.
+
+use higanbana_train::{Role, optimizers};
+use minijinja::{context, value::Serde};
+use serde::Serialize;
+
+use super::{Chapter, Curve, THRESHOLD, chapter::Cell};
+use crate::{
+    chart::{Axis, chart},
+    report::{ReportError, environment, mathml},
+};
+
+/// A line of the table of optimizers.
+#[derive(Debug, Serialize)]
+struct Optimizer {
+    name: &'static str,
+    title: &'static str,
+    reference: &'static str,
+    formula: String,
+    k: i32,
+    j: i32,
+    c: i32,
+    why: &'static str,
+    scales: Vec<(String, i32, &'static str)>,
+    worst: [f64; 2],
+    controls: Vec<Result<f64, String>>,
+}
+
+/// A line of the table of cells.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    adapter: &'a str,
+    degree: u32,
+    cells: Vec<Option<&'a Cell>>,
+}
+
+/// The theorem, as the page has it.
+const STATEMENT: [(&str, &str); 4] = [
+    ("map", r"T(s_1 A_1, \dots, s_n A_n) = \Big(\prod_i s_i^{d_i}\Big)\, T(A_1, \dots, A_n)"),
+    ("layer", r"W = W_0 + \gamma\, T(A_1, \dots, A_n)"),
+    (
+        "scaled",
+        r"A_i \mapsto a_i A_i, \quad \eta \mapsto a_i^{\,c}\,\eta, \quad \prod_i a_i^{d_i} = \gamma",
+    ),
+    ("same", r"\gamma\, T(A(t)) = T(A'(t)) \quad \text{for all } t"),
+];
+
+/// The page.
+///
+/// # Errors
+/// When a formula is not LaTeX, or the template is at fault.
+pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
+    let mut environment = environment();
+    environment.add_template("page.html", include_str!("../templates/page.html"))?;
+    environment.add_template("gamma.html", include_str!("../templates/gamma.html"))?;
+    let statement = STATEMENT.iter().map(|(name, latex)| Ok((*name, mathml(latex)?)));
+    let statement: std::collections::BTreeMap<_, _> =
+        statement.collect::<Result<_, ReportError>>()?;
+    let (apart, together): (Vec<&Curve>, Vec<&Curve>) =
+        chapter.losses.iter().partition(|curve| !curve.name.ends_with('γ'));
+    let losses: Vec<Curve> = together.into_iter().chain(apart).cloned().collect();
+    let names: Vec<&str> = optimizers().iter().map(|rule| rule.name).collect();
+    let page = environment.get_template("gamma.html")?.render(context! {
+        statement => Serde(&statement),
+        optimizers => Serde(&table(chapter)?),
+        lines => Serde(&lines(chapter)),
+        names => Serde(&names),
+        controls => Serde(&super::Control::ALL.map(super::Control::name)),
+        worst => Serde(&chapter.worst()),
+        cells => chapter.cells.len(),
+        failures => Serde(&chapter.failures),
+        plan => Serde(&chapter.plan),
+        threshold => THRESHOLD,
+        losses => chart("loss", &losses, Axis::Linear),
+        growth => chart("deviation", &chapter.growth, Axis::Logarithmic),
+        version => env!("CARGO_PKG_VERSION"),
+    })?;
+    Ok(page)
+}
+
+fn table(chapter: &Chapter) -> Result<Vec<Optimizer>, ReportError> {
+    let rows = optimizers().iter().map(|rule| {
+        let cells = || chapter.cells.iter().filter(|cell| cell.optimizer == rule.name);
+        let largest = |index: usize| cells().map(|cell| cell.rounded[index]).fold(0.0, f64::max);
+        let control = |control: super::Control| match control.applies(rule) {
+            Err(reason) => Err(reason),
+            Ok(()) => {
+                let all = cells().filter_map(|cell| cell.controls.get(control.name()));
+                Ok(all.copied().fold(f64::INFINITY, f64::min))
+            }
+        };
+        let scaled = rule.hyperparameters.iter().filter(|h| h.role != Role::Number);
+        Ok(Optimizer {
+            name: rule.name,
+            title: rule.title,
+            reference: rule.reference,
+            formula: mathml(rule.formula)?,
+            k: rule.gradient_degree,
+            j: rule.parameter_degree,
+            c: rule.c(),
+            why: rule.why,
+            scales: scaled.map(|h| (h.name.to_string(), h.power, h.why)).collect(),
+            worst: [largest(0), largest(1)],
+            controls: super::Control::ALL.into_iter().map(control).collect(),
+        })
+    });
+    rows.collect()
+}
+
+fn lines(chapter: &Chapter) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line> = Vec::new();
+    for cell in &chapter.cells {
+        if lines.last().is_none_or(|line| line.adapter != cell.adapter) {
+            let cells = vec![None; optimizers().len()];
+            lines.push(Line { adapter: &cell.adapter, degree: cell.degree, cells });
+        }
+        let column = optimizers().iter().position(|rule| rule.name == cell.optimizer);
+        if let (Some(line), Some(column)) = (lines.last_mut(), column) {
+            line.cells[column] = Some(cell);
+        }
+    }
+    lines
+}

@@ -1,0 +1,143 @@
+//! The adapters that are trained.
+
+use burn::tensor::{DType, Device};
+use higanbana_adapters::{InjectError, Injection, inject};
+use higanbana_core::{Degree, Kind, Registry, Variant, nearest};
+
+use super::net::{Adapted, Net};
+
+/// An algorithm with a set of options.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    /// Name: `lokr`, or `lokr:full_matrix` with a set of options.
+    pub label: String,
+    algorithm: String,
+    options: toml::Table,
+    /// Whether it needs a kernel of several taps.
+    convolution: bool,
+}
+
+/// Why an adapter cannot be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// Nothing has this name.
+    #[error("unknown {what} `{name}`: there are {known}")]
+    Unknown {
+        /// What was looked for.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The known ones, nearest first.
+        known: String,
+    },
+    /// The adapter cannot be put into the network.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+}
+
+impl SubjectError {
+    pub(super) fn unknown<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known = nearest(name, known, usize::MAX).join(", ");
+        Self::Unknown { what, name: name.into(), known }
+    }
+}
+
+impl Subject {
+    /// Every algorithm of a registry with its default options, and with every set of them.
+    pub fn all(registry: &Registry) -> Vec<Self> {
+        let sets = |kind: &Kind| -> Vec<Self> {
+            let variants = kind.variants().iter().map(Some);
+            std::iter::once(None).chain(variants).map(|set| Self::new(kind, set)).collect()
+        };
+        registry.iter().flat_map(sets).collect()
+    }
+
+    /// The one of this label.
+    ///
+    /// # Errors
+    /// The known ones, nearest first, when there is none.
+    pub fn named(registry: &Registry, label: &str) -> Result<Self, SubjectError> {
+        let all = Self::all(registry);
+        let found = all.iter().find(|subject| subject.label == label).cloned();
+        let labels = all.iter().map(|subject| subject.label.as_str());
+        found.ok_or_else(|| SubjectError::unknown("adapter", label, labels))
+    }
+
+    /// Whether this is a set of options beside the default ones.
+    pub fn is_variant(&self) -> bool {
+        self.label.contains(':')
+    }
+
+    /// Homogeneity of the adapter.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn degree(&self, registry: &Registry) -> Result<Degree, SubjectError> {
+        Ok(self.adapted(registry, &Device::default(), DType::F32, 0)?.degrees().swap_remove(0))
+    }
+
+    /// $\gamma = 4^{-m}$: a factor of 1/4 replaces it, without rounding.
+    ///
+    /// # Errors
+    /// When the adapter cannot be built.
+    pub fn dyadic_gamma(&self, registry: &Registry) -> Result<f64, SubjectError> {
+        let degree = match self.degree(registry)? {
+            Degree::Update(exponents) | Degree::Inside { exponents, .. } => {
+                exponents.iter().map(|(_, d)| d).sum()
+            }
+            Degree::None { .. } => 1,
+        };
+        Ok(0.25f64.powi(degree as i32))
+    }
+
+    /// Whether the algorithm has an option of this name.
+    pub fn has_option(&self, registry: &Registry, name: &str) -> bool {
+        registry.get(&self.algorithm).is_some_and(|kind| kind.defaults().contains_key(name))
+    }
+
+    fn new(kind: &Kind, variant: Option<&Variant>) -> Self {
+        let name = kind.name();
+        let named = variant.map_or("", |variant| variant.options);
+        let mut options: toml::Table = named.parse().expect("a variant is written in TOML");
+        let known = kind.defaults();
+        // Small enough for every layer of the network, and α/r = 1.
+        for (option, value) in
+            [("rank", toml::Value::Integer(2)), ("alpha", 2.0.into()), ("block_size", 1.into())]
+        {
+            if known.contains_key(option) {
+                options.entry(option).or_insert(value);
+            }
+        }
+        Self {
+            label: match variant {
+                None => name.into(),
+                Some(variant) => format!("{name}:{}", variant.name),
+            },
+            algorithm: name.into(),
+            convolution: options.contains_key("use_tucker"),
+            options,
+        }
+    }
+
+    /// A network with this adapter wherever it fits.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub(super) fn adapted(
+        &self,
+        registry: &Registry,
+        device: &Device,
+        dtype: DType,
+        seed: u64,
+    ) -> Result<Adapted, SubjectError> {
+        let base = Net::new(self.convolution, device, dtype, seed);
+        let injection =
+            Injection::new("gamma", &self.algorithm).options(self.options.clone()).seed(seed);
+        let (model, _) = inject(&base.clone().autodiff(), registry, &injection)?;
+        Ok(Adapted::new(base, model, seed))
+    }
+}

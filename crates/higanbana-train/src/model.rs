@@ -1,0 +1,180 @@
+//! Stepping a whole model: in groups with their own rates and hyperparameters, after a pass over all
+//! gradients.
+//!
+//! Burn's `Optimizer` sees one tensor at a time, and its clipping by norm is per tensor. What needs the
+//! norm of all gradients, such as true global clipping or normalised SGD, happens here.
+
+use std::collections::HashMap;
+
+use burn::{
+    module::{Module, ModuleVisitor, Param, ParamId},
+    optim::GradientsParams,
+    tensor::Tensor,
+};
+
+use crate::optimizers::{Engine, Rule, Settings};
+
+/// Parameters that are trained alike.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Learning rate.
+    pub rate: f64,
+    /// Hyperparameters.
+    pub settings: Settings,
+}
+
+/// Bounds the norm of the gradients: $g \leftarrow g \min(1, \tau / \lVert g \rVert)$.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Clip {
+    /// Each group by itself, with a threshold of its own. With one group this is global clipping.
+    Groups(Vec<f64>),
+    /// All groups together.
+    Whole(f64),
+}
+
+/// An optimizer of a whole model.
+#[derive(Clone)]
+pub struct ModelOptimizer {
+    members: HashMap<ParamId, usize>,
+    groups: Vec<(f64, Engine)>,
+    clip: Option<Clip>,
+    norms: Vec<f64>,
+}
+
+impl ModelOptimizer {
+    /// An optimizer of `model`; `choose` says to which group a parameter belongs, by its path.
+    ///
+    /// # Panics
+    /// When `choose` names a group that there is not.
+    pub fn new<M: Module>(
+        model: &M,
+        rule: &Rule,
+        groups: &[Group],
+        mut choose: impl FnMut(&str) -> usize,
+    ) -> Self {
+        let members: HashMap<_, _> =
+            parameters(model).into_iter().map(|(id, path)| (id, choose(&path))).collect();
+        assert!(members.values().all(|&group| group < groups.len()), "a group that there is not");
+        let groups = groups.iter().map(|g| (g.rate, (rule.build)(&g.settings))).collect();
+        Self { members, groups, clip: None, norms: Vec::new() }
+    }
+
+    /// With clipping.
+    ///
+    /// # Panics
+    /// When there is not one threshold for each group.
+    #[must_use]
+    pub fn clipped(self, clip: Clip) -> Self {
+        if let Clip::Groups(thresholds) = &clip {
+            assert_eq!(thresholds.len(), self.groups.len(), "one threshold for each group");
+        }
+        Self { clip: Some(clip), ..self }
+    }
+
+    /// Norms of the gradients of each group in the last step, before clipping.
+    pub fn norms(&self) -> &[f64] {
+        &self.norms
+    }
+
+    /// One step, with the learning rate of every group multiplied by `schedule`.
+    pub fn step<M: Module>(&mut self, schedule: f64, model: M, gradients: GradientsParams) -> M {
+        let mut pass = Pass {
+            members: &self.members,
+            gradients,
+            squares: vec![0.0; self.groups.len()],
+            factors: None,
+            split: (0..self.groups.len()).map(|_| GradientsParams::new()).collect(),
+        };
+        model.visit(&mut pass);
+        self.norms = pass.squares.iter().map(|square| square.sqrt()).collect();
+        pass.factors = Some(self.factors());
+        model.visit(&mut pass);
+        let mut model = model;
+        for ((rate, engine), gradients) in self.groups.iter_mut().zip(pass.split) {
+            model = engine.step.step(*rate * schedule, model, gradients);
+            if let Some(after) = &engine.after {
+                after();
+            }
+        }
+        model
+    }
+
+    /// What the gradients of each group are multiplied by.
+    fn factors(&self) -> Vec<f64> {
+        let clips: Vec<f64> = match &self.clip {
+            None => vec![1.0; self.norms.len()],
+            Some(Clip::Groups(thresholds)) => {
+                self.norms.iter().zip(thresholds).map(|(norm, t)| bounded(*norm, *t)).collect()
+            }
+            Some(Clip::Whole(threshold)) => {
+                let norm = self.norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+                vec![bounded(norm, *threshold); self.norms.len()]
+            }
+        };
+        let normalised = self.groups.iter().zip(&self.norms).zip(clips);
+        normalised
+            .map(|(((_, engine), norm), clip)| match engine.normalise {
+                // Gradients of zero have no direction.
+                Some(eps) if norm * clip + eps > 0.0 => clip / (norm * clip + eps),
+                _ => clip,
+            })
+            .collect()
+    }
+}
+
+fn bounded(norm: f64, threshold: f64) -> f64 {
+    if norm > threshold { threshold / norm } else { 1.0 }
+}
+
+/// First the sums of squares; then, when the factors are known, the gradients of each group.
+struct Pass<'a> {
+    members: &'a HashMap<ParamId, usize>,
+    gradients: GradientsParams,
+    squares: Vec<f64>,
+    factors: Option<Vec<f64>>,
+    split: Vec<GradientsParams>,
+}
+
+impl ModuleVisitor for Pass<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(&group) = self.members.get(&param.id) else { return };
+        match &self.factors {
+            None => {
+                let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+                let square = gradient.square().sum().into_data();
+                self.squares[group] += square.iter::<f64>().sum::<f64>();
+            }
+            Some(factors) => {
+                let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
+                let factor = factors[group];
+                let scaled = if factor == 1.0 { gradient } else { gradient.mul_scalar(factor) };
+                self.split[group].register(param.id, scaled);
+            }
+        }
+    }
+}
+
+/// Every parameter of a model with its path.
+pub fn parameters<M: Module>(model: &M) -> Vec<(ParamId, String)> {
+    let mut paths = Paths::default();
+    model.visit(&mut paths);
+    paths.found
+}
+
+#[derive(Default)]
+struct Paths {
+    path: Vec<String>,
+    found: Vec<(ParamId, String)>,
+}
+
+impl ModuleVisitor for Paths {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((param.id, self.path.join(".")));
+    }
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+}

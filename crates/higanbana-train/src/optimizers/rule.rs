@@ -1,0 +1,185 @@
+//! What is known of an optimizer.
+
+use burn::optim::{ModuleOptimizer, Optimizer};
+
+/// An optimizer: its update, how it scales, how to build it.
+///
+/// The theorem asks one thing of the update
+/// $$\theta_{t+1} = \theta_t - \eta\, U(g_0, \dots, g_t;\, \theta_0, \dots, \theta_t),$$
+/// that it be homogeneous: with every gradient multiplied by $s > 0$ and every parameter by $t > 0$, and
+/// the hyperparameters [along with them](Hyperparameter::power),
+/// $$U(s g;\, t\theta) = s^k\, t^j\, U(g;\, \theta).$$
+/// Scaling the parameters by $a$ divides the gradients by $a$, so that $\eta' = a^c\,\eta$ with
+/// $c = k + 1 - j$ makes $\theta'_t = a\,\theta_t$ for all $t$.
+#[derive(Debug)]
+pub struct Rule {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// Name in prose.
+    pub title: &'static str,
+    /// Where it was published.
+    pub reference: &'static str,
+    /// The update $U$, as a formula.
+    pub formula: &'static str,
+    /// $k$: degree of the update in the history of gradients.
+    pub gradient_degree: i32,
+    /// $j$: degree of the update in the history of parameters; 0 unless the step is measured by them.
+    pub parameter_degree: i32,
+    /// Why these are the degrees.
+    pub why: &'static str,
+    /// A learning rate at which small networks train.
+    pub rate: f64,
+    /// The hyperparameters besides the learning rate.
+    pub hyperparameters: &'static [Hyperparameter],
+    /// Tensors that it carries from step to step, each with the power of $a$ that it scales with.
+    pub state: &'static [(&'static str, i32)],
+    /// Whether Burn holds the hyperparameters in `f32`, so that scaled ones are rounded.
+    pub single_precision: bool,
+    /// Why clipping the gradients first changes nothing, where that is so.
+    pub ignores_clipping: Option<&'static str>,
+    /// Why it must not start from tensors of zeros, where that is so.
+    pub needs_nonzero: Option<&'static str>,
+    /// Builds it.
+    pub build: fn(&Settings) -> Engine,
+}
+
+impl Rule {
+    /// $c = k + 1 - j$: the learning rate scales with $a^c$.
+    pub fn c(&self) -> i32 {
+        self.gradient_degree + 1 - self.parameter_degree
+    }
+
+    /// The default hyperparameters.
+    pub fn settings(&self) -> Settings {
+        Settings(self.hyperparameters.iter().map(|h| (h.name, h.value)).collect())
+    }
+
+    /// The hyperparameters of a role.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &'static Hyperparameter> {
+        self.hyperparameters.iter().filter(move |h| h.role == role)
+    }
+}
+
+/// What a hyperparameter is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Keeps a quotient finite, or a step from vanishing.
+    Epsilon,
+    /// Added to the diagonal of a matrix of squares, so that it can be inverted.
+    Ridge,
+    /// Keeps gradients from being divided by a norm of 0.
+    Norm,
+    /// Pulls parameters to zero.
+    Decay,
+    /// First estimate of something that is then learned.
+    Estimate,
+    /// A pure number, such as a momentum.
+    Number,
+}
+
+/// A hyperparameter besides the learning rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Hyperparameter {
+    /// Name.
+    pub name: &'static str,
+    /// What it is there for.
+    pub role: Role,
+    /// Default.
+    pub value: f64,
+    /// It scales with this power of $a$.
+    pub power: i32,
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Hyperparameter {
+    /// A pure number, which does not scale.
+    pub(super) const fn number(name: &'static str, value: f64) -> Self {
+        Self { name, role: Role::Number, value, power: 0, why: "a pure number" }
+    }
+
+    /// An ε that is added to a magnitude of gradients.
+    pub(super) const fn epsilon(value: f64) -> Self {
+        Self {
+            name: "eps",
+            role: Role::Epsilon,
+            value,
+            power: -1,
+            why: "it is added to a magnitude of gradients, which scales with 1/a",
+        }
+    }
+
+    /// L2 decay, added to the gradient.
+    pub(super) const fn coupled_decay() -> Self {
+        Self {
+            name: "weight_decay",
+            role: Role::Decay,
+            value: 0.0,
+            power: -2,
+            why: "decay · θ is added to the gradient: it has to scale with 1/a while θ scales with a",
+        }
+    }
+
+    /// Decay of the parameters themselves, of an optimizer with this $c$.
+    pub(super) const fn decoupled_decay(value: f64, c: i32) -> Self {
+        Self {
+            name: "weight_decay",
+            role: Role::Decay,
+            value,
+            power: -c,
+            why: "rate · decay is a pure number, and the rate scales with a^c",
+        }
+    }
+}
+
+/// Values of the hyperparameters of one optimizer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings(Vec<(&'static str, f64)>);
+
+impl Settings {
+    /// The value of a hyperparameter.
+    ///
+    /// # Panics
+    /// When the optimizer has none of this name.
+    pub fn get(&self, name: &str) -> f64 {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.unwrap_or_else(|| panic!("no hyperparameter `{name}` in {:?}", self.0)).1
+    }
+
+    /// With another value.
+    ///
+    /// # Panics
+    /// When the optimizer has none of this name.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        let found = self.0.iter_mut().find(|(known, _)| *known == name);
+        found.unwrap_or_else(|| panic!("no hyperparameter `{name}`")).1 = value;
+        self
+    }
+
+    /// Names and values, in the order of the optimizer.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        self.0.iter().copied()
+    }
+
+    /// The value in the precision in which Burn holds it.
+    pub(super) fn single(&self, name: &str) -> f32 {
+        self.get(name) as f32
+    }
+}
+
+/// An optimizer at work: Burn's, which sees one tensor at a time, and what must see all of them.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) step: ModuleOptimizer,
+    /// Divides all gradients by their norm plus this.
+    pub(crate) normalise: Option<f64>,
+    /// What follows when every tensor has been stepped.
+    pub(crate) after: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl<O: Optimizer> From<O> for Engine {
+    fn from(optimizer: O) -> Self {
+        Self { step: optimizer.into(), normalise: None, after: None }
+    }
+}

@@ -1,0 +1,66 @@
+use super::run::Desk;
+
+#[test]
+fn both_trainings_are_equal_bit_for_bit() {
+    let json = Desk::new()
+        .run("theorem --adapter loha --optimizer sgd --gamma 0.00390625 --steps 30 --json")
+        .json();
+    assert_eq!(json["degree"], 4);
+    assert_eq!(json["c"], 2);
+    assert_eq!(json["deviation"], 0.0);
+    assert_eq!(json["bit_exact"], true);
+    for control in ["wrong_c", "unscaled_decay", "unscaled_threshold", "global_clip"] {
+        assert!(json["controls"][control].as_f64().unwrap() > 1e-3, "{json}");
+    }
+    assert_eq!(json["not_applicable"]["unscaled_eps"], "there is no ε");
+}
+
+#[test]
+fn a_line_for_each_optimizer() {
+    let out = Desk::new().run("theorem --all --adapter ia3 --steps 3 --json").succeeds();
+    let names: Vec<String> = out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|cell| cell["optimizer"].as_str().unwrap().to_string())
+        .collect();
+    assert_eq!(names.len(), 19);
+    assert_eq!(&names[..3], ["sgd", "momentum", "nesterov"]);
+}
+
+#[test]
+fn what_cannot_be_compared_says_why() {
+    let desk = Desk::new();
+    let with = |gamma: &str| format!("theorem --adapter lora --optimizer sgd --gamma {gamma}");
+    assert_eq!(desk.run(&with("0")).fails(), "gamma is 0: give a positive number");
+    assert_eq!(desk.run(&with("-2")).fails(), "gamma is -2: give a positive number");
+    assert_eq!(desk.run(&with("NaN")).fails(), "gamma is NaN: give a positive number");
+    assert!(desk.run(&with("1")).fails().starts_with("gamma is 1: there is nothing to compare"));
+    let error = desk.run(&(with("1e-20") + " --dtype f32")).fails();
+    assert!(error.starts_with("gamma 1e-20 is out of range for f32"), "{error}");
+    let error = desk.run("theorem --adapter lorra --optimizer sgd").fails();
+    assert!(error.starts_with("unknown adapter `lorra`: there are lora, "), "{error}");
+    let error = desk.run("theorem --adapter lora --optimizer adanw").fails();
+    assert!(error.starts_with("unknown optimizer `adanw`: there are adamw, "), "{error}");
+}
+
+#[test]
+fn two_alphas_that_train_alike() {
+    let desk = Desk::new();
+    let command = "scaling --adapter loha --from-alpha 16 --to-alpha 1 --rank 8 --optimizer";
+    let json = desk.run(&format!("{command} adamw --json")).json();
+    let factors = json["factors"].as_array().unwrap();
+    assert_eq!(factors.len(), 4);
+    for block in factors {
+        assert_eq!((&block["initial"], &block["learning_rate"]), (&2.0.into(), &2.0.into()));
+        assert_eq!(block["hyperparameters"]["eps"], 0.5);
+    }
+    let json = desk.run(&format!("{command} sgd --json")).json();
+    assert_eq!(json["factors"][0]["learning_rate"], 4.0);
+    let out = desk.run(&format!("{command} adamw")).succeeds();
+    assert!(out.contains("hada_w1_a             × 2            × 2"), "{out}");
+    let error = desk.run(&format!("{command} adamw --lora-plus 16")).fails();
+    assert_eq!(error, "LoRA+ is about two factors, this adapter has degree 4");
+    let error =
+        desk.run("scaling --adapter full --from-alpha 2 --to-alpha 1 --rank 8 --optimizer sgd");
+    assert!(error.fails().starts_with("full has no alpha"));
+}
