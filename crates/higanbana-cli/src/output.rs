@@ -43,18 +43,22 @@ pub fn show(table: &Table) -> Result<()> {
     line(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
+/// A progress bar of `length` steps, on a terminal only.
+pub fn progress(length: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
+        .expect("the template is valid");
+    ProgressBar::new(length as u64).with_style(style)
+}
+
 /// Does work that tells each of its steps and how many there are, with a progress bar on a terminal.
 ///
 /// # Errors
 /// Those of the work.
 pub fn steps<T>(work: impl FnOnce(&dyn Fn(&str, usize)) -> Result<T>) -> Result<T> {
-    let bar = if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
-            .expect("the template is valid");
-        ProgressBar::new(0).with_style(style)
-    } else {
-        ProgressBar::hidden()
-    };
+    let bar = progress(0);
     let done = work(&|step, steps| {
         bar.set_length(steps as u64);
         bar.set_message(step.to_string());
