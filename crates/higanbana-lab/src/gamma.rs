@@ -154,25 +154,34 @@ impl Question<'_> {
         })
     }
 
-    /// The losses of both trainings, and of those with one rule broken.
+    /// The losses of both trainings and of those with one rule broken, and how far the updates of the
+    /// latter depart.
     ///
     /// # Errors
     /// As [`Question::answer`].
-    pub fn curves(&self, registry: &Registry, device: &Device) -> Result<Vec<Curve>, GammaError> {
-        let (net, setup) = self.prepare(registry, device)?;
-        let course = |name: &str, mut course: Course| {
+    pub fn curves(
+        &self,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<[Vec<Curve>; 2], GammaError> {
+        let (net, mut setup) = self.prepare(registry, device)?;
+        let reference = self.reference(&net, &mut setup)?;
+        let curve = |name: &str, values| Curve { name: name.into(), values };
+        let run = |broken| {
+            let mut course = Course::without_gamma(&net, &setup, broken);
             course.run(self.steps, |_, _| true);
-            Curve { name: name.into(), values: course.losses }
+            course
         };
-        let mut curves = vec![
-            course("with γ", Course::with_gamma(&net, &setup)),
-            course("without γ", Course::without_gamma(&net, &setup, None)),
-        ];
+        let mut losses =
+            vec![curve("with γ", reference.losses.clone()), curve("without γ", run(None).losses)];
+        let mut departures = Vec::new();
         let broken = Control::ALL.into_iter().filter(|control| *control != Control::GlobalClip);
-        curves.extend(broken.filter(|c| c.applies(self.rule).is_ok()).map(|control| {
-            course(control.name(), Course::without_gamma(&net, &setup, Some(control)))
-        }));
-        Ok(curves)
+        for control in broken.filter(|control| control.applies(self.rule).is_ok()) {
+            let course = run(Some(control));
+            departures.push(curve(control.name(), reference.departures(&course)));
+            losses.push(curve(control.name(), course.losses));
+        }
+        Ok([losses, departures])
     }
 
     /// The network, and the two trainings as they are set up.

@@ -77,6 +77,8 @@ pub struct Chapter {
     pub not_applicable: Vec<(&'static str, &'static str, String)>,
     /// Losses with $\gamma$, without, and with one rule broken.
     pub losses: Vec<Curve>,
+    /// How far those with one rule broken depart.
+    pub departures: Vec<Curve>,
     /// Deviation after each step with rounding, by optimizer.
     pub growth: Vec<Curve>,
 }
@@ -138,8 +140,8 @@ impl Chapter {
             Control::ALL.into_iter().filter_map(reason)
         };
         let not_applicable = optimizers().iter().flat_map(reasons).collect();
-        let (losses, growth) = plan.drawings(registry, device)?;
-        Ok(Self { plan, cells, failures, not_applicable, losses, growth })
+        let [losses, departures, growth] = plan.drawings(registry, device)?;
+        Ok(Self { plan, cells, failures, not_applicable, losses, departures, growth })
     }
 
     /// The cells that say most.
@@ -201,7 +203,7 @@ impl Plan {
         &self,
         registry: &Registry,
         device: &Device,
-    ) -> Result<(Vec<Curve>, Vec<Curve>), GammaError> {
+    ) -> Result<[Vec<Curve>; 3], GammaError> {
         let subject = Subject::named(registry, &self.drawn)?;
         let question = |optimizer: &str, gamma| {
             let rule = super::rule(optimizer)?;
@@ -218,12 +220,12 @@ impl Plan {
             })
         };
         let dyadic = subject.dyadic_gamma(registry)?;
-        let losses = question(&self.losses, dyadic)?.curves(registry, device)?;
+        let [losses, departures] = question(&self.losses, dyadic)?.curves(registry, device)?;
         let growth = self.growth.iter().map(|optimizer| {
             let values = question(optimizer, self.gamma)?.answer(registry, device)?.growth;
             Ok(Curve { name: optimizer.clone(), values })
         });
-        Ok((losses, growth.collect::<Result<_, GammaError>>()?))
+        Ok([losses, departures, growth.collect::<Result<_, GammaError>>()?])
     }
 }
 

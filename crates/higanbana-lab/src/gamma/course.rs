@@ -321,6 +321,12 @@ impl<'a> Course<'a> {
         active as f64 / self.norms.len() as f64
     }
 
+    /// Relative difference of the updates of another training after each step.
+    pub(super) fn departures(&self, other: &Course) -> Vec<f64> {
+        let pairs = self.updates.iter().zip(&other.updates);
+        pairs.map(|(x, y)| difference(x, y).0).collect()
+    }
+
     /// Runs another training beside this one, until it departs by more than `enough`.
     pub(super) fn compare(
         &self,

@@ -4,7 +4,7 @@ use higanbana_train::{Role, optimizers};
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Chapter, Curve, THRESHOLD, chapter::Cell};
+use super::{Chapter, THRESHOLD, chapter::Cell};
 use crate::{
     chart::{Axis, chart},
     report::{ReportError, environment, mathml},
@@ -56,9 +56,6 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
     let statement = STATEMENT.iter().map(|(name, latex)| Ok((*name, mathml(latex)?)));
     let statement: std::collections::BTreeMap<_, _> =
         statement.collect::<Result<_, ReportError>>()?;
-    let (apart, together): (Vec<&Curve>, Vec<&Curve>) =
-        chapter.losses.iter().partition(|curve| !curve.name.ends_with('γ'));
-    let losses: Vec<Curve> = together.into_iter().chain(apart).cloned().collect();
     let names: Vec<&str> = optimizers().iter().map(|rule| rule.name).collect();
     let page = environment.get_template("gamma.html")?.render(context! {
         statement => Serde(&statement),
@@ -71,7 +68,8 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,
-        losses => chart("loss", &losses, Axis::Linear),
+        losses => chart("loss", &chapter.losses, Axis::Linear),
+        departures => chart("deviation", &chapter.departures, Axis::Logarithmic),
         growth => chart("deviation", &chapter.growth, Axis::Logarithmic),
         version => env!("CARGO_PKG_VERSION"),
     })?;
