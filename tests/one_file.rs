@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-io/src/error.rs", "what the dialects of others can hold"),
     ("crates/higanbana-io/src/dialect/", "keys as kohya, diffusers and PEFT spell them"),
     ("crates/higanbana-io/src/names/spelling.rs", "kohya's prefixes of modules"),
+    ("crates/higanbana-cli/src/commands/scaling.rs", "rsLoRA and LoRA+, rules about scales"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
     ("tests/laws/golden.rs", "numbers of LyCORIS's, algorithm by algorithm"),
     ("tests/laws/mutants", "the algorithm that is broken"),
