@@ -27,6 +27,16 @@ impl Axis {
         }
     }
 
+    /// Some five places to mark; whole exponents.
+    fn ticks(self, low: f64, high: f64) -> Vec<f64> {
+        let step = match self {
+            Self::Linear => (high - low) / 4.0,
+            Self::Logarithmic => ((high - low) / 4.0).ceil().max(1.0),
+        };
+        let count = ((high - low) / step + 1e-9) as usize;
+        (0..=count).map(|tick| low + step * tick as f64).collect()
+    }
+
     fn label(self, place: f64) -> String {
         match self {
             Self::Linear => format!("{place:.1}"),
@@ -63,12 +73,8 @@ pub fn chart(what: &str, curves: &[Curve], axis: Axis) -> String {
     let mut svg = format!(
         "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{what}\">"
     );
-    let ticks = 4;
-    for tick in 0..=ticks {
-        let place = low + (high - low) * f64::from(tick) / f64::from(ticks);
-        let (at, right) = (y(place), WIDTH - 8.0);
-        let place = if axis == Axis::Logarithmic { place.round() } else { place };
-        let label = axis.label(place);
+    for place in axis.ticks(low, high) {
+        let (at, right, label) = (y(place), WIDTH - 8.0, axis.label(place));
         let _ = write!(
             svg,
             "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>\
@@ -118,6 +124,13 @@ mod tests {
             chart("loss", &[curve("a", &[2.0, 1.0]), curve("b", &[1.0, f64::NAN])], Axis::Linear);
         assert!(svg.contains("<path class=\"c0\" d=\"M52.0 "), "{svg}");
         assert!(svg.contains("<title>b</title>") && !svg.contains("NaN"), "{svg}");
+    }
+
+    #[test]
+    fn exponents_are_marked_once() {
+        assert_eq!(Axis::Logarithmic.ticks(-3.0, 0.0), [-3.0, -2.0, -1.0, 0.0]);
+        assert_eq!(Axis::Logarithmic.ticks(-16.0, -1.0), [-16.0, -12.0, -8.0, -4.0]);
+        assert_eq!(Axis::Linear.ticks(0.0, 2.0), [0.0, 0.5, 1.0, 1.5, 2.0]);
     }
 
     #[test]
