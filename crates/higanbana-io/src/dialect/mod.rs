@@ -11,6 +11,7 @@
 
 mod config;
 mod encode;
+mod encoded;
 mod key;
 mod low_rank;
 mod module;
@@ -31,7 +32,7 @@ use std::{
     str::FromStr,
 };
 
-pub use encode::Encoded;
+pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub(crate) use network::Member;
 pub use network::Network;

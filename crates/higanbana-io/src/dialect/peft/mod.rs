@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use burn::tensor::TensorData;
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, Encoded, encode::Renamed, low_rank, module::Module, options::Written};
+use super::{Dialect, Encoded, encoded::Renamed, low_rank, module::Module, options::Written};
 use crate::FileError;
 
 /// The algorithms that are PEFT's as well as LyCORIS's.
