@@ -5,4 +5,6 @@ mod chart;
 pub mod experiment;
 pub mod fit;
 pub mod gamma;
+pub mod parallel;
 pub mod report;
+pub mod sweep;
