@@ -164,9 +164,15 @@ impl Experiment for Fit {
     }
 }
 
+/// What is adapted.
+#[derive(Module, Debug)]
+struct Net {
+    layer: Linear,
+}
+
 /// A layer that is to become another.
 struct Task {
-    model: Linear,
+    model: Net,
     w0: Tensor<2>,
     target: Svd,
     hidden: Tensor<2>,
@@ -182,10 +188,10 @@ impl Task {
         };
         let w0 = stream("base").normal([p.rows, p.cols], (p.cols as f64).sqrt().recip());
         let target = target(&stream("target").normal([p.rows, p.cols], 1.0), p.decay)?;
-        let mut base = LinearConfig::new(p.cols, p.rows).with_bias(false).init(device);
-        base.weight = Param::from_tensor(w0.clone().transpose());
+        let mut layer = LinearConfig::new(p.cols, p.rows).with_bias(false).init(device);
+        layer.weight = Param::from_tensor(w0.clone().transpose());
         let injection = Injection::new("fit", &p.adapter).options(p.options.clone()).seed(p.seed);
-        let (model, _) = inject(&base.train(), &lab.adapters, &injection)?;
+        let (model, _) = inject(&Net { layer }.train(), &lab.adapters, &injection)?;
         let hidden = target.matrix(device, DType::F32);
         Ok(Self { model, w0, target, hidden, batches: stream("batches") })
     }
@@ -195,7 +201,7 @@ impl Task {
         let x = self.batches.normal([batch, self.w0.dims()[1]], 1.0);
         let y = x.clone().matmul((self.w0.clone() + self.hidden.clone()).transpose());
         let [x, y] = [x, y].map(Tensor::from_inner);
-        (self.model.forward(x) - y).square().sum().div_scalar(batch as f64)
+        (self.model.layer.forward(x) - y).square().sum().div_scalar(batch as f64)
     }
 
     fn outcome(&self, loss: f64) -> Result<Outcome, Failure> {
@@ -212,7 +218,8 @@ impl Task {
             parameters: adapter.parameter_count(&slot.site),
             rank_bound,
             error: spectrum::frobenius_norm(&gap),
-            floor: spectrum::truncation_error(&self.target.s, rank_bound),
+            // A sum of nothing is minus zero.
+            floor: spectrum::truncation_error(&self.target.s, rank_bound).abs(),
             loss,
             rank: spectrum::numerical_rank(&values, rows, cols, eps),
             stable_rank: spectrum::stable_rank(&values),
@@ -230,4 +237,35 @@ fn target(noise: &Tensor<2>, decay: f64) -> Result<Svd, spectrum::SpectrumError>
     let norm = spectrum::frobenius_norm(&svd.s);
     svd.s.iter_mut().for_each(|s| *s /= norm);
     Ok(svd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(text: &str) -> Outcome {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::begin_anew(folder.path(), &toml::Table::new());
+        let lab = Lab::new(Default::default());
+        let mut parameters = toml::from_str(text).unwrap();
+        Fit::resolve(&mut parameters, &lab).unwrap();
+        Fit::run(&parameters, &lab, &mut run.unwrap(), &|_, _| ()).unwrap()
+    }
+
+    #[test]
+    fn training_comes_to_the_best_matrix_of_its_rank_and_not_below() {
+        let sizes = "rows = 8\ncols = 6\nsteps = 600";
+        for rank in 1..4 {
+            let found = fit(&format!("adapter = \"lora\"\noptions.rank = {rank}\n{sizes}"));
+            assert_eq!((found.parameters, found.rank_bound, found.rank), (14 * rank, rank, rank));
+            assert!((1.0..1.05).contains(&(found.error / found.floor)), "{rank}: {found:?}");
+        }
+        let full = fit(&format!("adapter = \"full\"\n{sizes}"));
+        assert!(full.floor == 0.0 && full.error < 0.1, "{full:?}");
+        // Of a flat spectrum nothing is gained by rank; one that falls fast is of rank 1.
+        let flat = fit(&format!("adapter = \"lora\"\ndecay = 0.0\noptions.rank = 3\n{sizes}"));
+        assert!((flat.floor - 0.5f64.sqrt()).abs() < 1e-12, "{flat:?}");
+        let steep = fit(&format!("adapter = \"lora\"\ndecay = 9.0\noptions.rank = 1\n{sizes}"));
+        assert!(steep.floor < 2f64.powi(-8), "{steep:?}");
+    }
 }

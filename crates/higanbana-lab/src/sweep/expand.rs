@@ -24,8 +24,10 @@ struct Description {
 type Axis<'a> = (Vec<&'a str>, &'a [Value]);
 
 pub(super) fn plan(text: &str, lab: &Lab) -> Result<Plan, String> {
-    let description: Description =
-        toml::from_str(text).map_err(|error| error.to_string().trim_end().replace('\n', " "))?;
+    let description: Description = toml::from_str(text).map_err(|error| {
+        let line = text[..error.span().map_or(0, |span| span.start)].matches('\n').count() + 1;
+        format!("line {line}: {}", error.message())
+    })?;
     let Description { experiment, parameters, axes } = &description;
     let kind = lab.experiments.get(experiment)?;
     let empty = Table::new();
@@ -144,6 +146,7 @@ fn name(value: &Value, label: &mut String) {
         Value::Table(values) => return values.values().for_each(|value| name(value, label)),
         Value::Array(values) => return values.iter().for_each(|value| name(value, label)),
         Value::String(text) => text.clone(),
+        Value::Float(number) => format!("{number:?}"),
         other => other.to_string(),
     };
     label.push('-');

@@ -21,8 +21,8 @@ use crate::{
 
 /// Print the line that submits the runs of a plan that are not done, or run it
 ///
-/// Runs that are done, or that a process works on now, are left out. What stands behind `--` goes to the
-/// engine: `-- --gres=gpu:1 --time=1:00:00`.
+/// Runs that are done, or that a process works on now, are left out. What stands behind `--` goes
+/// to the engine: `-- --gres=gpu:1 --time=1:00:00`.
 ///
 /// Example: higanbana sweep submit plan.jsonl --engine slurm --jobs 8 --go -- --gres=gpu:1
 #[derive(Args)]
