@@ -9,7 +9,9 @@ mod inspect;
 mod merge;
 mod reproduce;
 mod resize;
+mod run;
 mod scaling;
+mod sweep;
 mod theorem;
 mod unet;
 
@@ -28,6 +30,8 @@ pub enum Command {
     Merge(merge::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
+    Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Unet(unet::Arguments),
     Scaling(scaling::Arguments),
     Theorem(theorem::Arguments),
@@ -45,6 +49,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Unet(arguments) => unet::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),
