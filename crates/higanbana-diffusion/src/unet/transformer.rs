@@ -3,13 +3,14 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig, GroupNorm, LayerNorm, LayerNormConfig, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu},
+    tensor::{Device, Tensor},
 };
 use higanbana_adapters::layers::{Conv2d, Linear};
+use higanbana_core::ops::geglu;
 
 use super::{
     attention::Attention,
-    resnet::{Norm, conv1x1, group_norm},
+    resnet::{Norm, conv1x1, group_norm, normalised},
 };
 
 /// What a transformer of one level is made of.
@@ -51,7 +52,7 @@ impl Transformer2DModel {
     /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`.
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let rows = self.proj_in.enter(self.norm.forward(x.clone()));
+        let rows = self.proj_in.enter(normalised(&self.norm, x.clone(), false));
         let rows = self
             .transformer_blocks
             .iter()
@@ -167,9 +168,6 @@ pub struct GEGLU {
 impl GEGLU {
     /// `[batch, positions, width]` to `[batch, positions, inner]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let projected = self.proj.forward(x);
-        let inner = projected.dims()[2] / 2;
-        let hidden = projected.clone().narrow(2, 0, inner);
-        hidden * gelu(projected.narrow(2, inner, inner))
+        geglu(self.proj.forward(x))
     }
 }

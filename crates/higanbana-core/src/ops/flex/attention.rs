@@ -1,7 +1,9 @@
 //! Attention: the scores of a block of queries at a time, in one head.
 
-use burn::backend::{Flex, TensorMetadata};
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use burn::{
+    backend::{Flex, TensorMetadata, ops::FloatTensorOps},
+    tensor::Shape,
+};
 use rayon::prelude::*;
 
 use super::{
@@ -11,101 +13,88 @@ use super::{
 };
 use crate::ops::diffusion::composed::merge;
 
-/// Queries at a time.
-const BLOCK: usize = 128;
+/// Multiplications from which on flex spreads a product over the threads, which are busy here.
+const SPREAD: usize = 192 * 192 * 192;
 
-/// The sizes of `q` `[batch, n, width]` and of `k` and `v` `[batch, m, width]`.
-#[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    n: usize,
-    m: usize,
-    width: usize,
-    /// Width of a head.
-    d: usize,
-    causal: bool,
+/// One of the inputs as `[batch, heads, positions, d]`: a view.
+fn split(x: Flexible, heads: usize) -> Flexible {
+    let [batch, positions, width] = x.shape().dims();
+    let x = x.to_contiguous().reshape(Shape::new([batch, positions, heads, width / heads]));
+    x.transpose(1, 2)
 }
 
-impl Sizes {
-    fn new([q, k, _]: &[Flexible; 3], heads: usize, causal: bool) -> Self {
-        let ([batch, n, width], [_, m, _]) = (q.shape().dims(), k.shape().dims());
-        Self { batch, n, m, width, d: width / heads, causal }
+/// The positions `first..first + count` of a head, a view as well.
+fn rows(x: &Flexible, [sample, head]: [usize; 2], first: usize, count: usize) -> Flexible {
+    x.narrow(0, sample, 1).narrow(1, head, 1).narrow(2, first, count)
+}
+
+/// What the passes share.
+struct Scores {
+    q: Flexible,
+    k: Flexible,
+    v: Flexible,
+    /// Samples, heads, queries and keys, and the width of a head.
+    batch: usize,
+    heads: usize,
+    n: usize,
+    m: usize,
+    d: usize,
+    causal: bool,
+    /// Queries at a time.
+    block: usize,
+}
+
+impl Scores {
+    fn new(qkv: [Flexible; 3], heads: usize, causal: bool) -> Self {
+        let [q, k, v] = qkv.map(|x| split(x, heads));
+        let ([batch, _, n, d], [_, _, m, _]) = (q.shape().dims(), k.shape().dims());
+        let block = ((SPREAD - 1) / (m * d)).clamp(16, 128).min(n);
+        Self { q, k, v, batch, heads, n, m, d, causal, block }
     }
 
     fn scale(&self) -> f32 {
         (self.d as f64).powf(-0.5) as f32
     }
 
-    /// `rows` positions of a head, from `first` on, of a tensor with `length` positions.
-    fn head<'a>(
-        &self,
-        x: &'a [f32],
-        length: usize,
-        [sample, head]: [usize; 2],
-        first: usize,
-        rows: usize,
-    ) -> MatRef<'a, f32> {
-        let start = (sample * length + first) * self.width + head * self.d;
-        let end = start + (rows - 1) * self.width + self.d;
-        MatRef::from_row_major_slice_with_stride(&x[start..end], rows, self.d, self.width)
-    }
-
-    /// $e^{S - \max S}$ in place of a block of scores, whose first query is `first`, and the
-    /// reciprocals of the sums of its rows.
-    fn exponentials(&self, scores: &mut [f32], first: usize, inverse: &mut [f32]) {
+    /// $e^{s (S - \max S)}$ of `count` queries, and the reciprocals of the sums of its rows.
+    fn exponentials(&self, at: [usize; 2], first: usize, count: usize) -> (Flexible, Vec<f32>) {
+        let (q, k) = (rows(&self.q, at, first, count), rows(&self.k, at, 0, self.m));
+        let mut scores = Flex::float_matmul(q, k.transpose(2, 3));
+        let mut inverse = vec![0.0; count];
+        let lines = scores.storage_mut::<f32>().chunks_exact_mut(self.m).zip(&mut inverse);
+        let scale = self.scale();
         wide(|| {
-            for (i, (row, inverse)) in scores.chunks_exact_mut(self.m).zip(inverse).enumerate() {
+            for (i, (line, inverse)) in lines.enumerate() {
                 let seen = if self.causal { first + i + 1 } else { self.m };
-                let (row, hidden) = row.split_at_mut(seen);
-                let top = largest(row);
-                row.iter_mut().for_each(|s| *s = exp(*s - top));
+                let (line, hidden) = line.split_at_mut(seen);
+                let top = largest(line);
+                line.iter_mut().for_each(|s| *s = exp(scale * (*s - top)));
                 hidden.fill(0.0);
-                *inverse = (1.0 / sum(row, row, |s, _| s)) as f32;
+                *inverse = (1.0 / sum(line, line, |s, _| s)) as f32;
             }
-        })
+        });
+        (scores, inverse)
     }
-}
-
-fn matrix(x: &[f32], rows: usize) -> MatRef<'_, f32> {
-    MatRef::from_row_major_slice(x, rows, x.len() / rows)
-}
-
-fn matrix_mut(x: &mut [f32], rows: usize) -> MatMut<'_, f32> {
-    let columns = x.len() / rows;
-    MatMut::from_row_major_slice_mut(x, rows, columns)
 }
 
 pub fn forward(qkv: [Flexible; 3], heads: usize, causal: bool) -> Flexible {
-    let qkv = qkv.map(|x| x.to_contiguous());
-    let sizes = Sizes::new(&qkv, heads, causal);
-    let [q, k, v] = qkv.each_ref().map(numbers);
-    let Sizes { batch, n, m, width, d, .. } = sizes;
+    let scores = Scores::new(qkv, heads, causal);
+    let Scores { batch, n, m, d, block, .. } = scores;
+    let width = heads * d;
     let mut y = vec![0.0; batch * n * width];
     y.par_chunks_mut(n * width).enumerate().for_each(|(sample, y)| {
-        let blocks = y.par_chunks_mut(BLOCK * width).enumerate();
-        blocks.for_each_init(
-            || vec![0.0; BLOCK.min(n) * m],
-            |scores, (block, y)| {
-                let (first, rows) = (block * BLOCK, y.len() / width);
-                let scores = &mut scores[..rows * m];
-                let mut inverse = [0.0; BLOCK];
-                for head in 0..heads {
-                    let at = [sample, head];
-                    let q = sizes.head(q, n, at, first, rows);
-                    let k = sizes.head(k, m, at, 0, m).transpose();
-                    let v = sizes.head(v, m, at, 0, m);
-                    let target = matrix_mut(scores, rows);
-                    matmul(target, Accum::Replace, q, k, sizes.scale(), Par::Seq);
-                    sizes.exponentials(scores, first, &mut inverse[..rows]);
-                    let y = &mut y[head * d..];
-                    let target = MatMut::from_row_major_slice_with_stride_mut(y, rows, d, width);
-                    matmul(target, Accum::Replace, matrix(scores, rows), v, 1.0, Par::Seq);
-                    for (y, inverse) in y.chunks_mut(width).zip(inverse) {
-                        y[..d].iter_mut().for_each(|y| *y *= inverse);
-                    }
+        y.par_chunks_mut(block * width).enumerate().for_each(|(index, y)| {
+            for head in 0..heads {
+                let (at, count) = ([sample, head], y.len() / width);
+                let (p, inverse) = scores.exponentials(at, index * block, count);
+                let found = Flex::float_matmul(p, rows(&scores.v, at, 0, m));
+                let lines = y.chunks_exact_mut(width).zip(numbers(&found).chunks_exact(d));
+                for ((y, found), inverse) in lines.zip(inverse) {
+                    let y = &mut y[head * d..][..d];
+                    y.iter_mut().zip(found).for_each(|(y, found)| *y = found * inverse);
                 }
-            },
-        );
+            }
+        });
     });
     tensor(y, [batch, n, width])
 }
@@ -117,12 +106,9 @@ pub fn backward(
     heads: usize,
     causal: bool,
 ) -> (Flexible, Flexible, Flexible) {
-    let qkv = qkv.map(|x| x.to_contiguous());
-    let gradient = gradient.to_contiguous();
-    let sizes = Sizes::new(&qkv, heads, causal);
-    let ([q, k, v], gradient) = (qkv.each_ref().map(numbers), numbers(&gradient));
-    let Sizes { batch, n, m, d, .. } = sizes;
-    let scale = sizes.scale();
+    let scores = Scores::new(qkv, heads, causal);
+    let gradient = split(gradient, heads);
+    let Scores { batch, n, m, d, block, .. } = scores;
     let empty = |positions| vec![0.0; batch * heads * positions * d];
     let (mut of_q, mut of_k, mut of_v) = (empty(n), empty(m), empty(m));
     let each = of_q
@@ -132,35 +118,40 @@ pub fn backward(
         .enumerate();
     each.for_each(|(index, ((of_q, of_k), of_v))| {
         let at = [index / heads, index % heads];
-        let (k, v) = (sizes.head(k, m, at, 0, m), sizes.head(v, m, at, 0, m));
-        let [mut p, mut of_p] = [(); 2].map(|_| vec![0.0; BLOCK.min(n) * m]);
-        let mut inverse = [0.0; BLOCK];
-        for (block, of_q) in of_q.chunks_mut(BLOCK * d).enumerate() {
-            let (first, rows) = (block * BLOCK, of_q.len() / d);
-            let (p, of_p) = (&mut p[..rows * m], &mut of_p[..rows * m]);
-            let q = sizes.head(q, n, at, first, rows);
-            let gradient = sizes.head(gradient, n, at, first, rows);
-            matmul(matrix_mut(p, rows), Accum::Replace, q, k.transpose(), scale, Par::Seq);
-            sizes.exponentials(p, first, &mut inverse[..rows]);
-            let target = matrix_mut(of_p, rows);
-            matmul(target, Accum::Replace, gradient, v.transpose(), 1.0, Par::Seq);
-            wide(|| {
-                let rows = p.chunks_exact_mut(m).zip(of_p.chunks_exact_mut(m));
-                for ((p, of_p), inverse) in rows.zip(inverse) {
-                    p.iter_mut().for_each(|p| *p *= inverse);
-                    let delta = sum(p, of_p, |p, of_p| p * of_p) as f32;
-                    for (of_p, p) in of_p.iter_mut().zip(p) {
-                        *of_p = *p * (*of_p - delta);
-                    }
-                }
-            });
-            let (p, of_scores) = (matrix(p, rows), matrix(of_p, rows));
-            let (of_k, of_v) = (matrix_mut(of_k, m), matrix_mut(of_v, m));
-            matmul(matrix_mut(of_q, rows), Accum::Replace, of_scores, k, scale, Par::Seq);
-            matmul(of_k, Accum::Add, of_scores.transpose(), q, scale, Par::Seq);
-            matmul(of_v, Accum::Add, p.transpose(), gradient, 1.0, Par::Seq);
+        let (k, v) = (rows(&scores.k, at, 0, m), rows(&scores.v, at, 0, m));
+        for (index, of_q) in of_q.chunks_mut(block * d).enumerate() {
+            let (first, count) = (index * block, of_q.len() / d);
+            let (q, gradient) =
+                (rows(&scores.q, at, first, count), rows(&gradient, at, first, count));
+            let (mut p, inverse) = scores.exponentials(at, first, count);
+            let mut of_scores = Flex::float_matmul(gradient.clone(), v.clone().transpose(2, 3));
+            softmax_backward(p.storage_mut(), of_scores.storage_mut(), &inverse, scores.scale());
+            let (p_t, of_scores_t) = (p.transpose(2, 3), of_scores.transpose(2, 3));
+            of_q.copy_from_slice(numbers(&Flex::float_matmul(of_scores, k.clone())));
+            add(of_k, &Flex::float_matmul(of_scores_t, q));
+            add(of_v, &Flex::float_matmul(p_t, gradient));
         }
     });
     let joined = |x, positions| merge::<Flex>(tensor(x, [batch, heads, positions, d]));
     (joined(of_q, n), joined(of_k, m), joined(of_v, m))
+}
+
+/// From exponentials to $P$, and from the gradient of $P$ to that of the products of queries and keys,
+/// $s P \odot (dP - \delta)$.
+fn softmax_backward(p: &mut [f32], of_p: &mut [f32], inverse: &[f32], scale: f32) {
+    let m = p.len() / inverse.len();
+    wide(|| {
+        for ((p, of_p), inverse) in p.chunks_exact_mut(m).zip(of_p.chunks_exact_mut(m)).zip(inverse)
+        {
+            p.iter_mut().for_each(|p| *p *= inverse);
+            let delta = sum(p, of_p, |p, of_p| p * of_p) as f32;
+            for (of_p, p) in of_p.iter_mut().zip(p) {
+                *of_p = scale * *p * (*of_p - delta);
+            }
+        }
+    })
+}
+
+fn add(sum: &mut [f32], x: &Flexible) {
+    sum.iter_mut().zip(numbers(x)).for_each(|(sum, x)| *sum += x);
 }
