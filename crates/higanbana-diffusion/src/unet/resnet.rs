@@ -41,8 +41,10 @@ pub(crate) fn normalised(norm: &GroupNorm, x: Tensor<4>, activated: bool) -> Ten
 
 /// Groups and epsilon of group normalisations.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Norm {
+pub struct Norm {
+    /// Groups of channels.
     pub groups: usize,
+    /// Added to the variance.
     pub eps: f64,
 }
 
@@ -61,7 +63,8 @@ pub struct ResnetBlock2D {
 }
 
 impl ResnetBlock2D {
-    pub(crate) fn new(
+    /// From `input` to `output` channels, for an embedding of time of this width.
+    pub fn new(
         [input, output]: [usize; 2],
         time: Option<usize>,
         norm: Norm,

@@ -15,13 +15,20 @@ use super::{
 
 /// What a transformer of one level is made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub struct Shape {
+    /// Channels of the map.
     pub width: usize,
+    /// Heads of each attention.
     pub heads: usize,
+    /// Number of blocks.
     pub depth: usize,
+    /// Width of the text.
     pub context: usize,
+    /// Groups of the normalisation.
     pub groups: usize,
+    /// Whether the projections act on positions instead of maps.
     pub linear_projection: bool,
+    /// Whether attention in half precision is computed in single precision.
     pub upcast: bool,
 }
 
@@ -37,7 +44,8 @@ pub struct Transformer2DModel {
 }
 
 impl Transformer2DModel {
-    pub(super) fn new(shape: Shape, device: &Device) -> Self {
+    /// A transformer of this shape.
+    pub fn new(shape: Shape, device: &Device) -> Self {
         // Not the UNet's own epsilon.
         let norm = Norm { groups: shape.groups, eps: 1e-6 };
         let blocks = (0..shape.depth).map(|_| BasicTransformerBlock::new(shape, device));

@@ -33,9 +33,8 @@ struct Scores {
     q: Flexible,
     k: Flexible,
     v: Flexible,
-    /// Samples, heads, queries and keys, and the width of a head.
+    /// Samples, queries and keys, and the width of a head.
     batch: usize,
-    heads: usize,
     n: usize,
     m: usize,
     d: usize,
@@ -49,7 +48,7 @@ impl Scores {
         let [q, k, v] = qkv.map(|x| split(x, heads));
         let ([batch, _, n, d], [_, _, m, _]) = (q.shape().dims(), k.shape().dims());
         let block = ((SPREAD - 1) / (m * d)).clamp(16, 128).min(n);
-        Self { q, k, v, batch, heads, n, m, d, causal, block }
+        Self { q, k, v, batch, n, m, d, causal, block }
     }
 
     fn scale(&self) -> f32 {
