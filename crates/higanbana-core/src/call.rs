@@ -1,8 +1,8 @@
 //! The shortcut: acting on features instead of building a weight.
 
-use burn::tensor::{Tensor, module, ops::ConvOptions};
+use burn::tensor::{Tensor, ops::ConvOptions};
 
-use crate::Site;
+use crate::{Site, ops};
 
 /// Features of a batch, as the layer at hand has them.
 #[derive(Debug, Clone)]
@@ -194,7 +194,7 @@ impl Call<'_> {
                 let [out, cols] = matrix.dims();
                 let [height, width] = [self.site.kernel()[0], self.site.kernel()[1]];
                 let weight = matrix.reshape([out, cols / (height * width), height, width]);
-                Features::Maps(module::conv2d(x.clone(), weight, None, options.clone()))
+                Features::Maps(ops::conv2d(x.clone(), weight, None, options.clone()))
             }
             (Op::Conv2d(_), Features::Rows { .. }) => panic!("a convolution acts on maps"),
         }

@@ -3,9 +3,9 @@
 use burn::{
     module::{Module, Param},
     nn::{self, PaddingConfig2d},
-    tensor::{Device, Tensor, module, ops::ConvOptions},
+    tensor::{Device, Tensor, ops::ConvOptions},
 };
-use higanbana_core::{Features, Op};
+use higanbana_core::{Features, Op, ops};
 
 use super::shortcut::forward;
 
@@ -50,7 +50,7 @@ impl Conv2d {
         let op = Op::Conv2d(options.clone());
         match forward(&self.weight, &bias, || Features::Maps(x.clone()), &op) {
             Some(Features::Maps(y)) => y,
-            _ => module::conv2d(x, self.weight.val(), bias, options),
+            _ => ops::conv2d(x, self.weight.val(), bias, options),
         }
     }
 

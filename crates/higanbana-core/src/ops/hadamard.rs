@@ -10,17 +10,14 @@ pub(super) struct HadamardUpdate {
     pub scale: f64,
 }
 
-impl Recompute<4> for HadamardUpdate {
-    fn forward<B: AdapterOps>(
-        &self,
-        [w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 4],
-    ) -> FloatTensor<B> {
+impl<B: AdapterOps> Recompute<B, 4> for HadamardUpdate {
+    fn forward(&self, [w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 4]) -> FloatTensor<B> {
         B::hadamard_update(w1_a, w1_b, w2_a, w2_b, self.scale)
     }
 
     /// With $P_i = W_{ia} W_{ib}$, $P_1$ including the scale: $P_1$ gets $G \odot P_2$ and $P_2$
     /// gets $G \odot P_1$, each of which then goes through its product.
-    fn backward<B: AdapterOps>(
+    fn backward(
         &self,
         [w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 4],
         gradient: FloatTensor<B>,
@@ -50,17 +47,14 @@ pub(super) struct HadamardLinear {
     pub scale: f64,
 }
 
-impl Recompute<6> for HadamardLinear {
-    fn forward<B: AdapterOps>(
-        &self,
-        [x, w0, w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 6],
-    ) -> FloatTensor<B> {
+impl<B: AdapterOps> Recompute<B, 6> for HadamardLinear {
+    fn forward(&self, [x, w0, w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 6]) -> FloatTensor<B> {
         B::hadamard_linear(x, w0, w1_a, w1_b, w2_a, w2_b, self.scale)
     }
 
     /// With $W$ the adapted weight: $x$ gets $G W$, and $W$ gets $G^\top x$, which is the gradient
     /// of $W_0$ and goes on through the update.
-    fn backward<B: AdapterOps>(
+    fn backward(
         &self,
         [x, w0, w1_a, w1_b, w2_a, w2_b]: [FloatTensor<B>; 6],
         gradient: FloatTensor<B>,
@@ -70,7 +64,8 @@ impl Recompute<6> for HadamardLinear {
         let to_factors = [to_1a, to_1b, to_2a, to_2b];
         let update = HadamardUpdate { scale: self.scale };
         let of_x = to_x.then(|| {
-            let weight = B::float_add(w0, update.forward::<B>(factors.clone()));
+            let change = Recompute::<B, 4>::forward(&update, factors.clone());
+            let weight = B::float_add(w0, change);
             B::float_matmul(gradient.clone(), weight)
         });
         if !to_w0 && to_factors == [false; 4] {
@@ -78,7 +73,8 @@ impl Recompute<6> for HadamardLinear {
         }
         let of_w = B::float_matmul(B::float_transpose(gradient), x);
         let of_w0 = to_w0.then(|| of_w.clone());
-        let [of_1a, of_1b, of_2a, of_2b] = update.backward::<B>(factors, of_w, to_factors);
+        let [of_1a, of_1b, of_2a, of_2b] =
+            Recompute::<B, 4>::backward(&update, factors, of_w, to_factors);
         [of_x, of_w0, of_1a, of_1b, of_2a, of_2b]
     }
 }

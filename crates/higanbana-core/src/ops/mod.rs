@@ -1,12 +1,18 @@
 //! Fused operations written against Burn's `Backend`.
 //!
-//! Each is a method of [`AdapterOps`], whose default body composes primitive operations, so that
-//! every backend has it; a backend overrides the body where a kernel of its own pays. Under
-//! autodiff an operation keeps its inputs alone and recomputes the rest in the backward pass:
-//! nothing of a weight's size stays in the graph.
+//! Each is a method of a trait, [`AdapterOps`] for the updates of weights and [`DiffusionOps`] for
+//! the layers that a diffusion model spends its time in, whose default body composes primitive
+//! operations, so that every backend has it; a backend overrides the body where a kernel of its own
+//! pays. Under autodiff an operation keeps its inputs alone and recomputes the rest in the backward
+//! pass: neither an updated weight nor the scores of an attention stay in the graph.
 
+mod diffusion;
+#[cfg(feature = "flex")]
+mod flex;
 mod hadamard;
 mod recompute;
+
+pub use diffusion::{DiffusionOps, attention, conv2d, geglu, group_norm};
 
 use burn::{
     backend::{
@@ -53,9 +59,6 @@ pub trait AdapterOps: Backend {
     }
 }
 
-#[cfg(feature = "flex")]
-impl AdapterOps for burn::backend::Flex {}
-
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
 impl AdapterOps for burn::backend::Cube {}
 
@@ -67,7 +70,7 @@ impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
         w2_b: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        HadamardUpdate { scale }.record::<B, C>([w1_a, w1_b, w2_a, w2_b])
+        HadamardUpdate { scale }.record::<C>([w1_a, w1_b, w2_a, w2_b])
     }
 
     fn hadamard_linear(
@@ -79,7 +82,7 @@ impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
         w2_b: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        HadamardLinear { scale }.record::<B, C>([x, w0, w1_a, w1_b, w2_a, w2_b])
+        HadamardLinear { scale }.record::<C>([x, w0, w1_a, w1_b, w2_a, w2_b])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use burn::backend::{
-    Autodiff,
+    Autodiff, Backend,
     autodiff::{
         NodeId,
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -13,15 +13,15 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 
-use super::AdapterOps;
-
-/// An operation on `N` float tensors whose backward pass starts from its inputs.
-pub(super) trait Recompute<const N: usize>: Debug + Send + Sized + 'static {
+/// An operation on `N` float tensors of a backend whose backward pass starts from its inputs.
+pub(super) trait Recompute<B: Backend, const N: usize>:
+    Debug + Send + Sized + 'static
+{
     /// The result.
-    fn forward<B: AdapterOps>(&self, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
+    fn forward(&self, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
 
     /// Gradients of the inputs that want one, from that of the result.
-    fn backward<B: AdapterOps>(
+    fn backward(
         &self,
         inputs: [FloatTensor<B>; N],
         gradient: FloatTensor<B>,
@@ -29,12 +29,12 @@ pub(super) trait Recompute<const N: usize>: Debug + Send + Sized + 'static {
     ) -> [Option<FloatTensor<B>>; N];
 
     /// Runs the operation and, if any input is tracked, records it with its inputs.
-    fn record<B: AdapterOps, C: CheckpointStrategy>(
+    fn record<C: CheckpointStrategy>(
         self,
         inputs: [FloatTensor<Autodiff<B, C>>; N],
     ) -> FloatTensor<Autodiff<B, C>> {
         let nodes = inputs.each_ref().map(|input| input.node());
-        let output = self.forward::<B>(inputs.each_ref().map(|input| input.primitive().clone()));
+        let output = self.forward(inputs.each_ref().map(|input| input.primitive().clone()));
         match Step(self).prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut step) => {
                 let kept = inputs.each_ref().map(|input| step.checkpoint(input));
@@ -49,7 +49,7 @@ pub(super) trait Recompute<const N: usize>: Debug + Send + Sized + 'static {
 #[derive(Debug)]
 struct Step<O>(O);
 
-impl<B: AdapterOps, O: Recompute<N>, const N: usize> Backward<B, N> for Step<O> {
+impl<B: Backend, O: Recompute<B, N>, const N: usize> Backward<B, N> for Step<O> {
     type State = [NodeId; N];
 
     fn backward(
@@ -61,7 +61,7 @@ impl<B: AdapterOps, O: Recompute<N>, const N: usize> Backward<B, N> for Step<O> 
         let gradient = grads.consume::<B>(&ops.node);
         let inputs = ops.state.map(|id| checkpointer.retrieve_node_output(id));
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let gradients = self.0.backward::<B>(inputs, gradient, wanted);
+        let gradients = self.0.backward(inputs, gradient, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<B>(parent.id, gradient);

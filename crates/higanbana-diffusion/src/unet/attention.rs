@@ -3,9 +3,10 @@
 use burn::{
     module::Module,
     nn::LinearConfig,
-    tensor::{DType, Device, Tensor, module, ops::AttentionModuleOptions},
+    tensor::{DType, Device, Tensor},
 };
 use higanbana_adapters::layers::Linear;
+use higanbana_core::ops::attention;
 
 /// $$ W_o\, concat_h\, softmax\!\Big(\frac{Q_h K_h^T}{\sqrt{d}}\Big) V_h + b_o, \quad
 /// Q = x W_q, \quad K = c W_k, \quad V = c W_v $$
@@ -52,22 +53,11 @@ impl Attention {
     }
 }
 
-/// $softmax(Q K^T / \sqrt d) V$ in each of `heads` slices of the width; `[batch, n, width]` each.
-///
-/// The scores are the backend's affair: on the CPU, and without gradients, it holds a block of them
-/// at a time. `upcast` computes half precision in single precision; `causal` lets a position see only
-/// itself and those before.
+/// [Attention](attention) with half precision computed in single precision where `upcast` says so.
 pub(crate) fn attend(qkv: [Tensor<3>; 3], heads: usize, upcast: bool, causal: bool) -> Tensor<3> {
     let dtype = qkv[0].dtype();
-    let upcast = upcast && matches!(dtype, DType::F16 | DType::BF16);
-    let [q, k, v] = qkv.map(|x| {
-        let [batch, n, width] = x.dims();
-        let x = x.reshape([batch, n, heads, width / heads]).swap_dims(1, 2);
-        if upcast { x.cast(DType::F32) } else { x }
-    });
-    let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
-    let y = module::attention(q, k, v, None, None, options);
-    let y = if upcast { y.cast(dtype) } else { y };
-    let [batch, heads, n, head] = y.dims();
-    y.swap_dims(1, 2).reshape([batch, n, heads * head])
+    if !(upcast && matches!(dtype, DType::F16 | DType::BF16)) {
+        return attention(qkv, heads, causal);
+    }
+    attention(qkv.map(|x| x.cast(DType::F32)), heads, causal).cast(dtype)
 }

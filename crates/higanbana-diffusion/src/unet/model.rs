@@ -5,14 +5,14 @@ use std::path::Path;
 use burn::{
     module::Module,
     nn::GroupNorm,
-    tensor::{DType, Device, Tensor, activation::silu},
+    tensor::{DType, Device, Tensor},
 };
 use higanbana_adapters::layers::Conv2d;
 
 use super::{
     blocks::{Conditioning, DownBlock, Maker, UNetMidBlock2DCrossAttn, UpBlock},
     config::UNetConfig,
-    resnet::{Norm, conv3x3, group_norm},
+    resnet::{Norm, conv3x3, group_norm, normalised},
     time::TimestepEmbedding,
 };
 use crate::{ModelError, Weights, weights};
@@ -174,7 +174,7 @@ impl UNet2DConditionModel {
         for block in &self.up_blocks {
             x = block.forward(x, &mut skips, &given);
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(normalised(&self.conv_norm_out, x, true))
     }
 
     /// The embedding of time, and for SDXL of sizes and the pooled text, `[batch, width]`.

@@ -1,7 +1,7 @@
 //! Residual blocks and the changes of resolution between them; the autoencoder's are the same.
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::{GroupNorm, GroupNormConfig, LinearConfig, PaddingConfig2d, conv::Conv2dConfig},
     tensor::{
         Device, Tensor,
@@ -11,6 +11,7 @@ use burn::{
     },
 };
 use higanbana_adapters::layers::{Conv2d, Linear};
+use higanbana_core::ops;
 
 /// A 3×3 convolution that keeps the size.
 pub(crate) fn conv3x3(input: usize, output: usize, device: &Device) -> Conv2d {
@@ -29,10 +30,21 @@ pub(crate) fn group_norm(norm: Norm, channels: usize, device: &Device) -> GroupN
     GroupNormConfig::new(norm.groups, channels).with_epsilon(norm.eps).init(device)
 }
 
+/// What a norm makes of maps, and SiLU after it where `activated`, as one operation.
+pub(crate) fn normalised(norm: &GroupNorm, x: Tensor<4>, activated: bool) -> Tensor<4> {
+    let parameter = |parameter: &Option<Param<Tensor<1>>>| {
+        parameter.as_ref().expect("the norms of these models have parameters").val()
+    };
+    let parameters = [parameter(&norm.gamma), parameter(&norm.beta)];
+    ops::group_norm(x, parameters, norm.num_groups, norm.epsilon, activated)
+}
+
 /// Groups and epsilon of group normalisations.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Norm {
+pub struct Norm {
+    /// Groups of channels.
     pub groups: usize,
+    /// Added to the variance.
     pub eps: f64,
 }
 
@@ -51,7 +63,8 @@ pub struct ResnetBlock2D {
 }
 
 impl ResnetBlock2D {
-    pub(crate) fn new(
+    /// From `input` to `output` channels, for an embedding of time of this width.
+    pub fn new(
         [input, output]: [usize; 2],
         time: Option<usize>,
         norm: Norm,
@@ -69,11 +82,11 @@ impl ResnetBlock2D {
 
     /// `[batch, input, h, w]` to `[batch, output, h, w]`; the time is `[batch, width]`.
     pub fn forward(&self, x: Tensor<4>, time: Option<&Tensor<2>>) -> Tensor<4> {
-        let mut y = self.conv1.forward(silu(self.norm1.forward(x.clone())));
+        let mut y = self.conv1.forward(normalised(&self.norm1, x.clone(), true));
         if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
             y = y + projection.forward(silu(time.clone())).unsqueeze_dims(&[2, 3]);
         }
-        let y = self.conv2.forward(silu(self.norm2.forward(y)));
+        let y = self.conv2.forward(normalised(&self.norm2, y, true));
         match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(x) + y,
             None => x + y,

@@ -3,24 +3,32 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig, GroupNorm, LayerNorm, LayerNormConfig, LinearConfig},
-    tensor::{Device, Tensor, activation::gelu},
+    tensor::{Device, Tensor},
 };
 use higanbana_adapters::layers::{Conv2d, Linear};
+use higanbana_core::ops::geglu;
 
 use super::{
     attention::Attention,
-    resnet::{Norm, conv1x1, group_norm},
+    resnet::{Norm, conv1x1, group_norm, normalised},
 };
 
 /// What a transformer of one level is made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub struct Shape {
+    /// Channels of the map.
     pub width: usize,
+    /// Heads of each attention.
     pub heads: usize,
+    /// Number of blocks.
     pub depth: usize,
+    /// Width of the text.
     pub context: usize,
+    /// Groups of the normalisation.
     pub groups: usize,
+    /// Whether the projections act on positions instead of maps.
     pub linear_projection: bool,
+    /// Whether attention in half precision is computed in single precision.
     pub upcast: bool,
 }
 
@@ -36,7 +44,8 @@ pub struct Transformer2DModel {
 }
 
 impl Transformer2DModel {
-    pub(super) fn new(shape: Shape, device: &Device) -> Self {
+    /// A transformer of this shape.
+    pub fn new(shape: Shape, device: &Device) -> Self {
         // Not the UNet's own epsilon.
         let norm = Norm { groups: shape.groups, eps: 1e-6 };
         let blocks = (0..shape.depth).map(|_| BasicTransformerBlock::new(shape, device));
@@ -51,7 +60,7 @@ impl Transformer2DModel {
     /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`.
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let rows = self.proj_in.enter(self.norm.forward(x.clone()));
+        let rows = self.proj_in.enter(normalised(&self.norm, x.clone(), false));
         let rows = self
             .transformer_blocks
             .iter()
@@ -167,9 +176,6 @@ pub struct GEGLU {
 impl GEGLU {
     /// `[batch, positions, width]` to `[batch, positions, inner]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let projected = self.proj.forward(x);
-        let inner = projected.dims()[2] / 2;
-        let hidden = projected.clone().narrow(2, 0, inner);
-        hidden * gelu(projected.narrow(2, inner, inner))
+        geglu(self.proj.forward(x))
     }
 }

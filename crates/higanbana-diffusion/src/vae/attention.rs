@@ -9,7 +9,7 @@ use higanbana_adapters::layers::Linear;
 
 use crate::unet::{
     attention::attend,
-    resnet::{Norm, group_norm},
+    resnet::{Norm, group_norm, normalised},
     transformer::{to_map, to_rows},
 };
 
@@ -38,7 +38,7 @@ impl Attention {
     /// `[batch, width, h, w]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let rows = to_rows(self.group_norm.forward(x.clone()));
+        let rows = to_rows(normalised(&self.group_norm, x.clone(), false));
         let qkv = [&self.to_q, &self.to_k, &self.to_v].map(|linear| linear.forward(rows.clone()));
         x + to_map(self.to_out[0].forward(attend(qkv, 1, false, false)), [h, w])
     }

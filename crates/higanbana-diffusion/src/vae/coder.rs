@@ -3,12 +3,14 @@
 use burn::{
     module::Module,
     nn::GroupNorm,
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
 use higanbana_adapters::layers::Conv2d;
 
 use super::{attention::Attention, config::VaeConfig};
-use crate::unet::resnet::{Downsample2D, Norm, ResnetBlock2D, Upsample2D, conv3x3, group_norm};
+use crate::unet::resnet::{
+    Downsample2D, Norm, ResnetBlock2D, Upsample2D, conv3x3, group_norm, normalised,
+};
 
 fn norm(config: &VaeConfig) -> Norm {
     Norm { groups: config.norm_groups, eps: 1e-6 }
@@ -65,7 +67,7 @@ impl Encoder {
             }
         }
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(normalised(&self.conv_norm_out, x, true))
     }
 }
 
@@ -106,7 +108,7 @@ impl Decoder {
                 x = upsampler.forward(x, [2 * h, 2 * w]);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(normalised(&self.conv_norm_out, x, true))
     }
 }
 
