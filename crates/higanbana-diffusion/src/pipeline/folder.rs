@@ -32,9 +32,11 @@ pub struct Pipeline {
     pub dtype: DType,
 }
 
-const CLASSES: [&str; 4] = [
+const CLASSES: [&str; 6] = [
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
+    "LatentConsistencyModelPipeline",
+    "LatentConsistencyModelImg2ImgPipeline",
     "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline",
 ];

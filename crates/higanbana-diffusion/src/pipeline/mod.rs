@@ -13,5 +13,5 @@ pub use encode::{Text, TextEncoder};
 pub use folder::Pipeline;
 pub use image::{from_image, png, to_pixels};
 pub use noise::Noise;
-pub use run::{Generated, Progress, Request, Start};
+pub use run::{Generated, Progress, Request};
 pub use single::Published;

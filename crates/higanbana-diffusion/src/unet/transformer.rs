@@ -6,6 +6,7 @@ use burn::{
     tensor::{Device, Tensor, activation::gelu},
 };
 use higanbana_adapters::layers::{Conv2d, Linear};
+use higanbana_core::checkpoint;
 
 use super::{
     attention::Attention,
@@ -48,14 +49,18 @@ impl Transformer2DModel {
         }
     }
 
-    /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`.
-    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+    /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`; its blocks are
+    /// [`checkpoint`]ed or not.
+    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>, checkpointed: bool) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let rows = self.proj_in.enter(self.norm.forward(x.clone()));
         let rows = self
             .transformer_blocks
             .iter()
-            .fold(rows, |rows, block| block.forward(rows, context.clone()));
+            .fold(rows, |rows, block| match checkpointed {
+                true => checkpoint(block, rows, context.clone(), BasicTransformerBlock::forward),
+                false => block.forward(rows, context.clone()),
+            });
         x + self.proj_out.leave(rows, [h, w])
     }
 }

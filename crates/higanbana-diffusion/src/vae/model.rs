@@ -72,7 +72,15 @@ impl AutoencoderKL {
 
     /// `[batch, 3, h, w]` in [-1, 1] to latents `[batch, 4, h/8, w/8]`, rounded down.
     pub fn encode(&self, image: Tensor<4>) -> Posterior {
-        let moments = self.quant_conv.forward(self.encoder.forward(image));
+        self.posterior(self.moments(image))
+    }
+
+    /// What the encoder makes of an image: mean and logarithm of the variance, side by side.
+    pub(super) fn moments(&self, image: Tensor<4>) -> Tensor<4> {
+        self.quant_conv.forward(self.encoder.forward(image))
+    }
+
+    pub(super) fn posterior(&self, moments: Tensor<4>) -> Posterior {
         let latent = self.config.latent_channels;
         Posterior {
             mean: moments.clone().narrow(1, 0, latent),
