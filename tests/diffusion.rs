@@ -1,6 +1,7 @@
 //! The models against diffusers and transformers, and adapters on them.
 
 mod diffusion {
+    mod adapted;
     mod adapters;
     mod clip;
     mod formula;
