@@ -29,6 +29,9 @@ pub struct Arguments {
     /// A model directory, as diffusers saves it, or a single file of the web UIs
     #[arg(long, value_name = "DIR|FILE")]
     model: PathBuf,
+    /// With a single file that is no published model's: a model directory with its configurations
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
     /// What the image shows; (word) is 1.1 times as strong, (word:1.3) 1.3 times, [word] weaker
     #[arg(long)]
     prompt: String,
@@ -183,7 +186,13 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
         bail!("--dtype: this device cannot compute in {dtype:?}, take f32");
     }
     let mut pipeline = match arguments.model.is_file() {
-        true => Pipeline::read_file(&arguments.model, device, dtype)?,
+        true => {
+            let config = arguments.config.as_deref();
+            Pipeline::read_file(&arguments.model, config, device, dtype)?
+        }
+        false if arguments.config.is_some() => {
+            return Err(output::usage("--config: a model directory has its own configurations"));
+        }
         false => Pipeline::read(&arguments.model, device, dtype)?,
     };
     let registry = higanbana_adapters::registry();

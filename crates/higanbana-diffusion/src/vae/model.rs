@@ -61,8 +61,12 @@ impl AutoencoderKL {
     /// When the configuration is not supported, or the weights are not those that it describes.
     pub fn read(folder: &Path, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let config = VaeConfig::read(&folder.join("config.json"))?;
-        let weights = Weights::folder(folder)?.renamed(since_renamed)?;
-        weights::load(Self::new(&config, device), &weights, dtype)
+        weights::load(Self::new(&config, device), &Self::weights(folder)?, dtype)
+    }
+
+    /// The weights of a folder.
+    pub(crate) fn weights(folder: &Path) -> Result<Weights, ModelError> {
+        Weights::folder(folder)?.renamed(since_renamed)
     }
 
     /// What it is made of.
