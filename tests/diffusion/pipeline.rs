@@ -217,6 +217,9 @@ fn what_is_wrong_is_named() {
     let error = message(Request { noise: vec![noise], ..seed() });
     assert!(error.starts_with("latents: are no longer finite after step 1 of 7"), "{error}");
 
+    let error = message(Request { prompt: "lily ".repeat(8000), ..seed() });
+    assert!(error.starts_with("prompt: is ") && error.ends_with("; 7500 at most"), "{error}");
+
     let read = || Pipeline::read(folder.path(), &device, DType::F32).unwrap_err().to_string();
     fs::remove_file(folder.path().join("tokenizer/merges.txt")).unwrap();
     assert!(read().contains("merges.txt: cannot be read"), "{}", read());

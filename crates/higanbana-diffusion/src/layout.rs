@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::Module,
-    tensor::{DType, Device},
-};
+use burn::{module::Module, tensor::Device};
 use higanbana_io::{Checkpoint, FileError, writer};
 
 use crate::{

@@ -149,7 +149,8 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         (Some(side), None) | (None, Some(side)) => Some([side, side]),
     };
     let image = arguments.image.as_ref();
-    let image = image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
+    let image =
+        image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
     let noise = arguments.noise.as_ref().map(|noise| read_noise(noise, device));
     Ok(Request {
         prompt: arguments.prompt.clone(),

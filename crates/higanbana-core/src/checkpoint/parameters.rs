@@ -81,10 +81,7 @@ impl Found<'_> {
     ) -> Gradient {
         let mut found = Found { nodes, gradients, parameters: Vec::new() };
         module.visit(&mut found);
-        Gradient {
-            inputs: [of(x, gradients), of(c, gradients)],
-            parameters: found.parameters,
-        }
+        Gradient { inputs: [of(x, gradients), of(c, gradients)], parameters: found.parameters }
     }
 }
 

@@ -61,7 +61,8 @@ fn run(device: &Device, recompute: bool, tracked: [bool; 2]) -> Vec<Option<Tenso
     let mut found = Collect(&gradients, Vec::new());
     parts[0].visit(&mut found);
     parts[1].visit(&mut found);
-    let inputs = [x.grad(&gradients).map(Tensor::into_data), c.grad(&gradients).map(Tensor::into_data)];
+    let inputs =
+        [x.grad(&gradients).map(Tensor::into_data), c.grad(&gradients).map(Tensor::into_data)];
     [vec![Some(value)], inputs.into(), found.1].concat()
 }
 

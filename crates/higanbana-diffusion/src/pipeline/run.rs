@@ -134,13 +134,14 @@ impl Pipeline {
         let texts = if guided { vec![negative, positive] } else { vec![positive] };
         let (context, added) = self.conditions(texts, [height, width], count);
 
-        let blank = Tensor::<4>::zeros(shape, (&self.device, self.dtype));
+        // Latents are in single precision, whatever the models compute in.
+        let blank = Tensor::<4>::zeros(shape, (&self.device, DType::F32));
         let begin = noise.like(&blank);
         let (mut latents, first) = match &request.image {
             Some((image, strength)) => {
                 let first = first_step(request.steps, *strength)?;
                 let image = image.clone().narrow(2, 0, height).narrow(3, 0, width);
-                let latents = self.encode_image(image, tiles).cast(self.dtype).expand(shape);
+                let latents = self.encode_image(image, tiles).cast(DType::F32).expand(shape);
                 (scheduler.noised(latents, begin, first), first)
             }
             None => (begin.mul_scalar(scheduler.initial_deviation()), 0),
@@ -153,12 +154,13 @@ impl Pipeline {
             let shown = if guided { Tensor::cat(vec![shown.clone(), shown], 0) } else { shown };
             let times = Tensor::from_data([time as f32], (&self.device, DType::F32));
             let output = self.unet.forward_guided(
-                shown,
+                shown.cast(self.dtype),
                 times,
                 context.clone(),
                 added.as_ref(),
                 told.clone(),
             );
+            let output = output.cast(DType::F32);
             let output = match guided {
                 true => {
                     let [negative, positive] =
@@ -223,7 +225,7 @@ impl Pipeline {
         if !all_finite(noise) {
             return Err(ModelError::input("noise", "is not finite"));
         }
-        Ok(noise.clone().to_device(&self.device).cast(self.dtype))
+        Ok(noise.clone().to_device(&self.device).cast(DType::F32))
     }
 
     /// The texts of a batch, each as often as there are images, and SDXL's sizes.

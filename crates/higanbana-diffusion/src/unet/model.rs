@@ -173,12 +173,18 @@ impl UNet2DConditionModel {
     ///
     /// # Errors
     /// When the model takes none, or one of another shape.
-    pub fn check_guidance(&self, batch: usize, guidance: Option<[usize; 2]>) -> Result<(), ModelError> {
+    pub fn check_guidance(
+        &self,
+        batch: usize,
+        guidance: Option<[usize; 2]>,
+    ) -> Result<(), ModelError> {
         let wrong = |reason| Err(ModelError::input("timestep_cond", reason));
         match (self.config.guidance_width, guidance) {
             (_, None) => Ok(()),
             (None, Some(_)) => wrong("is given, but only a UNet of LCM's takes it".into()),
-            (Some(width), Some([rows, found])) if found == width && (rows == 1 || rows == batch) => {
+            (Some(width), Some([rows, found]))
+                if found == width && (rows == 1 || rows == batch) =>
+            {
                 Ok(())
             }
             (Some(width), Some(found)) => {

@@ -54,13 +54,10 @@ impl Transformer2DModel {
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>, checkpointed: bool) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let rows = self.proj_in.enter(self.norm.forward(x.clone()));
-        let rows = self
-            .transformer_blocks
-            .iter()
-            .fold(rows, |rows, block| match checkpointed {
-                true => checkpoint(block, rows, context.clone(), BasicTransformerBlock::forward),
-                false => block.forward(rows, context.clone()),
-            });
+        let rows = self.transformer_blocks.iter().fold(rows, |rows, block| match checkpointed {
+            true => checkpoint(block, rows, context.clone(), BasicTransformerBlock::forward),
+            false => block.forward(rows, context.clone()),
+        });
         x + self.proj_out.leave(rows, [h, w])
     }
 }

@@ -26,11 +26,7 @@ impl Saving<'_> {
     /// As they are stored, into a new file.
     pub const SAME: Self = Self { dtype: None, overwrite: false, progress: &|_, _| () };
 
-    fn write(
-        &self,
-        path: &Path,
-        entries: Vec<Entry<'_, ModelError>>,
-    ) -> Result<(), ModelError> {
+    fn write(&self, path: &Path, entries: Vec<Entry<'_, ModelError>>) -> Result<(), ModelError> {
         let metadata = BTreeMap::from([("format".into(), "pt".into())]);
         writer::write(path, entries, &metadata, self.overwrite)
     }
