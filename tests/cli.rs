@@ -2,8 +2,10 @@
 
 mod cli {
     mod about;
+    mod broken;
     mod convert;
     mod diffusion;
+    mod export;
     mod extract;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]

@@ -1,9 +1,11 @@
 //! The models against diffusers and transformers, and adapters on them.
 
 mod diffusion {
+    mod adapted;
     mod adapters;
     mod clip;
     mod formula;
+    mod half;
     mod pipeline;
     mod reference;
     mod schedulers;

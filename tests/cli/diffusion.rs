@@ -1,5 +1,7 @@
 //! `generate` and `unet`.
 
+use std::fs;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
@@ -78,10 +80,10 @@ fn a_prompt_becomes_the_image_of_diffusers() {
     let found = found.iter().map(|x| ((x + 1.0) * 127.5).round() as u8);
     assert!(pixels.iter().zip(found).all(|(a, b)| a.abs_diff(b) <= 1));
 
-    let text = std::fs::read(desk.path("lily.png")).unwrap();
+    let text = fs::read(desk.path("lily.png")).unwrap();
     let text = String::from_utf8_lossy(&text);
     let settings = "parameters\0a red spider lily in the rain, best quality\nNegative prompt: blurry\n\
-                    Steps: 6, Sampler: the model's own, CFG scale: 7.5, Seed: 0, Size: 24x32, Model: model, Version: higanbana";
+                    Steps: 6, Sampler: PLMS, CFG scale: 7.5, Seed: 0, Size: 24x32, Model: model, Version: higanbana";
     assert!(text.contains(settings));
 
     for (arguments, expected) in [
@@ -102,4 +104,46 @@ fn a_prompt_becomes_the_image_of_diffusers() {
         assert!(error.contains(expected), "{error}");
     }
     assert!(!desk.listing().contains(&"new.png".to_string()));
+}
+
+#[test]
+fn noise_of_the_steps_may_be_given_too() {
+    let (desk, device) = (Desk::new(), Device::default());
+    write_pipeline("sd", &desk.path("model"));
+    let noise = |name: &str| formula::tensor::<4>(name, [1, 4, 8, 6], &device);
+    let steps = (1..=6).map(|i| noise(&format!("pipeline noise {i}"))).collect();
+    let steps: Tensor<5> = Tensor::stack(steps, 0);
+    let tensors = [("latents", data(noise("pipeline noise"))), ("steps", data(steps))];
+    desk.tensors("noise.safetensors", &tensors);
+    let prompt = ["--prompt", "a red spider lily in the rain, best quality"];
+    for name in ["ddpm", "euler_a", "lcm"] {
+        let mut command = std::process::Command::new(super::run::BINARY);
+        let options = format!(
+            "generate --model model --steps 6 --scheduler {name} --noise noise.safetensors \
+             --save-latents {name}.safetensors -o {name}.png"
+        );
+        desk.command(command.args(options.split_whitespace()).args(prompt)).succeeds();
+        let found = desk.values(&format!("{name}.safetensors"), "latents");
+        let found: Vec<f32> = found.iter().map(|x| *x as f32).collect();
+        let off = deviation(&Expected::of("sd").values(&format!("{name} latents")), &found);
+        assert!(off <= 1e-3, "{name}: {off:.1e}");
+    }
+}
+
+#[test]
+fn an_image_is_taken_up_again_in_tiles_and_in_half_precision() {
+    let desk = Desk::new();
+    write_pipeline("sd", &desk.path("model"));
+    let run = "generate --model model --prompt lily --steps 4";
+    desk.run(&format!("{run} --width 40 --height 32 --count 2 -o a.png")).succeeds();
+    let again = format!("{run} --image a-1.png --strength 0.5 --tile=16 --dtype bf16 -o b.png");
+    assert!(desk.run(&again).succeeds().starts_with("b.png: 1 of 40x32, 4 steps"));
+    let text = fs::read(desk.path("b.png")).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("Size: 40x32, Model: model, Denoising strength: 0.5, Version"), "{text}");
+    assert_eq!(desk.listing(), ["a-1.png", "a-2.png", "b.png", "model"]);
+    let error = desk.refusal(&format!("{run} --tile=20 -o c.png"));
+    assert_eq!(error, "tile: is 20; give a multiple of 16 pixels");
+    let error = desk.refusal(&format!("{run} --image model/model_index.json -o c.png"));
+    assert!(error.starts_with("model/model_index.json: "), "{error}");
 }

@@ -2,21 +2,21 @@
 
 use std::{fs, path::Path};
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_adapters::{
     inject::{self, Injection},
     registry,
 };
 use higanbana_diffusion::{
     CLIPTextModel, Pipeline, Request,
-    pipeline::{Generated, Start, attach_file, to_pixels},
+    pipeline::{Generated, attach_file, to_pixels},
     text::Tokenizer,
 };
 use higanbana_io::Checkpoint;
 
 use super::{
     formula,
-    reference::{Expected, deviation, folder, pipeline_folder},
+    reference::{Expected, deviation, folder, pipeline_folder, write_unet},
 };
 
 fn pipeline(case: &str, device: &Device) -> Pipeline {
@@ -28,7 +28,7 @@ fn request(device: &Device) -> Request {
     Request {
         prompt: "a red spider lily in the rain, best quality".into(),
         steps: 6,
-        start: Start::Noise(formula::tensor("pipeline noise", [1, 4, 8, 6], device)),
+        noise: vec![formula::tensor("pipeline noise", [1, 4, 8, 6], device)],
         ..Request::default()
     }
 }
@@ -75,6 +75,61 @@ fn six_steps_are_those_of_diffusers() {
     }
 }
 
+/// The noise of the begin, and as much as the steps draw.
+fn drawn(draws: usize, device: &Device) -> Vec<Tensor<4>> {
+    let names = (1..=draws).map(|i| format!("pipeline noise {i}"));
+    let names = std::iter::once("pipeline noise".into()).chain(names);
+    names.map(|name: String| formula::tensor(&name, [1, 4, 8, 6], device)).collect()
+}
+
+#[test]
+fn every_scheduler_leads_to_the_latents_of_diffusers() {
+    let device = Device::default();
+    let pipeline = pipeline("sd", &device);
+    let expected = Expected::of("sd");
+    for name in ["ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm"] {
+        let (scheduler, noise) = (Some(name.to_string()), drawn(6, &device));
+        let generated = run(&pipeline, &Request { scheduler, noise, ..request(&device) });
+        let off = expected.check(&format!("{name} latents"), generated.latents, 1e-3);
+        println!("{name}: {off:.1e}");
+    }
+}
+
+#[test]
+fn an_image_is_taken_up_as_diffusers_takes_it_up() {
+    let device = Device::default();
+    let pipeline = pipeline("sd", &device);
+    let expected = Expected::of("img2img");
+    let unit: Vec<f32> =
+        formula::scaled("picture", [32 * 24 * 3], 1.0, &device).into_data().iter().collect();
+    let pixels = unit.iter().map(|u| ((u + 1.0) * 128.0).floor() / 127.5 - 1.0).collect::<Vec<_>>();
+    let image = Tensor::<3>::from_data(TensorData::new(pixels, [32, 24, 3]), &device);
+    let image: Tensor<4> = image.permute([2, 0, 1]).unsqueeze();
+    for name in ["pndm", "ddim", "euler"] {
+        let (scheduler, image) = (Some(name.to_string()), Some((image.clone(), 0.5)));
+        let generated = run(&pipeline, &Request { scheduler, image, ..request(&device) });
+        let off = expected.check(&format!("{name} latents"), generated.latents, 1e-3);
+        println!("{name}: {off:.1e}");
+    }
+}
+
+#[test]
+fn a_model_of_lcms_is_told_the_guidance_scale() {
+    let device = Device::default();
+    let folder = pipeline_folder("sd");
+    write_unet("lcm", folder.path());
+    let pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
+    let request = Request {
+        scheduler: Some("lcm".into()),
+        steps: 4,
+        guidance: 8.0,
+        noise: drawn(4, &device),
+        ..request(&device)
+    };
+    let generated = run(&pipeline, &request);
+    println!("{:.1e}", Expected::of("lcm").check("latents", generated.latents, 1e-3));
+}
+
 #[test]
 fn seeds_make_images_that_do_not_depend_on_their_batch() {
     let device = Device::default();
@@ -84,7 +139,7 @@ fn seeds_make_images_that_do_not_depend_on_their_batch() {
         seed,
         count,
         size: Some([16, 24]),
-        start: Start::Seed,
+        noise: Vec::new(),
         scheduler: Some("euler_a".into()),
         ..request(&device)
     };
@@ -104,12 +159,12 @@ fn an_image_is_taken_up_again() {
     let pipeline = pipeline("sd", &device);
     let image = formula::scaled("picture", [1, 3, 34, 24], 1.0, &device);
     let mut steps = Vec::new();
-    let request = Request { start: Start::Image(image, 0.5), ..request(&device) };
+    let request = Request { image: Some((image, 0.5)), noise: Vec::new(), ..request(&device) };
     let request = Request { scheduler: Some("ddim".into()), ..request };
     let generated = pipeline.generate(&request, &mut |made, of| steps.push((made, of))).unwrap();
     assert_eq!(steps, [(1, 3), (2, 3), (3, 3)]);
     assert_eq!(generated.images.dims(), [1, 3, 32, 24]);
-    let nothing = Request { start: Start::Image(generated.images, 0.1), ..request };
+    let nothing = Request { image: Some((generated.images, 0.1)), ..request };
     let error = pipeline.generate(&nothing, &mut |_, _| ()).unwrap_err().to_string();
     assert_eq!(error, "strength: 0.1 leaves none of 6 steps");
 }
@@ -144,7 +199,7 @@ fn what_is_wrong_is_named() {
     let pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
     let message =
         |request: Request| pipeline.generate(&request, &mut |_, _| ()).unwrap_err().to_string();
-    let seed = || Request { start: Start::Seed, ..request(&device) };
+    let seed = || Request { noise: Vec::new(), ..request(&device) };
     let error = message(Request { size: Some([30, 24]), ..seed() });
     assert_eq!(error, "size: is 24x30; give multiples of 4, 4 at least");
     assert_eq!(
@@ -154,13 +209,16 @@ fn what_is_wrong_is_named() {
     let error = message(Request { clip_skip: 3, ..seed() });
     assert_eq!(error, "clip skip: is 3; the text encoder has 3 layers");
     let noise = Tensor::<4>::zeros([1, 3, 8, 6], &device);
-    let error = message(Request { start: Start::Noise(noise), ..seed() });
+    let error = message(Request { noise: vec![noise], ..seed() });
     assert_eq!(error, "noise: is [1, 3, 8, 6]; [1, 4, 8, 6] is needed");
     let noise = Tensor::<4>::full([1, 4, 8, 6], f32::NAN, &device);
-    assert_eq!(message(Request { start: Start::Noise(noise), ..seed() }), "noise: is not finite");
+    assert_eq!(message(Request { noise: vec![noise], ..seed() }), "noise: is not finite");
     let noise = Tensor::<4>::full([1, 4, 8, 6], 1e38, &device);
-    let error = message(Request { start: Start::Noise(noise), ..seed() });
+    let error = message(Request { noise: vec![noise], ..seed() });
     assert!(error.starts_with("latents: are no longer finite after step 1 of 7"), "{error}");
+
+    let error = message(Request { prompt: "lily ".repeat(8000), ..seed() });
+    assert!(error.starts_with("prompt: is ") && error.ends_with("; 7500 at most"), "{error}");
 
     let read = || Pipeline::read(folder.path(), &device, DType::F32).unwrap_err().to_string();
     fs::remove_file(folder.path().join("tokenizer/merges.txt")).unwrap();

@@ -24,7 +24,11 @@ pub struct Expected(Checkpoint);
 
 impl Expected {
     pub fn of(case: &str) -> Self {
-        Self(Checkpoint::open(folder(case).join("expected.safetensors")).unwrap())
+        Self::open(&format!("{case}/expected.safetensors"))
+    }
+
+    pub fn open(file: &str) -> Self {
+        Self(Checkpoint::open(folder(file)).unwrap())
     }
 
     pub fn values(&self, key: &str) -> Vec<f32> {
@@ -69,6 +73,14 @@ pub fn unet_folder(case: &str) -> TempDir {
 /// A tiny UNet, read from a folder.
 pub fn unet(case: &str, device: &Device) -> UNet2DConditionModel {
     UNet2DConditionModel::read(unet_folder(case).path(), device, DType::F32).unwrap()
+}
+
+/// Puts the UNet of another case into a model folder.
+pub fn write_unet(case: &str, to: &Path) {
+    let config = to.join("unet/config.json");
+    fs::copy(folder(case).join("unet/config.json"), &config).unwrap();
+    let model = UNet2DConditionModel::new(&UNetConfig::read(&config).unwrap(), &Device::default());
+    write_weights(&model, &config.with_file_name("diffusion_pytorch_model.safetensors"));
 }
 
 /// Writes a whole model folder with the weights of the formula.

@@ -11,7 +11,7 @@ use higanbana_diffusion::{
     config::Fields,
     pipeline::Published,
     text::{END, Tokenizer},
-    weights::{Family, How, Part, Tensor, save_single, table},
+    weights::{Family, How, Part, Saving, Tensor, save_single, table},
 };
 use higanbana_io::{Checkpoint, writer::write_tensors};
 
@@ -70,7 +70,8 @@ fn a_single_file_holds_the_same_bytes() {
         assert_eq!(parts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), family.parts());
         let single = path("single");
         let weights: Vec<_> = parts.iter().map(|(part, (weights, _))| (*part, weights)).collect();
-        save_single(family, &weights, &single, true).unwrap();
+        let saving = Saving { overwrite: true, ..Saving::SAME };
+        save_single(family, &weights, &single, &saving).unwrap();
         let file = Checkpoint::open(&single).unwrap();
         let mut used = BTreeSet::new();
         for (part, (before, tensors)) in &parts {
@@ -82,7 +83,7 @@ fn a_single_file_holds_the_same_bytes() {
                 assert_eq!(before.shape(key), after.shape(key), "{key}");
             }
             // And as a file of their own again.
-            after.save(&path("again"), true).unwrap();
+            after.save(&path("again"), &saving).unwrap();
             let again = Weights::file(&path("again")).unwrap();
             assert!(before.keys().eq(again.keys()));
             assert!(before.keys().all(|k| before.read(k).unwrap() == again.read(k).unwrap()));

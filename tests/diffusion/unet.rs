@@ -10,7 +10,7 @@ use higanbana_adapters::inject::{Preset, Rule, sites};
 use higanbana_core::SiteKind;
 use higanbana_diffusion::{
     Added, UNet2DConditionModel, UNetConfig,
-    unet::model::TIME_IDS,
+    unet::{model::TIME_IDS, time::guidance},
     weights::{parameter_count, table},
 };
 use higanbana_io::names::Architecture;
@@ -22,6 +22,8 @@ use super::{
 };
 
 pub const CASES: [&str; 3] = ["unet_sd1", "unet_sd2", "unet_sdxl"];
+/// And one that is told the guidance scale.
+const ALL: [&str; 4] = ["unet_sd1", "unet_sd2", "unet_sdxl", "unet_lcm"];
 
 /// The inputs of the reference script.
 pub struct Inputs {
@@ -29,6 +31,7 @@ pub struct Inputs {
     pub times: Tensor<1>,
     pub context: Tensor<3>,
     pub added: Option<Added>,
+    pub guidance: Option<Tensor<2>>,
 }
 
 impl Inputs {
@@ -42,7 +45,11 @@ impl Inputs {
                 time_ids: Tensor::from_floats(ids, device),
             }
         });
+        let guidance = model.config().guidance_width.map(|width| {
+            Tensor::cat([7.5, 1.5].map(|scale| guidance(scale, width, device)).to_vec(), 0)
+        });
         Self {
+            guidance,
             sample: formula::tensor(&format!("sample {h}x{w}"), [2, 4, h, w], device),
             times: Tensor::from_floats([981.0, 3.0], device),
             context: formula::tensor(&format!("context {h}x{w}"), [2, 7, width], device),
@@ -52,14 +59,15 @@ impl Inputs {
 
     pub fn forward(&self, model: &UNet2DConditionModel) -> Tensor<4> {
         let (sample, times) = (self.sample.clone(), self.times.clone());
-        model.forward(sample, times, self.context.clone(), self.added.as_ref())
+        let (context, added) = (self.context.clone(), self.added.as_ref());
+        model.forward_guided(sample, times, context, added, self.guidance.clone())
     }
 }
 
 #[test]
 fn the_output_is_that_of_diffusers_at_any_size() {
     let device = Device::default();
-    for case in CASES {
+    for case in ALL {
         let (model, expected) = (unet(case, &device), Expected::of(case));
         for size in [[16, 12], [11, 7], [1, 3]] {
             let out = Inputs::new(&model, size, &device).forward(&model);
@@ -72,12 +80,15 @@ fn the_output_is_that_of_diffusers_at_any_size() {
 
 #[test]
 fn gradients_are_those_of_pytorch() {
-    for (name, device) in [
-        ("all kept", Device::default().autodiff()),
-        ("checkpointed", Device::default().autodiff().gradient_checkpointing()),
+    let (kept, burns) = (Device::default().autodiff(), Device::default().autodiff());
+    for (name, device, checkpointed) in [
+        ("all kept", kept.clone(), false),
+        ("operations checkpointed", burns.gradient_checkpointing(), false),
+        ("blocks checkpointed", kept, true),
     ] {
-        for case in CASES {
+        for case in ALL {
             let (model, expected) = (unet(case, &device), Expected::of(case));
+            let model = model.checkpointed(checkpointed);
             let mut inputs = Inputs::new(&model, [16, 12], &device);
             inputs.sample = inputs.sample.require_grad();
             inputs.context = inputs.context.require_grad();

@@ -39,6 +39,33 @@ fn both_ways_are_those_of_diffusers() {
 }
 
 #[test]
+fn tiles_are_cut_and_blended_as_in_diffusers() {
+    let device = Device::default();
+    let vae = AutoencoderKL::read(vae_folder().path(), &device, DType::F32).unwrap();
+    let expected = Expected::open("vae/tiled.safetensors");
+    let tiles = vae.tiles(32).unwrap();
+    let deviation = |[h, w]: [usize; 2]| {
+        let image = formula::scaled(&format!("image {h}x{w}"), [1, 3, h, w], 1.0, &device);
+        expected.check(&format!("mean {h}x{w}"), vae.encode_tiled(image, tiles).mean, 1e-4)
+    };
+    println!("encode: {:.1e} {:.1e}", deviation([76, 44]), deviation([32, 52]));
+    let deviation = |[h, w]: [usize; 2]| {
+        let latents = formula::tensor(&format!("latents {h}x{w}"), [1, 4, h, w], &device);
+        let image = vae.decode_tiled(latents.clone(), tiles);
+        assert!(image.clone().sub(vae.decode(latents)).abs().max().into_scalar::<f32>() > 1e-2);
+        expected.check(&format!("image {h}x{w}"), image, 1e-4)
+    };
+    println!("decode: {:.1e} {:.1e}", deviation([13, 9]), deviation([8, 14]));
+
+    // What fits into one tile is not cut.
+    let latents = formula::tensor("latents 8x6", [2, 4, 8, 6], &device);
+    let whole = vae.decode(latents.clone()).into_data();
+    assert_eq!(vae.decode_tiled(latents, tiles).into_data(), whole);
+    let error = vae.tiles(24).unwrap_err().to_string();
+    assert_eq!(error, "tile: is 24; give a multiple of 16 pixels");
+}
+
+#[test]
 fn the_published_model_has_as_many_parameters() {
     let config = VaeConfig {
         image_channels: 3,

@@ -143,7 +143,7 @@ fn a_configuration_that_means_something_else_is_refused_by_the_field() {
             "is the configuration of a UNet3DConditionModel",
         ),
         ("act_fn", "\"gelu\"", "field act_fn is \"gelu\"; only \"silu\" is supported"),
-        ("time_cond_proj_dim", "256", "field time_cond_proj_dim is 256; only null is supported"),
+        ("time_cond_proj_dim", "7", "field time_cond_proj_dim must be an even number"),
         ("frobnicate", "1", "field frobnicate is unknown"),
         ("norm_num_groups", "null", "field norm_num_groups cannot be null"),
         ("norm_num_groups", "7", "field norm_num_groups at block 0 does not suit 16 channels: 7"),

@@ -21,8 +21,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import diffusers
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -116,6 +124,7 @@ UNETS = {
         projection_class_embeddings_input_dim=80,
         transformer_layers_per_block=(1, 2, 3),
     ),
+    "unet_lcm": SMALL | dict(time_cond_proj_dim=16),
 }
 PUBLISHED = {
     "sd15": dict(cross_attention_dim=768, sample_size=64),
@@ -147,7 +156,14 @@ def unet_inputs(model, size, batch=2):
             time_ids=torch.tensor([[64.0, 48.0, 0.0, 4.0, 64.0, 48.0], [33.0, 100.0, 7.0, 0.0, 32.0, 96.0]])[:batch],
         )
         inputs["added_cond_kwargs"] = added
+    if config.time_cond_proj_dim:
+        inputs["timestep_cond"] = guidance(torch.tensor([7.5, 1.5]), config.time_cond_proj_dim)[:batch]
     return inputs
+
+
+def guidance(scale, width):
+    """What tells LCM's models the guidance scale, as its pipeline computes it."""
+    return StableDiffusionPipeline.get_guidance_scale_embedding(None, scale - 1, embedding_dim=width)
 
 
 def unets():
@@ -207,6 +223,16 @@ def vae():
         for h, w in ((8, 6), (5, 7)):
             tensors[f"image {h}x{w}"] = model.decode(tensor(f"latents {h}x{w}", (2, 4, h, w))).sample
     folder("vae", model, tensors)
+
+    # In tiles of 32 pixels, 8 latents: the last ones are cut, one of them to a single row of latents.
+    model.enable_tiling()
+    tensors = {}
+    with torch.no_grad():
+        for h, w in ((76, 44), (32, 52)):
+            tensors[f"mean {h}x{w}"] = model.encode(tensor(f"image {h}x{w}", (1, 3, h, w), 1.0)).latent_dist.mean
+        for h, w in ((13, 9), (8, 14)):
+            tensors[f"image {h}x{w}"] = model.decode(tensor(f"latents {h}x{w}", (1, 4, h, w))).sample
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "vae" / "tiled.safetensors")
 
 
 # --- text encoders --------------------------------------------------------------------------------------------------
@@ -471,11 +497,14 @@ def pipelines():
             "unipc": dict(clip_skip=1),
             "euler": dict(guidance_scale=1.0),
         }
+        if name == "sd":
+            cases |= {case: {} for case in ("ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm")}
         tensors = {}
         for case, options in cases.items():
             if case != "own":
                 extra = dict(use_karras_sigmas=True) if case.endswith("karras") else {}
                 pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS[config], **extra)
+            draw_by_name(pipe.scheduler)
             with torch.no_grad():
                 out = pipe(latents=latents.clone(), **common | dict(guidance_scale=7.5) | options).images
                 tensors[f"{case} latents"] = out
@@ -484,6 +513,45 @@ def pipelines():
                     pixels = pipe.image_processor.postprocess(tensors["image"], output_type="np")
                     tensors["pixels"] = torch.from_numpy((pixels * 255).round().astype(np.uint8))
         save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / name / "expected.safetensors")
+    more_pipelines(sd, common)
+
+
+def draw_by_name(scheduler):
+    """The noise of a scheduler's steps, `pipeline noise 1` and so on."""
+    drawn = 0
+
+    def randn(shape, **_):
+        nonlocal drawn
+        drawn += 1
+        return tensor(f"pipeline noise {drawn}", tuple(shape))
+
+    sys.modules[type(scheduler).__module__].randn_tensor = randn
+
+
+def more_pipelines(sd, common):
+    """An image taken up again, from the mean of its latents; and a model of LCM's, which is told the guidance scale."""
+    pipe = StableDiffusionImg2ImgPipeline(**sd.components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    noise = tensor("pipeline noise", (1, 4, 8, 6))
+    sys.modules[type(pipe).__module__].randn_tensor = lambda shape, **_: noise
+    DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mode()
+    pixels = np.floor((unit("picture", 32 * 24 * 3) + 1) * 128).astype(np.uint8).reshape(32, 24, 3)
+    options = dict(prompt=common["prompt"], image=Image.fromarray(pixels), num_inference_steps=6, output_type="latent")
+    tensors = {}
+    for case in ("pndm", "ddim", "euler"):
+        pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS["sd15"])
+        with torch.no_grad():
+            tensors[f"{case} latents"] = pipe(**options, strength=0.5).images
+    (OUT / "img2img").mkdir(exist_ok=True)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "img2img" / "expected.safetensors")
+
+    unet = UNet2DConditionModel(**SMALL | dict(cross_attention_dim=16, sample_size=8, time_cond_proj_dim=16))
+    sd.unet = component("lcm/unet", unet)
+    sd.scheduler = SCHEDULERS["lcm"].from_config(CONFIGS["sd15"])
+    draw_by_name(sd.scheduler)
+    with torch.no_grad():
+        latents = sd(latents=noise.clone(), **common | dict(num_inference_steps=4, guidance_scale=8.0)).images
+    save_file({"latents": latents}, OUT / "lcm" / "expected.safetensors")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@
 pub mod adapter;
 pub mod algebra;
 pub mod call;
+mod checkpoint;
 pub mod condition;
 pub mod degree;
 pub mod device;
@@ -33,6 +34,7 @@ pub mod training;
 
 pub use adapter::{Adapter, Cost, Outline, Variant};
 pub use call::{Call, Features, Op};
+pub use checkpoint::checkpoint;
 pub use condition::Condition;
 pub use degree::Degree;
 pub use erased::{AnyAdapter, DynAdapter};

@@ -78,6 +78,14 @@ impl Fields {
         }
     }
 
+    /// Takes a field that is true or false; null is false, as Python has it.
+    ///
+    /// # Errors
+    /// When the value is of another type.
+    pub fn flag(&mut self, name: &str, default: bool) -> Result<bool, ModelError> {
+        Ok(self.take(name, Some(default))?.unwrap_or_default())
+    }
+
     /// Takes a field that is one value, or one for each of `count` blocks.
     ///
     /// # Errors
@@ -101,7 +109,8 @@ impl Fields {
         }
     }
 
-    /// Takes a field that can have one value only: the one given, also its default.
+    /// Takes a field that can have one value only: the one given, also its default. Null will do
+    /// for false.
     ///
     /// # Errors
     /// When it has another.
@@ -143,9 +152,10 @@ impl Fields {
     }
 }
 
-/// Equality of JSON, with 1 and 1.0 the same number.
+/// Equality of JSON, with 1 and 1.0 the same number and null as good as false.
 fn same(a: &Value, b: &Value) -> bool {
-    a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
+    let no = |value: &Value| matches!(value, Value::Null | Value::Bool(false));
+    a == b || (no(a) && no(b)) || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
 }
 
 #[cfg(test)]
@@ -158,7 +168,10 @@ mod tests {
 
     #[test]
     fn values_lists_and_defaults() {
-        let mut fields = fields(r#"{"a": 3, "b": [1, 2], "c": 1.0, "_note": 7}"#);
+        let text = r#"{"a": 3, "b": [1, 2], "c": 1.0, "no": null, "none": null, "_note": 7}"#;
+        let mut fields = fields(text);
+        assert!(!fields.flag("no", true).unwrap() && fields.flag("absent", true).unwrap());
+        fields.only("none", false).unwrap();
         assert_eq!(fields.take("a", 1).unwrap(), 3);
         assert_eq!(fields.take("absent", 5).unwrap(), 5);
         assert_eq!(fields.per_block("b", 0, 2).unwrap(), [1, 2]);

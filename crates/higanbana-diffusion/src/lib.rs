@@ -9,11 +9,13 @@
 //! * [`schedulers`]: from noise to a sample, in steps;
 //! * [`text`]: prompts to tokens;
 //! * [`pipeline`]: all of it together;
+//! * [`layout`]: directories and single files, from one to the other;
 //! * [`weights`]: a model's tensors, from the files that hold them.
 
 pub mod clip;
 pub mod config;
 mod error;
+pub mod layout;
 pub mod pipeline;
 pub mod schedulers;
 pub mod text;

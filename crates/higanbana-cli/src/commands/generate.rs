@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor};
 use clap::Args;
 use higanbana_diffusion::{
     Pipeline, Request,
-    pipeline::{Start, attach_file, from_image, png, to_pixels},
+    pipeline::{attach_file, from_image, png, to_pixels},
     schedulers,
     weights::tensor,
 };
@@ -29,6 +29,9 @@ pub struct Arguments {
     /// A model directory, as diffusers saves it, or a single file of the web UIs
     #[arg(long, value_name = "DIR|FILE")]
     model: PathBuf,
+    /// With a single file that is no published model's: a model directory with its configurations
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
     /// What the image shows; (word) is 1.1 times as strong, (word:1.3) 1.3 times, [word] weaker
     #[arg(long)]
     prompt: String,
@@ -66,14 +69,20 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     count: usize,
     /// Begin with this image, a PNG
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["noise", "width", "height"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height"])]
     image: Option<PathBuf>,
     /// Share of the steps that make the image again
     #[arg(long, default_value_t = 0.8, value_name = "SHARE", requires = "image")]
     strength: f64,
-    /// Begin with this noise of unit variance, the tensor latents of a file
+    /// Begin with this noise of unit variance, the tensor latents of a file; for schedulers that draw
+    /// noise it may hold that too, steps [step, image, 4, height, width]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height", "count"])]
     noise: Option<PathBuf>,
+    /// Code the image in tiles of as many pixels a side, 512 if no number is given: large images then
+    /// need less memory, and differ a little
+    #[arg(long, value_name = "PIXELS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "512")]
+    tile: Option<usize>,
     /// Write the final latents too, as the tensor latents
     #[arg(long, value_name = "FILE")]
     save_latents: Option<PathBuf>,
@@ -102,10 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
     let device = arguments.compute.device()?;
     let request = request(arguments, &device)?;
-    let count = match &request.start {
-        Start::Noise(noise) => noise.dims()[0],
-        _ => request.count,
-    };
+    let count = request.images();
     let outputs: Vec<PathBuf> =
         (1..=count).map(|i| numbered(&arguments.output, i, count)).collect();
     for path in outputs.iter().chain(&arguments.save_latents) {
@@ -119,7 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let images = to_pixels(generated.images);
     for (index, (path, pixels)) in outputs.iter().zip(images).enumerate() {
-        let settings = settings(arguments, &request, [height, width], index as u64);
+        let settings = settings(arguments, &pipeline, [height, width], index as u64);
         let bytes = png([height, width], &pixels, &settings)?;
         writer::write_bytes(path, &bytes, arguments.overwrite)?;
     }
@@ -142,15 +148,10 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         (Some(height), Some(width)) => Some([height, width]),
         (Some(side), None) | (None, Some(side)) => Some([side, side]),
     };
-    let start = match (&arguments.image, &arguments.noise) {
-        (Some(image), _) => Start::Image(from_image(image, device)?, arguments.strength),
-        (None, Some(noise)) => {
-            let noise: Tensor<4> =
-                tensor(&Checkpoint::open(noise)?, "latents", device, DType::F32)?;
-            Start::Noise(noise)
-        }
-        (None, None) => Start::Seed,
-    };
+    let image = arguments.image.as_ref();
+    let image =
+        image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
+    let noise = arguments.noise.as_ref().map(|noise| read_noise(noise, device));
     Ok(Request {
         prompt: arguments.prompt.clone(),
         negative: arguments.negative.clone(),
@@ -162,8 +163,21 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         size,
         seed: arguments.seed,
         count: arguments.count,
-        start,
+        image: image.transpose()?,
+        noise: noise.transpose()?.unwrap_or_default(),
+        tile: arguments.tile,
     })
+}
+
+/// The noise of the begin, and that of the steps where a file has it.
+fn read_noise(path: &Path, device: &Device) -> Result<Vec<Tensor<4>>> {
+    let file = Checkpoint::open(path)?;
+    let mut noise = vec![tensor(&file, "latents", device, DType::F32)?];
+    if file.info("steps").is_some() {
+        let steps: Tensor<5> = tensor(&file, "steps", device, DType::F32)?;
+        noise.extend(steps.iter_dim(0).map(|step| step.squeeze_dim::<4>(0)));
+    }
+    Ok(noise)
 }
 
 /// The model with its adapters.
@@ -173,7 +187,13 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
         bail!("--dtype: this device cannot compute in {dtype:?}, take f32");
     }
     let mut pipeline = match arguments.model.is_file() {
-        true => Pipeline::read_file(&arguments.model, device, dtype)?,
+        true => {
+            let config = arguments.config.as_deref();
+            Pipeline::read_file(&arguments.model, config, device, dtype)?
+        }
+        false if arguments.config.is_some() => {
+            return Err(output::usage("--config: a model directory has its own configurations"));
+        }
         false => Pipeline::read(&arguments.model, device, dtype)?,
     };
     let registry = higanbana_adapters::registry();
@@ -205,21 +225,22 @@ fn numbered(path: &Path, number: usize, count: usize) -> PathBuf {
 /// The settings of an image, in the form that the web UIs read.
 fn settings(
     arguments: &Arguments,
-    request: &Request,
+    pipeline: &Pipeline,
     [height, width]: [usize; 2],
     index: u64,
 ) -> String {
     let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut text = request.prompt.clone();
+    let mut text = arguments.prompt.clone();
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
         text += &format!(" <lora:{}:{strength}>", name(&adapter.path));
     }
-    if let Some(negative) = &request.negative {
+    if let Some(negative) = &arguments.negative {
         text += &format!("\nNegative prompt: {negative}");
     }
-    let sampler = match request.scheduler.as_deref() {
-        None => "the model's own",
+    let own = || schedulers::own(&pipeline.scheduler);
+    let sampler = match arguments.scheduler.as_deref().or_else(own) {
+        None => "unknown",
         Some("ddpm") => "DDPM",
         Some("ddim") => "DDIM",
         Some("pndm") => "PLMS",
@@ -233,16 +254,16 @@ fn settings(
     };
     text += &format!(
         "\nSteps: {}, Sampler: {sampler}, CFG scale: {}, Seed: {}, Size: {width}x{height}, Model: {}",
-        request.steps,
-        request.guidance,
-        request.seed + index,
+        arguments.steps,
+        arguments.guidance,
+        arguments.seed.wrapping_add(index),
         name(&arguments.model),
     );
-    if request.clip_skip > 0 {
-        text += &format!(", Clip skip: {}", request.clip_skip + 1);
+    if arguments.clip_skip > 0 {
+        text += &format!(", Clip skip: {}", arguments.clip_skip + 1);
     }
-    if let Start::Image(_, strength) = request.start {
-        text += &format!(", Denoising strength: {strength}");
+    if arguments.image.is_some() {
+        text += &format!(", Denoising strength: {}", arguments.strength);
     }
     text + concat!(", Version: higanbana ", env!("CARGO_PKG_VERSION"))
 }

@@ -3,6 +3,7 @@
 mod adapters;
 mod convert;
 mod devices;
+mod export;
 mod extract;
 mod generate;
 mod inspect;
@@ -24,6 +25,7 @@ pub enum Command {
     Adapters(adapters::Arguments),
     Convert(convert::Arguments),
     Devices(devices::Arguments),
+    Export(export::Arguments),
     Extract(extract::Arguments),
     Generate(Box<generate::Arguments>),
     Inspect(inspect::Arguments),
@@ -43,6 +45,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Adapters(arguments) => adapters::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Extract(arguments) => extract::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

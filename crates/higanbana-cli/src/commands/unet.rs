@@ -13,7 +13,7 @@ use crate::{compute::Compute, output, refit::Storage};
 /// Run a UNet once on given tensors, to check numbers
 ///
 /// The input holds sample, timestep and encoder_hidden_states, for SDXL also text_embeds and
-/// time_ids; the output holds out.
+/// time_ids, for LCM timestep_cond; the output holds out.
 ///
 /// Example: higanbana unet --model sd15 --input in.safetensors -o out.safetensors
 #[derive(Args)]
@@ -55,13 +55,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             time_ids: tensor(&input, "time_ids", &device, DType::F32)?,
         }),
     };
+    let guidance = input.info("timestep_cond").is_some();
+    let guidance = guidance.then(|| tensor::<2>(&input, "timestep_cond", &device, dtype));
     let part = arguments.model.join("unet");
     let folder = if part.is_dir() { part } else { arguments.model.clone() };
     let unet = UNet2DConditionModel::read(&folder, &device, dtype)?;
     let shapes = added.as_ref().map(|added| (added.text_embeds.dims(), added.time_ids.dims()));
     unet.check(sample.dims(), times.dims()[0], context.dims(), shapes)?;
+    let guidance = guidance.transpose()?;
+    unet.check_guidance(sample.dims()[0], guidance.as_ref().map(Tensor::dims))?;
 
-    let out = unet.forward(sample, times, context, added.as_ref()).cast(DType::F32);
+    let out = unet.forward_guided(sample, times, context, added.as_ref(), guidance);
+    let out = out.cast(DType::F32);
     let shape = out.dims();
     let tensors = BTreeMap::from([("out".to_string(), out.into_data())]);
     writer::write_tensors(&arguments.output, &tensors, &BTreeMap::new(), arguments.overwrite)?;

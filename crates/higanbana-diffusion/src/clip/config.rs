@@ -27,7 +27,7 @@ pub struct ClipConfig {
     pub norm_eps: f64,
     /// The token that ends a text.
     pub end: usize,
-    /// Width of the pooled text, where it is projected: a property of the weights.
+    /// Width of the pooled text, where it is projected.
     pub projection: Option<usize>,
 }
 
@@ -59,6 +59,8 @@ impl ClipConfig {
         f.only("dropout", 0)?;
         f.only("is_decoder", false)?;
         f.only("add_cross_attention", false)?;
+        let projects = f.class() == Some("CLIPTextModelWithProjection");
+        let projection: Option<usize> = f.take("projection_dim", None)?;
         f.ignore(&[
             "architectures",
             "bos_token_id",
@@ -70,7 +72,6 @@ impl ClipConfig {
             "output_hidden_states",
             "pad_token_id",
             "problem_type",
-            "projection_dim",
             "return_dict",
             "tie_word_embeddings",
             "torch_dtype",
@@ -101,7 +102,7 @@ impl ClipConfig {
                     .ok_or_else(|| f.wrong("eos_token_id", format!("cannot be {value}")))?
                     as usize,
             },
-            projection: None,
+            projection: projects.then_some(projection.unwrap_or(512)),
         };
         if config.heads == 0 || config.width == 0 || !config.width.is_multiple_of(config.heads) {
             let reason = format!("is {}, which does not divide {}", config.heads, config.width);

@@ -53,15 +53,20 @@ impl CLIPTextModel {
     /// When the configuration is not supported, or the weights are not those that it describes.
     pub fn read(folder: &Path, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let config = ClipConfig::read(&folder.join("config.json"))?;
-        // A buffer that old files hold, and a prefix that new ones leave out.
-        let weights = Weights::folder(folder)?.without(|key| key.ends_with(".position_ids"));
-        let weights = weights.renamed(|key| match key.split('.').next() {
-            Some("text_model" | "text_projection") => key.into(),
-            _ => format!("text_model.{key}"),
-        })?;
+        let weights = Self::weights(folder)?;
         let projection = weights.shape("text_projection.weight").map(|shape| shape[0]);
         let config = ClipConfig { projection, ..config };
         weights::load(Self::new(&config, device), &weights, dtype)
+    }
+
+    /// The weights of a folder, without a buffer that old files hold, and with a prefix that new ones
+    /// leave out.
+    pub(crate) fn weights(folder: &Path) -> Result<Weights, ModelError> {
+        let weights = Weights::folder(folder)?.without(|key| key.ends_with(".position_ids"));
+        weights.renamed(|key| match key.split('.').next() {
+            Some("text_model" | "text_projection") => key.into(),
+            _ => format!("text_model.{key}"),
+        })
     }
 
     /// What it is made of.

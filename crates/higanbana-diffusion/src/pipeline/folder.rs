@@ -32,9 +32,11 @@ pub struct Pipeline {
     pub dtype: DType,
 }
 
-const CLASSES: [&str; 4] = [
+const CLASSES: [&str; 6] = [
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
+    "LatentConsistencyModelPipeline",
+    "LatentConsistencyModelImg2ImgPipeline",
     "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline",
 ];
@@ -84,7 +86,7 @@ impl Pipeline {
     }
 
     /// That the models suit each other.
-    fn check(&self) -> Result<(), ModelError> {
+    pub(super) fn check(&self) -> Result<(), ModelError> {
         let wrong = |reason| Err(ModelError::Config { path: self.path.clone(), reason });
         let unet = self.unet.config();
         let latent = self.vae.config().latent_channels;

@@ -5,6 +5,7 @@ mod encode;
 mod folder;
 mod image;
 mod noise;
+mod published;
 mod run;
 mod single;
 
@@ -13,5 +14,6 @@ pub use encode::{Text, TextEncoder};
 pub use folder::Pipeline;
 pub use image::{from_image, png, to_pixels};
 pub use noise::Noise;
-pub use run::{Generated, Progress, Request, Start};
-pub use single::Published;
+pub use published::Published;
+pub(crate) use published::{ENCODERS, INDEX, SCHEDULER, UNET, VAE};
+pub use run::{Generated, Progress, Request};

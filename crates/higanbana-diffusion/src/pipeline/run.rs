@@ -6,6 +6,8 @@ use super::{Noise, Pipeline, encode::Text};
 use crate::{
     Added, ModelError,
     schedulers::{guide, scheduler},
+    unet::time::guidance,
+    vae::Tiles,
 };
 
 /// What is to be generated.
@@ -20,7 +22,7 @@ pub struct Request {
     /// Number of steps.
     pub steps: usize,
     /// How much more the image follows the prompt than the negative one; up to 1 only the prompt
-    /// counts.
+    /// counts. A model of LCM's is told it, and has no negative prompt.
     pub guidance: f64,
     /// Share by which guidance is kept from changing the deviation.
     pub guidance_rescale: f64,
@@ -32,19 +34,15 @@ pub struct Request {
     pub seed: u64,
     /// Number of images.
     pub count: usize,
-    /// What it begins with.
-    pub start: Start,
-}
-
-/// What a generation begins with.
-#[derive(Debug, Clone)]
-pub enum Start {
-    /// Noise from the seed.
-    Seed,
-    /// Given noise of unit variance, `[count, 4, h/8, w/8]`.
-    Noise(Tensor<4>),
-    /// An image, `[1, 3, h, w]` in [-1, 1], of which as large a share of the steps is made again.
-    Image(Tensor<4>, f64),
+    /// An image to begin with, `[1, 3, h, w]` in [-1, 1], and the share of the steps that make it
+    /// again.
+    pub image: Option<(Tensor<4>, f64)>,
+    /// Noise of unit variance, `[count, 4, h/8, w/8]` each, in place of as much from the seed: that of
+    /// the begin, then what the steps draw.
+    pub noise: Vec<Tensor<4>>,
+    /// Side of the tiles in which images are encoded and decoded, in pixels; in one piece if there is
+    /// none.
+    pub tile: Option<usize>,
 }
 
 impl Default for Request {
@@ -60,7 +58,9 @@ impl Default for Request {
             size: None,
             seed: 0,
             count: 1,
-            start: Start::Seed,
+            image: None,
+            noise: Vec::new(),
+            tile: None,
         }
     }
 }
@@ -77,6 +77,13 @@ pub struct Generated {
 /// Told of every step: how many are made, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
+impl Request {
+    /// Number of images, which given noise decides.
+    pub fn images(&self) -> usize {
+        self.noise.first().map_or(self.count, |noise| noise.dims()[0])
+    }
+}
+
 impl Pipeline {
     /// Height and width of the images that a request asks for, in pixels.
     ///
@@ -84,16 +91,13 @@ impl Pipeline {
     /// When they are no multiples of what a latent covers.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
         let factor = self.vae.config().factor();
-        if let Start::Noise(noise) = &request.start {
-            let [_, _, h, w] = noise.dims();
-            return Ok([h * factor, w * factor]);
-        }
-        if let Start::Image(image, _) = &request.start {
-            let [_, _, h, w] = image.dims();
-            return Ok([h / factor * factor, w / factor * factor]);
-        }
         let own = self.unet.config().sample_size.unwrap_or([64, 64]).map(|side| side * factor);
-        let [h, w] = request.size.unwrap_or(own);
+        let [h, w] = match (&request.image, request.noise.first()) {
+            // What is left over at the edges no latent covers.
+            (Some((image, _)), _) => [2, 3].map(|axis| image.dims()[axis] / factor * factor),
+            (None, Some(noise)) => [2, 3].map(|axis| noise.dims()[axis] * factor),
+            (None, None) => request.size.unwrap_or(own),
+        };
         match h > 0 && w > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) {
             true => Ok([h, w]),
             false => {
@@ -109,10 +113,7 @@ impl Pipeline {
     /// When the request cannot be met, or latents are no longer finite: the step is named.
     pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
         let [height, width] = self.size(request)?;
-        let count = match &request.start {
-            Start::Noise(noise) => noise.dims()[0],
-            _ => request.count,
-        };
+        let count = request.images();
         if count == 0 {
             return Err(ModelError::input("count", "is 0; at least one image is needed"));
         }
@@ -120,29 +121,30 @@ impl Pipeline {
         let shape = [count, self.vae.config().latent_channels, height / factor, width / factor];
         let mut scheduler =
             scheduler(request.scheduler.as_deref(), &self.scheduler, request.steps)?;
-        let mut noise = Noise::new(request.seed, count);
+        let tiles = request.tile.map(|pixels| self.vae.tiles(pixels)).transpose()?;
+        let given = request.noise.iter().map(|noise| self.given(noise, shape));
+        let given = given.collect::<Result<Vec<_>, _>>()?;
+        let mut noise = Noise::new(request.seed, count).after(given);
 
         let [positive, negative] =
             self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
-        let guided = request.guidance > 1.0;
+        let told = self.unet.config().guidance_width;
+        let told = told.map(|width| guidance(request.guidance, width, &self.device));
+        let guided = request.guidance > 1.0 && told.is_none();
         let texts = if guided { vec![negative, positive] } else { vec![positive] };
         let (context, added) = self.conditions(texts, [height, width], count);
 
-        let blank = Tensor::<4>::zeros(shape, (&self.device, self.dtype));
-        let (mut latents, first) = match &request.start {
-            Start::Image(image, strength) => {
-                let latents = self.encode_image(image.clone(), height, width);
-                let latents = latents.cast(self.dtype).expand(shape);
-                let first = first_step(scheduler.times().len(), *strength)?;
-                (scheduler.noised(latents, noise.like(&blank), first), first)
+        // Latents are in single precision, whatever the models compute in.
+        let blank = Tensor::<4>::zeros(shape, (&self.device, DType::F32));
+        let begin = noise.like(&blank);
+        let (mut latents, first) = match &request.image {
+            Some((image, strength)) => {
+                let first = first_step(request.steps, *strength)?;
+                let image = image.clone().narrow(2, 0, height).narrow(3, 0, width);
+                let latents = self.encode_image(image, tiles).cast(DType::F32).expand(shape);
+                (scheduler.noised(latents, begin, first), first)
             }
-            start => {
-                let begin = match start {
-                    Start::Noise(given) => self.given(given.clone(), shape)?,
-                    _ => noise.like(&blank),
-                };
-                (begin.mul_scalar(scheduler.initial_deviation()), 0)
-            }
+            None => (begin.mul_scalar(scheduler.initial_deviation()), 0),
         };
 
         let total = scheduler.times().len();
@@ -151,7 +153,14 @@ impl Pipeline {
             let shown = scheduler.shown(latents.clone(), step);
             let shown = if guided { Tensor::cat(vec![shown.clone(), shown], 0) } else { shown };
             let times = Tensor::from_data([time as f32], (&self.device, DType::F32));
-            let output = self.unet.forward(shown, times, context.clone(), added.as_ref());
+            let output = self.unet.forward_guided(
+                shown.cast(self.dtype),
+                times,
+                context.clone(),
+                added.as_ref(),
+                told.clone(),
+            );
+            let output = output.cast(DType::F32);
             let output = match guided {
                 true => {
                     let [negative, positive] =
@@ -170,18 +179,26 @@ impl Pipeline {
             }
             progress(step + 1 - first, total - first);
         }
-        let images = self.decode(latents.clone())?;
+        let images = self.decode(latents.clone(), tiles)?;
         Ok(Generated { latents, images })
     }
 
-    /// Latents to images.
+    /// Latents to images, in tiles or in one piece.
     ///
     /// # Errors
     /// When an image is not finite.
-    pub fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, ModelError> {
+    pub fn decode(
+        &self,
+        latents: Tensor<4>,
+        tiles: Option<Tiles>,
+    ) -> Result<Tensor<4>, ModelError> {
         let config = self.vae.config();
         let dtype = if config.force_upcast { DType::F32 } else { self.dtype };
-        let images = self.vae.decode(latents.cast(dtype).div_scalar(config.scaling));
+        let latents = latents.cast(dtype).div_scalar(config.scaling);
+        let images = match tiles {
+            Some(tiles) => self.vae.decode_tiled(latents, tiles),
+            None => self.vae.decode(latents),
+        };
         match all_finite(&images) {
             true => Ok(images),
             false => Err(ModelError::input("images", "are not finite after decoding")),
@@ -189,23 +206,26 @@ impl Pipeline {
     }
 
     /// An image's latents, scaled as the UNet has them: the mean of those that it may have.
-    fn encode_image(&self, image: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    fn encode_image(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Tensor<4> {
         let config = self.vae.config();
-        let dtype = if config.force_upcast { DType::F32 } else { self.dtype };
-        let image = image.narrow(2, 0, height).narrow(3, 0, width).cast(dtype);
-        self.vae.encode(image).mean.mul_scalar(config.scaling)
+        let image = image.cast(if config.force_upcast { DType::F32 } else { self.dtype });
+        let posterior = match tiles {
+            Some(tiles) => self.vae.encode_tiled(image, tiles),
+            None => self.vae.encode(image),
+        };
+        posterior.mean.mul_scalar(config.scaling)
     }
 
     /// Given noise, checked and where and what it has to be.
-    fn given(&self, noise: Tensor<4>, shape: [usize; 4]) -> Result<Tensor<4>, ModelError> {
+    fn given(&self, noise: &Tensor<4>, shape: [usize; 4]) -> Result<Tensor<4>, ModelError> {
         if noise.dims() != shape {
             let reason = format!("is {:?}; {shape:?} is needed", noise.dims());
             return Err(ModelError::input("noise", reason));
         }
-        if !all_finite(&noise) {
+        if !all_finite(noise) {
             return Err(ModelError::input("noise", "is not finite"));
         }
-        Ok(noise.to_device(&self.device).cast(self.dtype))
+        Ok(noise.clone().to_device(&self.device).cast(DType::F32))
     }
 
     /// The texts of a batch, each as often as there are images, and SDXL's sizes.
@@ -228,7 +248,8 @@ impl Pipeline {
     }
 }
 
-/// The step at which an image is taken up again.
+/// The step at which an image is taken up again: that far into the scheduler's times, of which there
+/// may be more than steps.
 fn first_step(steps: usize, strength: f64) -> Result<usize, ModelError> {
     if !(0.0..=1.0).contains(&strength) {
         let reason = format!("is {strength}; give a number between 0 and 1");

@@ -95,6 +95,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
+/// The name of the model's own scheduler, if it is built.
+pub fn own(config: &SchedulerConfig) -> Option<&'static str> {
+    let class = config.class()?;
+    KINDS.iter().find(|kind| !kind.class.is_empty() && kind.class == class).map(|kind| kind.name)
+}
+
 /// The scheduler of this name, or the model's own, with as many steps.
 ///
 /// The model's configuration is read as diffusers' `X.from_config` reads it: fields that the
@@ -110,20 +116,17 @@ pub fn scheduler(
     steps: usize,
 ) -> Result<Box<dyn Scheduler>, ModelError> {
     let known = || names().collect::<Vec<_>>().join(", ");
-    let kind = match name {
-        Some(name) => KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
-            ModelError::input("scheduler", format!("{name} is unknown; there are {}", known()))
-        })?,
-        None => {
+    let name = match name {
+        Some(name) => name,
+        None => own(config).ok_or_else(|| {
             let class = config.class().unwrap_or_default();
-            let own = KINDS.iter().find(|kind| !class.is_empty() && kind.class == class);
-            own.ok_or_else(|| {
-                let reason =
-                    format!("the model's own, {class:?}, is not built; choose {}", known());
-                ModelError::input("scheduler", reason)
-            })?
-        }
+            let reason = format!("the model's own, {class:?}, is not built; choose {}", known());
+            ModelError::input("scheduler", reason)
+        })?,
     };
+    let kind = KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        ModelError::input("scheduler", format!("{name} is unknown; there are {}", known()))
+    })?;
     if steps == 0 {
         return Err(ModelError::input("steps", "are 0; at least one is needed"));
     }

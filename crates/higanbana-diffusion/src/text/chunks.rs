@@ -12,11 +12,15 @@ pub struct Chunk {
     pub weights: Vec<f32>,
 }
 
+/// Chunks of a prompt that are thought to be meant.
+const MOST: usize = 100;
+
 /// A prompt, weights included, in chunks of `positions` tokens; one at least, and no fewer than
 /// `least`.
 ///
 /// # Errors
-/// When the prompt cannot be split, or `positions` has no place for a token.
+/// When the prompt cannot be split or needs more than 100 chunks, or `positions` has no place for a
+/// token.
 pub fn chunks(
     tokenizer: &Tokenizer,
     prompt: &str,
@@ -31,6 +35,10 @@ pub fn chunks(
     let inner = positions.checked_sub(2).filter(|inner| *inner > 0).ok_or_else(|| {
         ModelError::input("prompt", format!("has no place in {positions} positions"))
     })?;
+    if tokens.len() > MOST * inner {
+        let reason = format!("is {} tokens long; {} at most", tokens.len(), MOST * inner);
+        return Err(ModelError::input("prompt", reason));
+    }
     let mut chunks: Vec<Chunk> =
         tokens.chunks(inner).map(|part| wrapped(tokenizer, part, positions)).collect();
     while chunks.len() < least.max(1) {

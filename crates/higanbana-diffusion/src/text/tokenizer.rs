@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, path::PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokenizers::{
     AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
     models::bpe::{BPE, Merges, Vocab},
@@ -60,18 +60,28 @@ impl Tokenizer {
     /// # Errors
     /// When there is no such token.
     pub fn built_in(pad: &str) -> Result<Self, ModelError> {
-        let lines = include_str!("../../data/merges.txt").lines().skip(1);
-        let pairs: Merges = lines
-            .filter_map(|line| line.split_once(' ').map(|(a, b)| (a.into(), b.into())))
-            .collect();
-        let ends = [BEGIN.to_string(), END.to_string()];
-        let tokens = symbols()
-            .chain(symbols().map(|symbol| symbol + "</w>"))
-            .chain(pairs.iter().map(|(a, b)| format!("{a}{b}")))
-            .chain(ends);
-        let vocab = tokens.zip(0u32..).collect();
+        let (vocab, pairs) = clips_own();
         let path = Path::new("(built in)");
         Self::new(byte_pairs(vocab, pairs, path)?, pad, path)
+    }
+
+    /// The files that [`Self::read`] reads, of CLIP's own: name and text.
+    pub fn files(pad: &str) -> [(&'static str, String); 3] {
+        let vocab: Map<String, Value> =
+            clips_own().0.into_iter().map(|(token, id)| (token, id.into())).collect();
+        let config = json!({
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": 77,
+            "bos_token": BEGIN,
+            "eos_token": END,
+            "unk_token": END,
+            "pad_token": pad,
+        });
+        [
+            ("vocab.json", Value::Object(vocab).to_string()),
+            ("merges.txt", MERGES.into()),
+            ("tokenizer_config.json", format!("{config:#}\n")),
+        ]
     }
 
     fn new(
@@ -116,6 +126,21 @@ impl Tokenizer {
     pub fn pad(&self) -> usize {
         self.pad
     }
+}
+
+/// CLIP's byte pairs.
+const MERGES: &str = include_str!("../../data/merges.txt");
+
+/// CLIP's tokens and their numbers, which follow from its byte pairs, and these.
+fn clips_own() -> (Vocab, Merges) {
+    let pairs = MERGES.lines().skip(1).filter_map(|line| line.split_once(' '));
+    let pairs: Merges = pairs.map(|(a, b)| (a.into(), b.into())).collect();
+    let ends = [BEGIN.to_string(), END.to_string()];
+    let tokens = symbols()
+        .chain(symbols().map(|symbol| symbol + "</w>"))
+        .chain(pairs.iter().map(|(a, b)| format!("{a}{b}")))
+        .chain(ends);
+    (tokens.zip(0u32..).collect(), pairs)
 }
 
 fn exists(path: &Path) -> Result<(), ModelError> {

@@ -5,6 +5,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
+use higanbana_core::checkpoint;
+
 use super::{
     config::{Level, UNetConfig},
     resnet::{Downsample2D, Norm, ResnetBlock2D, Upsample2D},
@@ -18,6 +20,8 @@ pub struct Conditioning {
     pub time: Tensor<2>,
     /// The text, `[batch, tokens, context]`.
     pub context: Tensor<3>,
+    /// Whether blocks are computed again in the backward pass.
+    pub checkpointed: bool,
 }
 
 /// Makes the parts of one level.
@@ -209,9 +213,14 @@ fn layer(
     x: Tensor<4>,
     given: &Conditioning,
 ) -> Tensor<4> {
-    let x = resnet.forward(x, Some(&given.time));
+    let x = match given.checkpointed {
+        true => checkpoint(resnet, x, given.time.clone(), |resnet, x, time| {
+            resnet.forward(x, Some(&time))
+        }),
+        false => resnet.forward(x, Some(&given.time)),
+    };
     match transformer {
-        Some(transformer) => transformer.forward(x, &given.context),
+        Some(transformer) => transformer.forward(x, &given.context, given.checkpointed),
         None => x,
     }
 }

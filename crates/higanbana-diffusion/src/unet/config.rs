@@ -33,6 +33,8 @@ pub struct UNetConfig {
     pub upcast_attention: bool,
     /// SDXL's second conditioning.
     pub text_time: Option<TextTime>,
+    /// Width of the vector that tells LCM's models the guidance scale.
+    pub guidance_width: Option<usize>,
 }
 
 /// One resolution.
@@ -117,9 +119,10 @@ impl UNetConfig {
                 cosine_first: f.take("flip_sin_to_cos", true)?,
                 shift: f.take("freq_shift", 0.0)?,
             },
-            linear_projection: f.take("use_linear_projection", false)?,
-            upcast_attention: f.take("upcast_attention", false)?,
+            linear_projection: f.flag("use_linear_projection", false)?,
+            upcast_attention: f.flag("upcast_attention", false)?,
             text_time: text_time(&mut f)?,
+            guidance_width: f.take("time_cond_proj_dim", None)?,
         };
         config.check(&f)?;
         f.finish()?;
@@ -151,6 +154,9 @@ impl UNetConfig {
                 return wrong("layers_per_block", layers);
             }
         }
+        if self.guidance_width.is_some_and(|width| !divides(width, 2)) {
+            return Err(f.wrong("time_cond_proj_dim", "must be an even number"));
+        }
         match self.levels[0].channels.is_multiple_of(2) {
             true => Ok(()),
             false => Err(f.wrong("block_out_channels", "must begin with an even number")),
@@ -168,7 +174,6 @@ fn refuse_variants(f: &mut Fields) -> Result<(), ModelError> {
         "num_attention_heads",
         "num_class_embeds",
         "reverse_transformer_layers_per_block",
-        "time_cond_proj_dim",
         "time_embedding_act_fn",
         "time_embedding_dim",
         "timestep_post_act",

@@ -43,6 +43,8 @@ pub struct UNet2DConditionModel {
     conv_out: Conv2d,
     #[module(skip)]
     config: UNetConfig,
+    #[module(skip)]
+    checkpointed: bool,
 }
 
 impl UNet2DConditionModel {
@@ -69,17 +71,30 @@ impl UNet2DConditionModel {
         let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };
         Self {
             conv_in: conv3x3(config.in_channels, first.channels, device),
-            time_embedding: TimestepEmbedding::new(first.channels, width, device),
+            time_embedding: TimestepEmbedding::new(
+                first.channels,
+                width,
+                config.guidance_width,
+                device,
+            ),
             add_embedding: config
                 .text_time
-                .map(|text_time| TimestepEmbedding::new(text_time.projected, width, device)),
+                .map(|text_time| TimestepEmbedding::new(text_time.projected, width, None, device)),
             down_blocks,
             mid_block: maker(last).middle(),
             up_blocks,
             conv_norm_out: group_norm(norm, first.channels, device),
             conv_out: conv3x3(first.channels, config.out_channels, device),
             config: config.clone(),
+            checkpointed: false,
         }
+    }
+
+    /// Whether training keeps of each residual block and each transformer block its input alone, and
+    /// computes it once more in the backward pass; not at first.
+    #[must_use]
+    pub fn checkpointed(self, checkpointed: bool) -> Self {
+        Self { checkpointed, ..self }
     }
 
     /// Reads a folder with `config.json` and weights, as diffusers saves it.
@@ -88,8 +103,12 @@ impl UNet2DConditionModel {
     /// When the configuration is not supported, or the weights are not those that it describes.
     pub fn read(folder: &Path, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let config = UNetConfig::read(&folder.join("config.json"))?;
-        let weights = Weights::folder(folder)?;
-        weights::load(Self::new(&config, device), &weights, dtype)
+        weights::load(Self::new(&config, device), &Self::weights(folder)?, dtype)
+    }
+
+    /// The weights of a folder.
+    pub(crate) fn weights(folder: &Path) -> Result<Weights, ModelError> {
+        Weights::folder(folder)
     }
 
     /// What it is made of.
@@ -150,6 +169,30 @@ impl UNet2DConditionModel {
         }
     }
 
+    /// That a guidance vector, where one is given, is the model's.
+    ///
+    /// # Errors
+    /// When the model takes none, or one of another shape.
+    pub fn check_guidance(
+        &self,
+        batch: usize,
+        guidance: Option<[usize; 2]>,
+    ) -> Result<(), ModelError> {
+        let wrong = |reason| Err(ModelError::input("timestep_cond", reason));
+        match (self.config.guidance_width, guidance) {
+            (_, None) => Ok(()),
+            (None, Some(_)) => wrong("is given, but only a UNet of LCM's takes it".into()),
+            (Some(width), Some([rows, found]))
+                if found == width && (rows == 1 || rows == batch) =>
+            {
+                Ok(())
+            }
+            (Some(width), Some(found)) => {
+                wrong(format!("is {found:?}, the model takes [{batch}, {width}]"))
+            }
+        }
+    }
+
     /// The sample `[batch, in, h, w]` at the times `[batch]` or `[1]`, with the text
     /// `[batch, tokens, context]`, to `[batch, out, h, w]`. Any height and width will do.
     ///
@@ -162,8 +205,24 @@ impl UNet2DConditionModel {
         context: Tensor<3>,
         added: Option<&Added>,
     ) -> Tensor<4> {
-        let time = self.embed(times, added, &sample);
-        let given = Conditioning { time, context };
+        self.forward_guided(sample, times, context, added, None)
+    }
+
+    /// The same for a model that is told how strong guidance is: [`guidance`](super::time::guidance),
+    /// `[batch, width]` or `[1, width]`. Other models do not look at it.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn forward_guided(
+        &self,
+        sample: Tensor<4>,
+        times: Tensor<1>,
+        context: Tensor<3>,
+        added: Option<&Added>,
+        guidance: Option<Tensor<2>>,
+    ) -> Tensor<4> {
+        let time = self.embed(times, added, guidance, &sample);
+        let given = Conditioning { time, context, checkpointed: self.checkpointed };
 
         let mut x = self.conv_in.forward(sample);
         let mut skips = vec![x.clone()];
@@ -178,13 +237,20 @@ impl UNet2DConditionModel {
     }
 
     /// The embedding of time, and for SDXL of sizes and the pooled text, `[batch, width]`.
-    fn embed(&self, times: Tensor<1>, added: Option<&Added>, sample: &Tensor<4>) -> Tensor<2> {
+    fn embed(
+        &self,
+        times: Tensor<1>,
+        added: Option<&Added>,
+        guidance: Option<Tensor<2>>,
+        sample: &Tensor<4>,
+    ) -> Tensor<2> {
         let (batch, dtype) = (sample.dims()[0], sample.dtype());
         let waves = |numbers: Tensor<1>, width| {
             self.config.sinusoid.embed(numbers.cast(DType::F32), width).cast(dtype)
         };
         let times = waves(times.expand([batch]), self.config.levels[0].channels);
-        let time = self.time_embedding.forward(times);
+        let guidance = guidance.map(|guidance| guidance.cast(dtype));
+        let time = self.time_embedding.forward(times, guidance);
         let (Some(embedding), Some(text_time)) = (&self.add_embedding, self.config.text_time)
         else {
             return time;
@@ -193,6 +259,6 @@ impl UNet2DConditionModel {
         let sizes = waves(added.time_ids.clone().flatten(0, 1), text_time.size_width);
         let sizes = sizes.reshape([batch, TIME_IDS * text_time.size_width]);
         let joined = Tensor::cat(vec![added.text_embeds.clone(), sizes], 1);
-        time + embedding.forward(joined)
+        time + embedding.forward(joined, None)
     }
 }

@@ -3,7 +3,7 @@
 use burn::{
     module::Module,
     nn::LinearConfig,
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{DType, Device, Tensor, activation::silu},
 };
 use higanbana_adapters::layers::Linear;
 
@@ -44,25 +44,46 @@ impl Sinusoid {
 
 /// Two linear layers: `[n, waves]` to `[n, width]`.
 ///
-/// $$ W_2\, silu(W_1 e + b_1) + b_2 $$
+/// $$ W_2\, silu(W_1 (e + W_c\, g) + b_1) + b_2 $$
+///
+/// with $g$ a second vector that the waves are shifted by, where there is one: LCM's [`guidance`].
 #[derive(Module, Debug)]
 pub struct TimestepEmbedding {
+    cond_proj: Option<Linear>,
     linear_1: Linear,
     linear_2: Linear,
 }
 
 impl TimestepEmbedding {
-    pub(super) fn new(waves: usize, width: usize, device: &Device) -> Self {
+    pub(super) fn new(
+        waves: usize,
+        width: usize,
+        condition: Option<usize>,
+        device: &Device,
+    ) -> Self {
+        let shift = |condition| LinearConfig::new(condition, waves).with_bias(false);
         Self {
+            cond_proj: condition.map(|condition| Linear::new(&shift(condition), device)),
             linear_1: Linear::new(&LinearConfig::new(waves, width), device),
             linear_2: Linear::new(&LinearConfig::new(width, width), device),
         }
     }
 
-    /// `[n, waves]` to `[n, width]`.
-    pub fn forward(&self, waves: Tensor<2>) -> Tensor<2> {
+    /// `[n, waves]` to `[n, width]`; the condition is `[n, condition]`.
+    pub fn forward(&self, waves: Tensor<2>, condition: Option<Tensor<2>>) -> Tensor<2> {
+        let waves = match (&self.cond_proj, condition) {
+            (Some(projection), Some(condition)) => waves + projection.forward(condition),
+            _ => waves,
+        };
         self.linear_2.forward(silu(self.linear_1.forward(waves)))
     }
+}
+
+/// A guidance scale as the vector that a model distilled with guidance is told it by, `[1, width]`
+/// (arXiv:2310.04378): the waves of $1000\,(scale - 1)$, sines first.
+pub fn guidance(scale: f64, width: usize, device: &Device) -> Tensor<2> {
+    let scale = Tensor::from_data([((scale - 1.0) * 1000.0) as f32], (device, DType::F32));
+    Sinusoid { cosine_first: false, shift: 1.0 }.embed(scale, width)
 }
 
 #[cfg(test)]

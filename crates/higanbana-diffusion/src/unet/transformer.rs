@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use higanbana_adapters::layers::{Conv2d, Linear};
-use higanbana_core::ops::geglu;
+use higanbana_core::{checkpoint, ops::geglu};
 
 use super::{
     attention::Attention,
@@ -57,14 +57,15 @@ impl Transformer2DModel {
         }
     }
 
-    /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`.
-    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+    /// `[batch, width, h, w]`, with the text `[batch, tokens, context]`; its blocks are
+    /// [`checkpoint`]ed or not.
+    pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>, checkpointed: bool) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let rows = self.proj_in.enter(normalised(&self.norm, x.clone(), false));
-        let rows = self
-            .transformer_blocks
-            .iter()
-            .fold(rows, |rows, block| block.forward(rows, context.clone()));
+        let rows = self.transformer_blocks.iter().fold(rows, |rows, block| match checkpointed {
+            true => checkpoint(block, rows, context.clone(), BasicTransformerBlock::forward),
+            false => block.forward(rows, context.clone()),
+        });
         x + self.proj_out.leave(rows, [h, w])
     }
 }

@@ -64,7 +64,7 @@ impl VaeConfig {
             layers: f.take("layers_per_block", 1)?,
             norm_groups: f.take("norm_num_groups", 32)?,
             scaling: f.take("scaling_factor", 0.18215)?,
-            force_upcast: f.take("force_upcast", true)?,
+            force_upcast: f.flag("force_upcast", true)?,
         };
         f.only("out_channels", config.image_channels)?;
         let groups = config.norm_groups;

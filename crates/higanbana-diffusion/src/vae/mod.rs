@@ -7,7 +7,9 @@ mod attention;
 mod coder;
 mod config;
 mod model;
+mod tiling;
 
 pub use coder::{Decoder, Encoder};
 pub use config::VaeConfig;
 pub use model::{AutoencoderKL, Posterior};
+pub use tiling::Tiles;

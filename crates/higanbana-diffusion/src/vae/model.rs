@@ -61,8 +61,12 @@ impl AutoencoderKL {
     /// When the configuration is not supported, or the weights are not those that it describes.
     pub fn read(folder: &Path, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let config = VaeConfig::read(&folder.join("config.json"))?;
-        let weights = Weights::folder(folder)?.renamed(since_renamed)?;
-        weights::load(Self::new(&config, device), &weights, dtype)
+        weights::load(Self::new(&config, device), &Self::weights(folder)?, dtype)
+    }
+
+    /// The weights of a folder.
+    pub(crate) fn weights(folder: &Path) -> Result<Weights, ModelError> {
+        Weights::folder(folder)?.renamed(since_renamed)
     }
 
     /// What it is made of.
@@ -72,7 +76,15 @@ impl AutoencoderKL {
 
     /// `[batch, 3, h, w]` in [-1, 1] to latents `[batch, 4, h/8, w/8]`, rounded down.
     pub fn encode(&self, image: Tensor<4>) -> Posterior {
-        let moments = self.quant_conv.forward(self.encoder.forward(image));
+        self.posterior(self.moments(image))
+    }
+
+    /// What the encoder makes of an image: mean and logarithm of the variance, side by side.
+    pub(super) fn moments(&self, image: Tensor<4>) -> Tensor<4> {
+        self.quant_conv.forward(self.encoder.forward(image))
+    }
+
+    pub(super) fn posterior(&self, moments: Tensor<4>) -> Posterior {
         let latent = self.config.latent_channels;
         Posterior {
             mean: moments.clone().narrow(1, 0, latent),

@@ -8,7 +8,7 @@ use burn::{
 };
 use higanbana_io::cast;
 
-use super::{Weights, table, table::Trail};
+use super::{Tensor as Stored, Weights, table, table::Trail};
 use crate::{KeyProblem, ModelError};
 
 /// Gives a new model its weights, on the device where it was made, as `dtype`.
@@ -17,23 +17,33 @@ use crate::{KeyProblem, ModelError};
 /// When the files lack a tensor, have one too many or one of another shape (all are listed), cannot
 /// be read, or hold a value that is not finite.
 pub fn load<M: Module>(model: M, weights: &Weights, dtype: DType) -> Result<M, ModelError> {
-    let problems = compare(&model, weights);
-    if !problems.is_empty() {
-        return Err(ModelError::Keys { path: weights.path().into(), problems });
-    }
+    check(&table(&model), weights)?;
     let mut load = Load { weights, dtype, trail: Trail::default(), error: None };
     let model = model.map(&mut load);
     load.error.map_or(Ok(model), Err)
 }
 
-fn compare<M: Module>(model: &M, weights: &Weights) -> Vec<KeyProblem> {
-    let expected: BTreeMap<String, Vec<usize>> =
-        table(model).into_iter().map(|tensor| (tensor.key, tensor.shape)).collect();
+/// That the files have the tensors of a model, and no others.
+///
+/// # Errors
+/// When they do not: all are listed.
+pub(crate) fn check(tensors: &[Stored], weights: &Weights) -> Result<(), ModelError> {
+    let problems = compare(tensors, weights);
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(ModelError::Keys { path: weights.path().into(), problems }),
+    }
+}
+
+fn compare(tensors: &[Stored], weights: &Weights) -> Vec<KeyProblem> {
+    let expected: BTreeMap<&str, &[usize]> =
+        tensors.iter().map(|tensor| (&*tensor.key, &*tensor.shape)).collect();
     let present: BTreeSet<&str> = weights.keys().collect();
     let absent = expected.iter().filter_map(|(key, shape)| match weights.shape(key) {
-        None => Some(KeyProblem::Missing(key.clone())),
+        None => Some(KeyProblem::Missing(key.to_string())),
         Some(found) if found != *shape => {
-            Some(KeyProblem::Shape { key: key.clone(), found, expected: shape.clone() })
+            let (key, expected) = (key.to_string(), shape.to_vec());
+            Some(KeyProblem::Shape { key, found, expected })
         }
         Some(_) => None,
     });

@@ -2,34 +2,62 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use burn::tensor::{DType, TensorData};
 use higanbana_io::{
-    FileError,
+    FileError, burn_dtype, cast, file_dtype,
     writer::{self, Entry},
 };
 
 use super::{Family, How, Part, Tensor, Weights, how};
 use crate::ModelError;
 
+/// How tensors are saved.
+#[derive(Clone, Copy)]
+pub struct Saving<'a> {
+    /// Element type; that of each tensor if there is none.
+    pub dtype: Option<DType>,
+    /// Whether a file may be replaced.
+    pub overwrite: bool,
+    /// Told of every tensor, before it is written, and how many a file has.
+    pub progress: &'a dyn Fn(&str, usize),
+}
+
+impl Saving<'_> {
+    /// As they are stored, into a new file.
+    pub const SAME: Self = Self { dtype: None, overwrite: false, progress: &|_, _| () };
+
+    fn write(&self, path: &Path, entries: Vec<Entry<'_, ModelError>>) -> Result<(), ModelError> {
+        let metadata = BTreeMap::from([("format".into(), "pt".into())]);
+        writer::write(path, entries, &metadata, self.overwrite)
+    }
+}
+
 impl Weights {
-    /// Writes all tensors under their own names, as they are stored.
+    /// Writes all tensors under their own names.
     ///
     /// # Errors
-    /// When a tensor cannot be read, or the file exists or cannot be written.
-    pub fn save(&self, path: &Path, overwrite: bool) -> Result<(), ModelError> {
-        let entries = self.keys().map(|key| self.entry(key.into(), vec![key.into()], How::Same));
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        writer::write(path, entries, &BTreeMap::from([("format".into(), "pt".into())]), overwrite)
+    /// When a tensor cannot be read or is too large for the element type, or the file exists or cannot
+    /// be written.
+    pub fn save(&self, path: &Path, saving: &Saving) -> Result<(), ModelError> {
+        let total = self.keys().count();
+        let entry = |key: &str| self.entry(key.into(), vec![key.into()], How::Same, saving, total);
+        saving.write(path, self.keys().map(entry).collect::<Result<_, _>>()?)
     }
 
-    /// An entry of a file, made of one tensor or of several stacked on their rows.
-    fn entry(
-        &self,
+    /// An entry of a file of `total`, made of one tensor or of several stacked on their rows.
+    fn entry<'a>(
+        &'a self,
         name: String,
         keys: Vec<String>,
         how: How,
-    ) -> Result<Entry<'_, ModelError>, ModelError> {
+        saving: &'a Saving,
+        total: usize,
+    ) -> Result<Entry<'a, ModelError>, ModelError> {
         let missing = || FileError::NoSuchKey { path: self.path.clone(), key: keys[0].clone() };
         let dtype = self.info(&keys[0]).ok_or_else(missing)?.dtype;
+        let floats = burn_dtype(dtype).filter(DType::is_float);
+        let wanted = saving.dtype.filter(|wanted| floats.is_some_and(|own| own != *wanted));
+        let dtype = wanted.and_then(file_dtype).unwrap_or(dtype);
         let shape = self.shape(&keys[0]).ok_or_else(missing)?;
         let stored = match how {
             How::Same => shape.clone(),
@@ -37,13 +65,32 @@ impl Weights {
             How::Pointwise => [&shape[..], &[1, 1]].concat(),
             How::Transposed => shape.iter().rev().copied().collect(),
         };
-        Ok(Entry::new(name, dtype, stored, move || {
+        Ok(Entry::new(name.clone(), dtype, stored, move || {
+            (saving.progress)(&name, total);
             let mut bytes = Vec::new();
             for key in keys {
-                bytes.extend_from_slice(self.read(&key)?.as_bytes());
+                let data = match wanted {
+                    Some(dtype) => self.read_as(&key, dtype)?,
+                    None => self.read(&key)?,
+                };
+                bytes.extend_from_slice(data.as_bytes());
             }
             Ok(if how == How::Transposed { how::transposed(&bytes, &shape) } else { bytes })
         }))
+    }
+
+    /// A tensor in another element type, which must hold its values.
+    fn read_as(&self, key: &str, dtype: DType) -> Result<TensorData, ModelError> {
+        let data = self.read(key)?;
+        cast::check_finite(&self.path, key, &data)?;
+        let data = cast::cast(data, dtype).expect("files hold no quantised data");
+        match cast::check_finite(&self.path, key, &data) {
+            Ok(()) => Ok(data),
+            Err(_) => {
+                let reason = format!("holds a value too large for {}", dtype.name());
+                Err(ModelError::input(key, reason))
+            }
+        }
     }
 }
 
@@ -57,8 +104,9 @@ pub fn save_single(
     family: Family,
     parts: &[(Part, &Weights)],
     path: &Path,
-    overwrite: bool,
+    saving: &Saving,
 ) -> Result<(), ModelError> {
+    let total = parts.iter().map(|(_, weights)| weights.keys().count()).sum();
     let mut entries = Vec::new();
     for (part, weights) in parts {
         let tensors: Vec<Tensor> = weights
@@ -76,8 +124,8 @@ pub fn save_single(
             stack.sort_by_key(|(index, ..)| *index);
             let how = stack[0].2;
             let keys = stack.into_iter().map(|(_, key, _)| key).collect();
-            entries.push(weights.entry(name, keys, how)?);
+            entries.push(weights.entry(name, keys, how, saving, total)?);
         }
     }
-    writer::write(path, entries, &BTreeMap::from([("format".into(), "pt".into())]), overwrite)
+    saving.write(path, entries)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use higanbana_io::{Checkpoint, names::Architecture};
 
 use super::{How, Stored, Tensor, Weights};
-use crate::ModelError;
+use crate::{ModelError, pipeline::Published, text::END};
 
 /// Which of the published models a single file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,31 @@ pub enum Part {
     TextEncoder,
     /// SDXL's second text encoder.
     TextEncoder2,
+}
+
+impl Part {
+    /// The folder of a model directory that it is in.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Unet => "unet",
+            Self::Vae => "vae",
+            Self::TextEncoder => "text_encoder",
+            Self::TextEncoder2 => "text_encoder_2",
+        }
+    }
+
+    /// The folder of a text encoder's tokenizer.
+    pub fn tokenizer(self) -> &'static str {
+        if self == Self::TextEncoder2 { "tokenizer_2" } else { "tokenizer" }
+    }
+
+    /// The file of weights in its folder.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Unet | Self::Vae => "diffusion_pytorch_model.safetensors",
+            Self::TextEncoder | Self::TextEncoder2 => "model.safetensors",
+        }
+    }
 }
 
 impl Family {
@@ -66,12 +91,34 @@ impl Family {
         }
     }
 
+    /// The family whose single files hold models of these configurations.
+    pub fn of_models(published: &Published) -> Option<Self> {
+        let levels = &published.unet.levels;
+        match (published.encoders.len(), levels[levels.len() - 1].context) {
+            (2, _) => Some(Self::Sdxl),
+            (1, 768) => Some(Self::Sd1),
+            (1, 1024) => Some(Self::Sd2),
+            _ => None,
+        }
+    }
+
     /// The models of a pipeline.
     pub fn parts(self) -> &'static [Part] {
         match self {
             Self::Sd1 | Self::Sd2 => &[Part::Unet, Part::Vae, Part::TextEncoder],
             Self::Sdxl => &[Part::Unet, Part::Vae, Part::TextEncoder, Part::TextEncoder2],
         }
+    }
+
+    /// The text encoders among them.
+    pub fn encoders(self) -> &'static [Part] {
+        &self.parts()[2..]
+    }
+
+    /// The token that fills what a text leaves behind its end: OpenCLIP's encoders were trained with
+    /// `!`.
+    pub fn padding(self, part: Part) -> &'static str {
+        if part == Part::TextEncoder2 || self == Self::Sd2 { "!" } else { END }
     }
 
     /// Under which prefix a part lies.

@@ -1,6 +1,7 @@
 //! Writing safetensors, streamed: whole or not at all.
 
 mod draft;
+mod folder;
 mod output;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::{
     dtype::{byte_length, file_dtype},
 };
 pub use draft::Draft;
+pub use folder::Folder;
 use output::Output;
 pub use output::{abandon, check, write_bytes, write_text};
 

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::FileError;
 
@@ -20,19 +20,32 @@ pub(super) struct Output {
     listed: Listed,
 }
 
-/// Temporary files of this process.
+/// Temporary files and folders of this process.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// One of [`UNDER_WAY`], as long as this lives.
-struct Listed(PathBuf);
+pub(super) struct Listed(PathBuf);
 
 impl Listed {
-    /// A new temporary file. It is listed before a signal can ask for the list.
-    fn temporary(folder: &Path) -> io::Result<(NamedTempFile, Self)> {
+    /// A new temporary file.
+    fn file(folder: &Path) -> io::Result<(NamedTempFile, Self)> {
+        Self::new(|| builder(0o666).tempfile_in(folder), NamedTempFile::path)
+    }
+
+    /// A new temporary folder.
+    pub fn folder(folder: &Path) -> io::Result<(TempDir, Self)> {
+        Self::new(|| builder(0o777).tempdir_in(folder), TempDir::path)
+    }
+
+    /// It is listed before a signal can ask for the list.
+    fn new<T>(
+        make: impl FnOnce() -> io::Result<T>,
+        path: impl Fn(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
         let mut under_way = under_way();
-        let temporary = builder().tempfile_in(folder)?;
-        under_way.insert(temporary.path().into());
-        let listed = Self(temporary.path().into());
+        let temporary = make()?;
+        under_way.insert(path(&temporary).into());
+        let listed = Self(path(&temporary).into());
         Ok((temporary, listed))
     }
 }
@@ -51,7 +64,9 @@ fn under_way() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 /// can be begun any more.
 pub fn abandon() {
     let under_way = under_way();
-    under_way.iter().for_each(|path| drop(fs::remove_file(path)));
+    for path in under_way.iter() {
+        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+    }
     std::mem::forget(under_way);
 }
 
@@ -68,14 +83,7 @@ impl Output {
         let Some(path) = target.as_deref() else {
             return Err(FileError::NotAFile { path: path.into() });
         };
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        if !folder.is_dir() {
-            return Err(FileError::NoFolder { path: path.into(), folder: folder.into() });
-        }
-        let (temporary, listed) = Listed::temporary(folder)
+        let (temporary, listed) = Listed::file(folder_of(path)?)
             .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
         Ok(Self { path: path.into(), overwrite, temporary, listed })
     }
@@ -129,8 +137,20 @@ pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Fil
     output.commit()
 }
 
+/// The folder that an output lies in.
+pub(super) fn folder_of(path: &Path) -> Result<&Path, FileError> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(FileError::NoFolder { path: path.into(), folder: folder.into() }),
+    }
+}
+
 /// What the system said, without the temporary name, which tells a user nothing.
-fn without_path(error: io::Error) -> io::Error {
+pub(super) fn without_path(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path ") {
         Some((what, _)) => io::Error::new(error.kind(), what),
         None => error,
@@ -139,15 +159,15 @@ fn without_path(error: io::Error) -> io::Error {
 
 /// Temporary files are private by default; an output has the permissions of any other new file.
 #[cfg(unix)]
-fn builder() -> Builder<'static, 'static> {
+fn builder(mode: u32) -> Builder<'static, 'static> {
     use std::os::unix::fs::PermissionsExt;
     let mut builder = Builder::new();
-    builder.prefix(".higanbana-").permissions(std::fs::Permissions::from_mode(0o666));
+    builder.prefix(".higanbana-").permissions(std::fs::Permissions::from_mode(mode));
     builder
 }
 
 #[cfg(not(unix))]
-fn builder() -> Builder<'static, 'static> {
+fn builder(_: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     builder.prefix(".higanbana-");
     builder
