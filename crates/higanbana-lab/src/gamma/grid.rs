@@ -1,37 +1,26 @@
-//! Many questions, on as many threads as there are processors.
+//! Much work, on as many threads as there are processors.
 
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use burn::tensor::Device;
-use higanbana_core::Registry;
-
-use super::{Answer, GammaError, Question};
-
-/// Answers every question, in their order; `done` hears of each as it is answered, out of order.
-pub fn run(
-    questions: &[Question],
-    registry: &Registry,
-    device: &Device,
-    done: impl Fn(&Question) + Sync,
-) -> Vec<Result<Answer, GammaError>> {
+/// Does every job; what comes of them is in their order.
+pub fn run<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let answers = Mutex::new(Vec::new());
-    let work = || {
-        while let Some((index, question)) = {
+    let results = Mutex::new(Vec::new());
+    let worker = || {
+        while let Some((index, job)) = {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            questions.get(index).map(|question| (index, question))
+            jobs.get(index).map(|job| (index, job))
         } {
-            let answer = question.answer(registry, device);
-            done(question);
-            answers.lock().expect("nothing panics while it holds this").push((index, answer));
+            let result = work(job);
+            results.lock().expect("nothing panics while it holds this").push((index, result));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let mut answers = answers.into_inner().expect("all threads have ended");
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(worker))));
+    let mut results = results.into_inner().expect("all threads have ended");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -4,7 +4,7 @@ use higanbana_train::{Role, optimizers};
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Chapter, THRESHOLD, chapter::Cell};
+use super::{Cell, Chapter, THRESHOLD};
 use crate::{
     chart::{Axis, chart},
     report::{ReportError, environment, mathml},
@@ -63,7 +63,7 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         lines => Serde(&lines(chapter)),
         names => Serde(&names),
         controls => Serde(&super::Control::ALL.map(super::Control::name)),
-        worst => Serde(&chapter.worst()),
+        worst => Serde(&super::Worst::of(&chapter.cells)),
         cells => chapter.cells.len(),
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),

@@ -1,0 +1,84 @@
+//! One cell of the table.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Answer, THRESHOLD};
+
+/// One adapter with one optimizer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cell {
+    /// Name of the adapter.
+    pub adapter: String,
+    /// Name of the optimizer.
+    pub optimizer: &'static str,
+    /// Degree of the map that $\gamma$ multiplies.
+    pub degree: u32,
+    /// $c$.
+    pub c: i32,
+    /// $\gamma = 4^{-m}$: $a = 1/4$, without rounding.
+    pub dyadic_gamma: f64,
+    /// Deviation there, in f64 and in f32.
+    pub dyadic: [f64; 2],
+    /// Whether both are equal bit for bit.
+    pub bit_exact: bool,
+    /// Deviation with rounding, in f64 and in f32.
+    pub rounded: [f64; 2],
+    /// Bounds of that.
+    pub bounds: [Option<f64>; 2],
+    /// Deviation with one rule broken.
+    pub controls: BTreeMap<&'static str, f64>,
+    /// Share of the steps on which gradients were clipped.
+    pub clipped: f64,
+}
+
+impl Cell {
+    /// From the trainings without rounding and with it, each in f64 and in f32.
+    pub(super) fn new([double, single]: [Answer; 2], rounded: [Answer; 2]) -> Self {
+        Self {
+            adapter: double.adapter,
+            optimizer: double.optimizer,
+            degree: double.degree,
+            c: double.c,
+            dyadic_gamma: double.gamma,
+            dyadic: [double.deviation, single.deviation],
+            bit_exact: double.bit_exact && single.bit_exact,
+            rounded: rounded.each_ref().map(|answer| answer.deviation),
+            bounds: rounded.map(|answer| answer.bound),
+            controls: double.controls,
+            clipped: double.clipped,
+        }
+    }
+
+    /// Adapter and optimizer.
+    pub fn name(&self) -> String {
+        format!("{} × {}", self.adapter, self.optimizer)
+    }
+
+    /// What contradicts the theorem, or a control that does not show: a line each.
+    pub(super) fn violations(&self) -> Vec<String> {
+        let name = self.name();
+        let mut violations = Vec::new();
+        if !self.bit_exact {
+            let [double, single] = self.dyadic;
+            violations.push(format!(
+                "{name}: not equal bit for bit at γ = {}: {double:.1e} in f64, {single:.1e} in f32",
+                self.dyadic_gamma
+            ));
+        }
+        for ((deviation, bound), dtype) in self.rounded.iter().zip(self.bounds).zip(["f64", "f32"])
+        {
+            if let Some(bound) = bound.filter(|bound| deviation > bound) {
+                violations
+                    .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
+            }
+        }
+        for (control, deviation) in &self.controls {
+            if *deviation <= THRESHOLD {
+                violations.push(format!("{name}: {control} shows only {deviation:.1e}"));
+            }
+        }
+        violations
+    }
+}
