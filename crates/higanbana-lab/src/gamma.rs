@@ -27,10 +27,12 @@ mod unet;
 use std::collections::BTreeMap;
 
 use burn::tensor::DType;
-use higanbana_train::{Rule, ScalingError, optimizers};
+use higanbana_train::{Rule, ScalingError, Settings, optimizers};
 use serde::Serialize;
 
 pub use cell::Cell;
+pub(crate) use compare::trained;
+pub(crate) use deviation::difference;
 pub use chapter::{Chapter, Plan, Worst};
 pub use control::{Control, THRESHOLD};
 pub use course::Curve;
@@ -38,6 +40,7 @@ pub use grid::run;
 pub use half::{Half, TYPES};
 pub use page::page;
 pub use setup::Start;
+use mlp::WIDTHS;
 pub use subject::{Subject, SubjectError};
 pub use task::Network;
 
@@ -62,6 +65,29 @@ pub struct Question<'a> {
     pub start: Start,
     /// Whether to break the rules one by one, too.
     pub controls: bool,
+    /// Hyperparameters of the training without $\gamma$; those at which every rule is felt by default.
+    pub settings: Option<Settings>,
+    /// Widths of the small network: inputs, hidden, outputs; multiples of 4.
+    pub widths: [usize; 3],
+}
+
+impl<'a> Question<'a> {
+    /// Of the small network, 200 steps in `f64`, with nothing broken.
+    pub fn new(subject: &'a Subject, rule: &'static Rule, gamma: f64) -> Self {
+        Self {
+            net: Network::Mlp,
+            subject,
+            rule,
+            gamma,
+            dtype: DType::F64,
+            steps: 200,
+            seed: 0,
+            start: Start::Noise,
+            controls: false,
+            settings: None,
+            widths: WIDTHS,
+        }
+    }
 }
 
 /// One cell of the table.

@@ -2,5 +2,6 @@
 
 pub mod adapters;
 mod chart;
+pub mod conformance;
 pub mod gamma;
 pub mod report;

@@ -109,7 +109,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         };
         questions.extend(rules.iter().map(|rule| {
             let controls = true;
-            Question { net, subject, rule, gamma, dtype, steps, seed, start, controls }
+            let question = Question::new(subject, rule, gamma);
+            Question { net, dtype, steps, seed, start, controls, ..question }
         }));
     }
     if !arguments.all {

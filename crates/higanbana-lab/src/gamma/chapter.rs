@@ -6,8 +6,8 @@ use higanbana_train::{Rule, optimizers};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Start, Subject,
-    SubjectError, grid, half,
+    Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Subject, SubjectError,
+    grid, half,
 };
 
 /// What is run; `experiment.toml` of the experiment.
@@ -192,7 +192,7 @@ impl Plan {
         net == Network::Mlp || self.full || crossing
     }
 
-    /// Without rounding in f64 with controls, and in f32; with rounding in both.
+    /// Without rounding in f64, there with controls, and in f32; with rounding in both.
     fn cell(
         &self,
         &Pair { net, subject, rule, dyadic }: &Pair,
@@ -203,12 +203,14 @@ impl Plan {
             Network::Mlp => [self.steps, self.gamma_steps],
             Network::Unet => [self.unet_steps; 2],
         };
+        // What breaks depends on the optimizer.
+        let controls = net == Network::Mlp || self.full || subject.label == self.adapter;
         let answers = |gamma, steps, controls| {
             let mut sizes = None;
             let mut answer = |dtype, controls| {
-                let (seed, start) = (self.seed, Start::Noise);
-                let question =
-                    Question { net, subject, rule, gamma, dtype, steps, seed, start, controls };
+                let seed = self.seed;
+                let question = Question::new(subject, rule, gamma);
+                let question = Question { net, dtype, steps, seed, controls, ..question };
                 question.answer_sized(registry, device, &mut sizes)
             };
             Ok::<[Answer; 2], GammaError>([
@@ -216,7 +218,7 @@ impl Plan {
                 answer(DType::F32, false)?,
             ])
         };
-        Ok(Cell::new(answers(dyadic, steps[0], true)?, answers(self.gamma, steps[1], false)?))
+        Ok(Cell::new(answers(dyadic, steps[0], controls)?, answers(self.gamma, steps[1], false)?))
     }
 
     fn drawings(
@@ -226,17 +228,9 @@ impl Plan {
     ) -> Result<[Vec<Curve>; 3], GammaError> {
         let subject = Subject::named(registry, &self.adapter)?;
         let question = |optimizer: &str, gamma| {
-            Ok::<_, SubjectError>(Question {
-                net: Network::Mlp,
-                subject: &subject,
-                rule: super::rule(optimizer)?,
-                gamma,
-                dtype: DType::F64,
-                steps: self.steps,
-                seed: self.seed,
-                start: Start::Noise,
-                controls: false,
-            })
+            let (steps, seed) = (self.steps, self.seed);
+            let new = Question::new(&subject, super::rule(optimizer)?, gamma);
+            Ok::<_, SubjectError>(Question { steps, seed, ..new })
         };
         let dyadic = subject.dyadic_gamma(registry)?;
         let [losses, departures] = question(&self.optimizer, dyadic)?.curves(registry, device)?;

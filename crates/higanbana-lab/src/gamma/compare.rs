@@ -7,8 +7,10 @@ use higanbana_core::{Registry, device::is_flex};
 use higanbana_train::scaling::root;
 
 use super::{
-    Answer, Control, Curve, GammaError, Network, Question, check, control,
+    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError,
+    check, control,
     course::Course,
+    mlp::Imitation,
     name,
     setup::{Setup, Sizes},
     task::{Adapted, Task},
@@ -38,9 +40,7 @@ impl Question<'_> {
     ) -> Result<Answer, GammaError> {
         let Self { subject, dtype, seed, .. } = *self;
         let answer = match self.net {
-            Network::Mlp => {
-                self.compare(&subject.mlp(registry, device, dtype, seed)?, registry, sizes)
-            }
+            Network::Mlp => self.compare(&self.mlp(registry, device)?, registry, sizes),
             Network::Unet => {
                 self.compare(&subject.unet(registry, device, dtype, seed)?, registry, sizes)
             }
@@ -95,7 +95,7 @@ impl Question<'_> {
         registry: &Registry,
         device: &Device,
     ) -> Result<[Vec<Curve>; 2], GammaError> {
-        let net = self.subject.mlp(registry, device, self.dtype, self.seed)?;
+        let net = self.mlp(registry, device)?;
         let setup = self.setup(&net, registry)?;
         let (setup, reference) = self.reference(&net, setup, &mut None)?;
         let curve = |name: &str, values| Curve { name: name.into(), values };
@@ -114,6 +114,15 @@ impl Question<'_> {
             losses.push(curve(control.name(), course.losses));
         }
         Ok([losses, departures])
+    }
+
+    /// The small network.
+    pub(super) fn mlp(
+        &self,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<Adapted<Imitation>, SubjectError> {
+        self.subject.mlp(registry, self.widths, device, self.dtype, self.seed)
     }
 
     /// Both trainings, not clipped yet.
@@ -187,4 +196,25 @@ impl Question<'_> {
             _ => Some(1e-4),
         }
     }
+}
+
+/// Three steps of the training with $\gamma$ that the committed plan draws: the updates after them, and
+/// the norms of all gradients.
+///
+/// # Errors
+/// When it cannot be set up.
+pub(crate) fn trained(
+    registry: &Registry,
+    device: &Device,
+    dtype: DType,
+) -> Result<(Vec<f64>, Vec<f64>), GammaError> {
+    const STEPS: usize = 3;
+    let Plan { adapter, optimizer, gamma, seed, .. } = Plan::committed();
+    let (subject, rule) = (Subject::named(registry, &adapter)?, super::rule(&optimizer)?);
+    let question = Question { dtype, steps: STEPS, seed, ..Question::new(&subject, rule, gamma) };
+    let net = question.mlp(registry, device)?;
+    let setup = question.setup(&net, registry)?;
+    let mut course = Course::with_gamma(&net, &setup);
+    course.until(STEPS);
+    Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
 }

@@ -27,7 +27,7 @@ pub(super) struct Course<'a, T: Task> {
     /// The updates of all sites after each step.
     pub updates: Vec<Vec<f64>>,
     /// Norms of the gradients of each group at each step.
-    norms: Vec<Vec<f64>>,
+    pub norms: Vec<Vec<f64>>,
     /// Loss before each step.
     pub losses: Vec<f64>,
 }

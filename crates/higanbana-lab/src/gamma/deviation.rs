@@ -17,7 +17,7 @@ impl Comparison {
 
 /// $\lVert x - y \rVert / \lVert x \rVert$, and whether both are the same bits. What is not finite is
 /// as far away as can be.
-pub(super) fn difference(x: &[f64], y: &[f64]) -> (f64, bool) {
+pub(crate) fn difference(x: &[f64], y: &[f64]) -> (f64, bool) {
     let same = x.iter().zip(y).all(|(x, y)| x.to_bits() == y.to_bits());
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     let apart = norm(&mut x.iter().zip(y).map(|(x, y)| x - y));

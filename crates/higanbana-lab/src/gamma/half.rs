@@ -11,7 +11,7 @@ use higanbana_core::Registry;
 use serde::Serialize;
 
 use super::{
-    GammaError, Network, Plan, Question, Start, Subject,
+    GammaError, Plan, Question, Subject,
     course::Course,
     grid,
     setup::Setup,
@@ -50,18 +50,13 @@ pub(super) fn table(
         jobs.push((subject, plan.gamma.recip().powf(1.0 / f64::from(degree)), plan.gamma.recip()));
     }
     let rows = grid::run(&jobs, |(subject, smaller, gamma)| {
+        let rule = super::rule(&plan.optimizer)?;
         let question = Question {
-            net: Network::Mlp,
-            subject,
-            rule: super::rule(&plan.optimizer)?,
-            gamma: *gamma,
-            dtype: DType::F64,
             steps: plan.steps,
             seed: plan.seed,
-            start: Start::Noise,
-            controls: false,
+            ..Question::new(subject, rule, *gamma)
         };
-        let net = subject.mlp(registry, device, question.dtype, question.seed)?;
+        let net = question.mlp(registry, device)?;
         let setup = question.setup(&net, registry)?;
         let growth = TYPES.map(|(_, dtype)| growth(&net, &setup, dtype, plan.steps));
         Ok(Half {

@@ -18,9 +18,11 @@ use super::task::{Task, fan_in, randomise, stream};
 const BATCH: usize = 8;
 /// Height and width of a map, for convolutions.
 const EXTENT: usize = 4;
-/// Features of a sample where the layers are linear, and channels where they are convolutions.
-const INPUTS: usize = 16;
-const CHANNELS: usize = 4;
+/// Groups of the normalisation.
+const GROUPS: usize = 2;
+/// Features of its input, its hidden layer and its output; a quarter as many channels where the layers are
+/// convolutions.
+pub(super) const WIDTHS: [usize; 3] = [16, 32, 16];
 
 /// $y = f_2(\tanh(\operatorname{norm}(f_1(x))))$ with two linear layers, or two convolutions.
 #[derive(Module, Debug)]
@@ -62,13 +64,19 @@ impl Layer {
 
 impl Mlp {
     /// Random weights, drawn on the host.
-    pub(super) fn new(convolution: bool, device: &Device, dtype: DType, seed: u64) -> Self {
+    pub(super) fn new(
+        convolution: bool,
+        widths: [usize; 3],
+        device: &Device,
+        dtype: DType,
+        seed: u64,
+    ) -> Self {
         let device = &device.clone().inner();
         let [input, hidden, output] =
-            if convolution { [CHANNELS, 8, CHANNELS] } else { [INPUTS, 32, INPUTS] };
+            if convolution { widths.map(|width| width / 4) } else { widths };
         let net = Self {
             first: Layer::new(convolution, [input, hidden], device),
-            norm: GroupNormConfig::new(4, hidden).init(device),
+            norm: GroupNormConfig::new(GROUPS, hidden).init(device),
             second: Layer::new(convolution, [hidden, output], device),
         };
         randomise(net, stream("base", device, dtype, seed))
@@ -85,8 +93,8 @@ impl Mlp {
     /// Features of a sample.
     fn inputs(&self) -> usize {
         match &self.first {
-            Layer::Linear(_) => INPUTS,
-            Layer::Conv(_) => CHANNELS * EXTENT * EXTENT,
+            Layer::Linear(linear) => linear.weight.dims()[0],
+            Layer::Conv(conv) => conv.weight.dims()[1] * EXTENT * EXTENT,
         }
     }
 

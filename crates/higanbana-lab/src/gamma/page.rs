@@ -4,7 +4,7 @@ use higanbana_train::{Role, optimizers};
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Cell, Chapter, THRESHOLD};
+use super::{Cell, Chapter, THRESHOLD, TYPES, Worst};
 use crate::{
     chart::{Axis, chart},
     report::{ReportError, environment, mathml},
@@ -63,8 +63,12 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         lines => Serde(&lines(chapter)),
         names => Serde(&names),
         controls => Serde(&super::Control::ALL.map(super::Control::name)),
-        worst => Serde(&super::Worst::of(&chapter.cells)),
+        worst => Serde(&Worst::of(&chapter.cells)),
         cells => chapter.cells.len(),
+        unet => Serde(&chapter.unet),
+        unet_worst => Serde(&Worst::of(&chapter.unet)),
+        half => Serde(&chapter.half),
+        types => Serde(&TYPES.map(|(name, _)| name)),
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,

@@ -34,6 +34,8 @@ pub(super) struct Setup {
     pub factors: Vec<f64>,
     pub rate: f64,
     pub settings: Settings,
+    /// Whether the question gives them.
+    own: bool,
     pub start: Start,
     /// Of the gradients of each group, without $\gamma$.
     pub thresholds: Vec<f64>,
@@ -54,14 +56,15 @@ pub(super) struct Sizes {
 impl Setup {
     /// Settings at which every rule is felt where gradients are of order 1; nothing is clipped.
     pub(super) fn new(question: &Question, layers: Vec<f64>, scalings: Vec<Scaling>) -> Self {
-        let Question { rule, start, seed, .. } = *question;
+        let Question { rule, start, seed, ref settings, .. } = *question;
         let factors = distinct(&scalings);
         Self {
             rule,
             layers,
             scalings,
             rate: rule.rate,
-            settings: felt(rule, None, &factors),
+            settings: settings.clone().unwrap_or_else(|| felt(rule, None, &factors)),
+            own: settings.is_some(),
             start: if rule.needs_nonzero.is_some() { Start::Noise } else { start },
             thresholds: vec![f64::INFINITY; factors.len()],
             whole: None,
@@ -73,7 +76,9 @@ impl Setup {
     /// The same for gradients of these sizes, clipped at their medians.
     pub(super) fn sized(mut self, sizes: &Sizes) -> Self {
         self.thresholds.clone_from(&sizes.groups);
-        self.settings = felt(self.rule, Some(sizes.whole), &self.factors);
+        if !self.own {
+            self.settings = felt(self.rule, Some(sizes.whole), &self.factors);
+        }
         self
     }
 
@@ -99,6 +104,7 @@ impl Setup {
             scalings,
             rate: self.rate,
             settings: self.settings.clone(),
+            own: self.own,
             // Layers at work from the first step: one that hardly moves has no say in the norm.
             start: Start::Noise,
             thresholds: vec![f64::INFINITY; factors.len()],

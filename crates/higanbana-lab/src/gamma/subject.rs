@@ -5,7 +5,7 @@ use higanbana_adapters::{InjectError, Injection};
 use higanbana_core::{Degree, Kind, Registry, Variant, nearest};
 
 use super::{
-    mlp::{Imitation, Mlp},
+    mlp::{Imitation, Mlp, WIDTHS},
     initial::noised_update,
     task::{Adapted, total},
     unet::{Denoising, unet},
@@ -72,6 +72,17 @@ impl Subject {
         found.ok_or_else(|| SubjectError::unknown("adapter", label, labels))
     }
 
+    /// The same at another rank, if it has one.
+    #[must_use]
+    pub fn of_rank(mut self, rank: u32) -> Self {
+        for (option, value) in [("rank", i64::from(rank).into()), ("alpha", f64::from(rank).into())] {
+            if let Some(known) = self.options.get_mut(option) {
+                *known = value;
+            }
+        }
+        self
+    }
+
     /// Whether this is a set of options beside the default ones.
     pub fn is_variant(&self) -> bool {
         self.label.contains(':')
@@ -82,7 +93,8 @@ impl Subject {
     /// # Errors
     /// When it cannot be built.
     pub fn homogeneity(&self, registry: &Registry) -> Result<Degree, SubjectError> {
-        Ok(self.mlp(registry, &Device::default(), DType::F32, 0)?.degrees().swap_remove(0))
+        let net = self.mlp(registry, WIDTHS, &Device::default(), DType::F32, 0)?;
+        Ok(net.degrees().swap_remove(0))
     }
 
     /// Degree $m$ of the map that $\gamma$ multiplies, 1 where there is none.
@@ -115,7 +127,7 @@ impl Subject {
         let update = |value: f64| {
             let mut subject = self.clone();
             subject.options.insert(name.into(), value.into());
-            let net = subject.mlp(registry, &Device::default(), DType::F64, 0)?;
+            let net = subject.mlp(registry, WIDTHS, &Device::default(), DType::F64, 0)?;
             Ok::<_, SubjectError>(noised_update(&net))
         };
         Ok(update(1.0)? == update(2.0)?)
@@ -152,11 +164,12 @@ impl Subject {
     pub(super) fn mlp(
         &self,
         registry: &Registry,
+        widths: [usize; 3],
         device: &Device,
         dtype: DType,
         seed: u64,
     ) -> Result<Adapted<Imitation>, SubjectError> {
-        let base = Mlp::new(self.convolution, device, dtype, seed);
+        let base = Mlp::new(self.convolution, widths, device, dtype, seed);
         let task = Imitation::new(&base, seed);
         Ok(Adapted::new(&base, task, registry, &self.injection(seed))?)
     }
