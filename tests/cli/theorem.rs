@@ -76,7 +76,8 @@ fn two_alphas_that_train_alike() {
 #[test]
 fn an_alpha_that_is_ignored_changes_nothing() {
     let desk = Desk::new();
-    let command = "scaling --adapter lokr:full_matrix --from-alpha 16 --to-alpha 1 --rank 8 --optimizer sgd";
+    let command =
+        "scaling --adapter lokr:full_matrix --from-alpha 16 --to-alpha 1 --rank 8 --optimizer sgd";
     let out = desk.run(command).succeeds();
     assert!(out.starts_with("lokr:full_matrix ignores alpha"), "{out}");
     let json = desk.run(&format!("{command} --json")).json();

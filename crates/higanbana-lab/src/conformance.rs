@@ -53,13 +53,15 @@ pub fn compare(case: &Case, device: &Device, dtype: DType) -> Deviation {
         [(Device::default(), DType::F64), (device.clone(), dtype)].map(|(device, dtype)| {
             let device = device.autodiff();
             let mut init = stream(case.name, &device, dtype);
-            let inputs: Vec<_> =
-                case.sizes.iter().map(|size| init.normal::<1>([*size], 1.0).require_grad()).collect();
+            let inputs: Vec<_> = case
+                .sizes
+                .iter()
+                .map(|size| init.normal::<1>([*size], 1.0).require_grad())
+                .collect();
             let y = (case.run)(&inputs);
             let cotangent = init.normal::<1>(y.dims(), 1.0);
             let gradients = (y.clone() * cotangent).sum().backward();
-            let gradient =
-                |x: &Tensor<1>| x.grad(&gradients).map_or(Vec::new(), |g| numbers(&g));
+            let gradient = |x: &Tensor<1>| x.grad(&gradients).map_or(Vec::new(), |g| numbers(&g));
             (numbers(&y), inputs.iter().flat_map(gradient).collect::<Vec<f64>>())
         });
     Deviation {

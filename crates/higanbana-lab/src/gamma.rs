@@ -1,12 +1,17 @@
 //! Chapter two: is training with $\gamma$ the same as training without it?
 //!
-//! Two real trainings of a two-layer nonlinear network, through autodiff and the optimizers, on a fresh
-//! batch each step: one whose layers act with $W_0 + \gamma\,T(A)$, and one without $\gamma$ from the
-//! initial values, learning rates and hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
+//! Two real trainings, through autodiff and the optimizers, on a fresh batch each step: one whose layers
+//! act with $W_{0,l} + \gamma_l\,T_l(A)$, and one without $\gamma$ from the initial values, learning rates and
+//! hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
-//! over all adapted weights together. Where $a = \gamma^{1/m}$ is a power of two no rounding is involved,
-//! and the two have to be equal bit for bit. Each cell has its negative controls: the same with one rule
-//! broken, which has to show.
+//! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two no rounding is
+//! involved, and the two have to be equal bit for bit. Each cell has its negative controls: the same with
+//! one rule broken, which has to show.
+//!
+//! What is trained is a two-layer nonlinear network under one $\gamma$, or the UNet of Stable Diffusion with a
+//! $\gamma$ for every layer ([`Network`]). Where layers have factors of their own, each factor is a group: what
+//! an optimizer takes over all tensors, such as a norm or a distance, it takes over a group, as the
+//! theorem asks.
 
 mod cell;
 mod chapter;
@@ -31,16 +36,16 @@ use higanbana_train::{Rule, ScalingError, Settings, optimizers};
 use serde::Serialize;
 
 pub use cell::Cell;
-pub(crate) use compare::trained;
-pub(crate) use deviation::difference;
 pub use chapter::{Chapter, Plan, Worst};
+pub(crate) use compare::trained;
 pub use control::{Control, THRESHOLD};
 pub use course::Curve;
+pub(crate) use deviation::difference;
 pub use grid::run;
 pub use half::{Half, TYPES};
+use mlp::WIDTHS;
 pub use page::page;
 pub use setup::Start;
-use mlp::WIDTHS;
 pub use subject::{Subject, SubjectError};
 pub use task::Network;
 

@@ -85,7 +85,10 @@ impl ModelOptimizer {
         let factors = self.factors();
         let Self { members, groups, .. } = self;
         let model = model.map(&mut Step { schedule, members, groups, factors, gradients });
-        self.groups.iter().filter_map(|(_, engine)| engine.after.as_ref()).for_each(|after| after());
+        self.groups
+            .iter()
+            .filter_map(|(_, engine)| engine.after.as_ref())
+            .for_each(|after| after());
         model
     }
 

@@ -108,14 +108,10 @@ fn check(names: &[&'static str], json: bool) -> Result<()> {
 }
 
 /// Every operation, and a short training, on one device in one type.
-fn compare(
-    device: &Device,
-    dtype: DType,
-) -> Vec<(&'static str, Result<Deviation, String>)> {
+fn compare(device: &Device, dtype: DType) -> Vec<(&'static str, Result<Deviation, String>)> {
     let registry = higanbana_adapters::registry();
-    let operations = CASES.iter().map(|case| {
-        (case.name, caught(|| conformance::compare(case, device, dtype)))
-    });
+    let operations =
+        CASES.iter().map(|case| (case.name, caught(|| conformance::compare(case, device, dtype))));
     let mut found: Vec<_> = operations.collect();
     if matches!(dtype, DType::F32 | DType::F64) {
         let training = caught(|| conformance::training(&registry, device, dtype));

@@ -59,9 +59,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "layer norm",
         sizes: &[5 * 16, 16, 16],
-        run: |x| {
-            flat(layer_norm(shaped(&x[0], [5, 16]), x[1].clone(), Some(x[2].clone()), 1e-5))
-        },
+        run: |x| flat(layer_norm(shaped(&x[0], [5, 16]), x[1].clone(), Some(x[2].clone()), 1e-5)),
     },
     Case {
         name: "group norm",

@@ -6,8 +6,8 @@ use higanbana_train::{Rule, optimizers};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Subject, SubjectError,
-    grid, half,
+    Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Subject, SubjectError, grid,
+    half,
 };
 
 /// What is run; `experiment.toml` of the experiment.
@@ -162,17 +162,7 @@ impl Chapter {
         let not_applicable = optimizers().iter().flat_map(reasons).collect();
         let [losses, departures, growth] = plan.drawings(registry, device)?;
         let half = half::table(&plan, registry, device)?;
-        Ok(Self {
-            plan,
-            cells,
-            unet,
-            failures,
-            not_applicable,
-            losses,
-            departures,
-            growth,
-            half,
-        })
+        Ok(Self { plan, cells, unet, failures, not_applicable, losses, departures, growth, half })
     }
 
     /// What contradicts the theorem, or a control that does not show: a line each.

@@ -7,8 +7,8 @@ use higanbana_core::{Registry, device::is_flex};
 use higanbana_train::scaling::root;
 
 use super::{
-    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError,
-    check, control,
+    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, check,
+    control,
     course::Course,
     mlp::Imitation,
     name,

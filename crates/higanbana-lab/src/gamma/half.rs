@@ -51,11 +51,8 @@ pub(super) fn table(
     }
     let rows = grid::run(&jobs, |(subject, smaller, gamma)| {
         let rule = super::rule(&plan.optimizer)?;
-        let question = Question {
-            steps: plan.steps,
-            seed: plan.seed,
-            ..Question::new(subject, rule, *gamma)
-        };
+        let question =
+            Question { steps: plan.steps, seed: plan.seed, ..Question::new(subject, rule, *gamma) };
         let net = question.mlp(registry, device)?;
         let setup = question.setup(&net, registry)?;
         let growth = TYPES.map(|(_, dtype)| growth(&net, &setup, dtype, plan.steps));

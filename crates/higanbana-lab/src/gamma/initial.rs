@@ -18,9 +18,10 @@ pub(super) fn noised_update<T: Task>(net: &Adapted<T>) -> Vec<f64> {
         multiplied: false,
     });
     let slots = slot::collect(&model.valid());
-    let updates = slots.iter().zip(&net.sites).map(|(slot, (site, w0))| {
-        slot.members[0].adapter.update_at(site, w0, 1.0).to_data()
-    });
+    let updates = slots
+        .iter()
+        .zip(&net.sites)
+        .map(|(slot, (site, w0))| slot.members[0].adapter.update_at(site, w0, 1.0).to_data());
     updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
 }
 

@@ -45,9 +45,7 @@ impl Layer {
             return Self::Linear(LinearConfig::new(input, output).init(device));
         }
         let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
-        Self::Conv(
-            Conv2dConfig::new([input, output], [3, 3]).with_padding(padding).init(device),
-        )
+        Self::Conv(Conv2dConfig::new([input, output], [3, 3]).with_padding(padding).init(device))
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {

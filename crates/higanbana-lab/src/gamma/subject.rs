@@ -5,8 +5,8 @@ use higanbana_adapters::{InjectError, Injection};
 use higanbana_core::{Degree, Kind, Registry, Variant, nearest};
 
 use super::{
-    mlp::{Imitation, Mlp, WIDTHS},
     initial::noised_update,
+    mlp::{Imitation, Mlp, WIDTHS},
     task::{Adapted, total},
     unet::{Denoising, unet},
 };
@@ -75,7 +75,8 @@ impl Subject {
     /// The same at another rank, if it has one.
     #[must_use]
     pub fn of_rank(mut self, rank: u32) -> Self {
-        for (option, value) in [("rank", i64::from(rank).into()), ("alpha", f64::from(rank).into())] {
+        for (option, value) in [("rank", i64::from(rank).into()), ("alpha", f64::from(rank).into())]
+        {
             if let Some(known) = self.options.get_mut(option) {
                 *known = value;
             }

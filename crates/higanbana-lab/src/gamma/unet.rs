@@ -11,8 +11,7 @@ use higanbana_diffusion::{
 use super::task::{Task, place, randomise, stream};
 
 /// SD 1's layout with 16 and 32 channels: the one that is compared with diffusers.
-const CONFIG: &str =
-    include_str!("../../../../tests/reference/diffusion/unet_sd1/config.json");
+const CONFIG: &str = include_str!("../../../../tests/reference/diffusion/unet_sd1/config.json");
 /// Samples of a batch.
 const BATCH: usize = 2;
 /// Height and width of the latents.

@@ -132,7 +132,8 @@ fn half(rows: &[Half]) -> Result<()> {
     let headings = ["adapter", "smaller by>"].into_iter().chain(types.iter().map(String::as_str));
     let mut table = output::table(&headings.collect::<Vec<_>>());
     for row in rows {
-        let deviations = row.last.map(|by| if by == 0.0 { "0".into() } else { format!("{by:.0e}") });
+        let deviations =
+            row.last.map(|by| if by == 0.0 { "0".into() } else { format!("{by:.0e}") });
         let smaller = format!("{:.4}", row.smaller);
         let smaller = smaller.trim_end_matches('0').trim_end_matches('.').to_string();
         table.add_row([row.adapter.clone(), smaller].into_iter().chain(deviations));
