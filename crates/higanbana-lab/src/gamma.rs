@@ -72,7 +72,7 @@ pub struct Question<'a> {
     pub controls: bool,
     /// Hyperparameters of the training without $\gamma$; those at which every rule is felt by default.
     pub settings: Option<Settings>,
-    /// Widths of the small network: inputs, hidden, outputs; multiples of 4.
+    /// Widths of the small network: inputs, hidden, outputs; multiples of 8.
     pub widths: [usize; 3],
 }
 

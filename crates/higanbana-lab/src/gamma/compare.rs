@@ -19,7 +19,7 @@ use super::{
 /// Share of the steps on which clipping is to be active.
 const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
 /// Steps over which the growth of rounding is bounded.
-pub(super) const BOUNDED: usize = 20;
+const BOUNDED: usize = 20;
 
 impl Question<'_> {
     /// Trains and compares.

@@ -72,9 +72,10 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,
-        losses => chart("loss", &chapter.losses, Axis::Linear),
-        departures => chart("deviation", &chapter.departures, Axis::Logarithmic),
-        growth => chart("deviation", &chapter.growth, Axis::Logarithmic),
+        losses => chart("loss", &chapter.losses, Axis::Linear, 0),
+        // The first two of the losses are those with γ and without.
+        departures => chart("deviation", &chapter.departures, Axis::Logarithmic, 2),
+        growth => chart("deviation", &chapter.growth, Axis::Logarithmic, 0),
         version => env!("CARGO_PKG_VERSION"),
     })?;
     Ok(page)
