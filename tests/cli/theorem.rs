@@ -16,6 +16,14 @@ fn both_trainings_are_equal_bit_for_bit() {
 }
 
 #[test]
+fn the_unet_has_a_gamma_for_every_layer() {
+    let command = "theorem --net unet --adapter lora --optimizer sgd --steps 2 --json";
+    let json = Desk::new().run(command).json();
+    assert_eq!((&json["net"], &json["steps"]), (&"unet".into(), &2.into()));
+    assert_eq!((&json["deviation"], &json["bit_exact"]), (&0.0.into(), &true.into()));
+}
+
+#[test]
 fn a_line_for_each_optimizer() {
     let out = Desk::new().run("theorem --all --adapter ia3 --steps 3 --json").succeeds();
     let names: Vec<String> = out
@@ -63,4 +71,37 @@ fn two_alphas_that_train_alike() {
     let error =
         desk.run("scaling --adapter full --from-alpha 2 --to-alpha 1 --rank 8 --optimizer sgd");
     assert!(error.fails().starts_with("full has no alpha"));
+}
+
+#[test]
+fn an_alpha_that_is_ignored_changes_nothing() {
+    let desk = Desk::new();
+    let command =
+        "scaling --adapter lokr:full_matrix --from-alpha 16 --to-alpha 1 --rank 8 --optimizer sgd";
+    let out = desk.run(command).succeeds();
+    assert!(out.starts_with("lokr:full_matrix ignores alpha"), "{out}");
+    let json = desk.run(&format!("{command} --json")).json();
+    assert_eq!(json["alpha_ignored"], true);
+    assert_eq!(json["factors"][0]["learning_rate"], 1.0);
+    let json = desk.run(&format!("{} --json", command.replace(":full_matrix", ""))).json();
+    assert_eq!(json["alpha_ignored"], false);
+}
+
+#[test]
+fn devices_compute_what_the_cpu_computes_in_double_precision() {
+    let json = Desk::new().run("devices --check --json").json();
+    let lines = json.as_array().unwrap();
+    for dtype in ["f64", "f32"] {
+        let operation = |name| {
+            let is = |line: &&serde_json::Value| {
+                line["dtype"] == dtype && line["operation"] == name && line["device"] == "flex"
+            };
+            lines.iter().find(is).unwrap()
+        };
+        for name in ["conv grouped", "attention", "hadamard_linear", "training"] {
+            let line = operation(name);
+            assert_eq!(line["within_rounding"], true, "{line}");
+            assert_eq!(line["gradient"] == 0.0, dtype == "f64", "{line}");
+        }
+    }
 }

@@ -5,9 +5,9 @@ mod trees;
 
 use burn::tensor::{DType, Device};
 use higanbana::{
-    lab::gamma::{Answer, GammaError, Question, Start, Subject, rule},
+    lab::gamma::{Network, Question, Start, Subject, rule},
     prelude::*,
-    train::{Rule, Scaling, euler, optimizer, optimizers, scaling::root},
+    train::{Role, Rule, Scaling, Settings, euler, optimizer, optimizers, scaling::root},
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -19,17 +19,42 @@ fn few() -> ProptestConfig {
     ProptestConfig { cases: 48, ..config() }
 }
 
-fn answer(
-    registry: &Registry,
-    subject: &Subject,
-    rule: &'static Rule,
-    gamma: f64,
-    dtype: DType,
-    (start, seed): (Start, u16),
-) -> Result<Answer, GammaError> {
-    let (steps, seed) = (12, seed.into());
-    let question = Question { subject, rule, gamma, dtype, steps, seed, start, controls: false };
-    question.answer(registry, &Device::default())
+/// Random widths, rank, seed and hyperparameters.
+#[derive(Debug, Clone)]
+struct Course {
+    widths: [usize; 3],
+    rank: u32,
+    seed: u64,
+    /// What pure numbers, ε and decay are multiplied by.
+    factors: [f64; 3],
+}
+
+fn any_course() -> impl Strategy<Value = Course> {
+    let widths = [2..=6usize, 2..=8usize, 2..=6usize].map(|n| n.prop_map(|n| 8 * n));
+    (widths, 1..=3u32, any::<u16>(), [0.5..1.0, 1e-4..1e4, 0.1..10.0f64]).prop_map(
+        |(widths, rank, seed, factors)| Course { widths, rank, seed: seed.into(), factors },
+    )
+}
+
+impl Course {
+    /// 12 steps with the hyperparameters that are felt.
+    fn question<'a>(&self, subject: &'a Subject, rule: &'static Rule, gamma: f64) -> Question<'a> {
+        let (widths, seed) = (self.widths, self.seed);
+        Question { steps: 12, widths, seed, ..Question::new(subject, rule, gamma) }
+    }
+
+    fn settings(&self, rule: &'static Rule) -> Settings {
+        let [number, epsilon, decay] = self.factors;
+        rule.hyperparameters.iter().fold(rule.settings(), |settings, h| {
+            let value = match h.role {
+                Role::Number => h.value * number,
+                Role::Decay => 0.05 * decay,
+                Role::Estimate => 1e-2,
+                _ => 1e-4 * epsilon,
+            };
+            settings.with(h.name, value)
+        })
+    }
 }
 
 proptest! {
@@ -37,11 +62,13 @@ proptest! {
 
     #[test]
     fn law_01_powers_of_two_change_no_bit(
-        adapter: Index, optimizer: Index, exponent in 1..=4i32, grow: bool, single: bool, own: bool, seed: u16,
+        adapter: Index, optimizer: Index, exponent in 1..=4i32, grow: bool, single: bool, own: bool,
+        course in any_course(),
     ) {
         let registry = registry();
         let subjects = Subject::all(&registry);
-        let (subject, rule) = (adapter.get(&subjects), optimizer.get(optimizers()));
+        let subject = adapter.get(&subjects).clone().of_rank(course.rank);
+        let rule = optimizer.get(optimizers());
         let base = subject.dyadic_gamma(&registry).unwrap().sqrt();
         let gamma = base.powi(if grow { -exponent } else { exponent });
         // Degree 6 and a = 2^4 in f32 is where numbers run out.
@@ -49,34 +76,37 @@ proptest! {
         let dtype = if single { DType::F32 } else { DType::F64 };
         // From their own values some magnitudes are too small for f32.
         let start = if own && !single { Start::Own } else { Start::Noise };
-        let answer = answer(&registry, subject, rule, gamma, dtype, (start, seed)).unwrap();
+        let settings = Some(course.settings(rule));
+        let question = course.question(&subject, rule, gamma);
+        let question = Question { dtype, start, settings, ..question };
+        let answer = question.answer(&registry, &Device::default()).unwrap();
         prop_assert!(answer.bit_exact, "{answer:?}");
     }
 
     #[test]
     fn law_01_any_gamma_is_equal_up_to_rounding(
-        adapter: Index, optimizer: Index, log_gamma in -4.0..4.0f64, seed: u16,
+        adapter: Index, optimizer: Index, log_gamma in -4.0..4.0f64, course in any_course(),
     ) {
         let registry = registry();
         let subjects = Subject::all(&registry);
-        let (subject, rule) = (adapter.get(&subjects), optimizer.get(optimizers()));
-        let gamma = 10f64.powf(log_gamma);
-        let answer = answer(&registry, subject, rule, gamma, DType::F64, (Start::Noise, seed)).unwrap();
+        let subject = adapter.get(&subjects).clone().of_rank(course.rank);
+        let question = course.question(&subject, optimizer.get(optimizers()), 10f64.powf(log_gamma));
+        let answer = question.answer(&registry, &Device::default()).unwrap();
         // The bound holds at gradients of order 1, which is not so for every γ: it is relative.
         prop_assert!(answer.deviation <= answer.bound.unwrap(), "{answer:?}");
     }
 
     #[test]
     fn law_01_holds_for_maps_built_from_the_algebra(
-        tree in 0..trees::COUNT, optimizer: Index, exponent in -2..=2i32, seed: u16,
+        tree in 0..trees::COUNT, optimizer: Index, exponent in -2..=2i32, course in any_course(),
     ) {
         prop_assume!(exponent != 0);
         let registry = Registry::empty().with::<Tree>();
         let subject = Subject::named(&registry, &format!("tree:{tree}")).unwrap();
         let rule = optimizer.get(optimizers());
-        let Degree::Update(exponents) = subject.degree(&registry).unwrap() else { panic!() };
-        let gamma = 2f64.powi(exponent * exponents[0].1 as i32);
-        let answer = answer(&registry, &subject, rule, gamma, DType::F64, (Start::Noise, seed)).unwrap();
+        let gamma = 2f64.powi(exponent * subject.degree(&registry).unwrap() as i32);
+        let question = course.question(&subject, rule, gamma);
+        let answer = question.answer(&registry, &Device::default()).unwrap();
         prop_assert!(answer.bit_exact, "{answer:?}");
     }
 
@@ -133,16 +163,8 @@ fn law_01_is_broken_by_the_wrong_degree() {
 fn law_01_controls_show() {
     let registry = registry();
     let subject = Subject::named(&registry, "lokr").unwrap();
-    let question = Question {
-        subject: &subject,
-        rule: rule("adamw").unwrap(),
-        gamma: 1.0 / 64.0,
-        dtype: DType::F64,
-        steps: 100,
-        seed: 0,
-        start: Start::Noise,
-        controls: true,
-    };
+    let question = Question::new(&subject, rule("adamw").unwrap(), 1.0 / 64.0);
+    let question = Question { steps: 100, controls: true, ..question };
     let answer = question.answer(&registry, &Device::default()).unwrap();
     assert!(answer.bit_exact && answer.not_applicable.is_empty(), "{answer:?}");
     let names: Vec<_> = answer.controls.keys().copied().collect();
@@ -150,4 +172,21 @@ fn law_01_controls_show() {
     assert_eq!(names, all);
     assert!(answer.controls.values().all(|deviation| *deviation > 1e-3), "{answer:?}");
     assert!((0.2..=0.8).contains(&answer.clipped), "{answer:?}");
+}
+
+#[test]
+fn law_01_every_layer_of_the_unet_has_a_gamma_of_its_own() {
+    let registry = registry();
+    for (adapter, optimizer) in [("lora", "adamw"), ("loha", "sgd"), ("lora+dora", "prodigy")] {
+        let subject = Subject::named(&registry, adapter).unwrap();
+        let gamma = subject.dyadic_gamma(&registry).unwrap();
+        for (gamma, dtype) in [(gamma, DType::F32), (0.3, DType::F64)] {
+            let question = Question::new(&subject, rule(optimizer).unwrap(), gamma);
+            let (net, steps) = (Network::Unet, 3);
+            let question = Question { net, steps, dtype, ..question };
+            let answer = question.answer(&registry, &Device::default()).unwrap();
+            assert!(answer.deviation <= answer.bound.unwrap(), "{answer:?}");
+            assert_eq!(answer.bit_exact, gamma != 0.3, "{answer:?}");
+        }
+    }
 }

@@ -4,6 +4,10 @@ use burn::tensor::{DType, Device};
 use higanbana::{
     adapters::registry,
     core::device::device,
+    lab::{
+        conformance::{self, CASES},
+        gamma::{Question, Subject, rule},
+    },
     laws::{self, Law, Trial, Violation},
 };
 
@@ -38,4 +42,29 @@ higanbana::for_each_law!(tests);
 #[test]
 fn every_algorithm_is_covered() {
     assert_none(&laws::coverage(&registry(), &wgpu(), DType::F32));
+}
+
+#[test]
+fn operations_are_within_rounding_of_the_cpu() {
+    for case in CASES {
+        let deviation = conformance::compare(case, &wgpu(), DType::F32);
+        assert!(deviation.is_rounding(DType::F32), "{deviation:?}");
+    }
+    let training = conformance::training(&registry(), &wgpu(), DType::F32).unwrap();
+    assert!(training.is_rounding(DType::F32), "{training:?}");
+}
+
+#[test]
+fn law_01_holds_within_rounding() {
+    let registry = registry();
+    for (adapter, optimizer) in [("lora", "adamw"), ("loha", "momentum"), ("lokr", "lamb")] {
+        let subject = Subject::named(&registry, adapter).unwrap();
+        for gamma in [subject.dyadic_gamma(&registry).unwrap(), 0.3] {
+            let question = Question::new(&subject, rule(optimizer).unwrap(), gamma);
+            let question = Question { dtype: DType::F32, steps: 4, ..question };
+            let answer = question.answer(&registry, &wgpu()).unwrap();
+            println!("{adapter} × {optimizer}, gamma {gamma}: {:.1e}", answer.deviation);
+            assert!(answer.deviation < 1e-5 && answer.bound.is_none(), "{answer:?}");
+        }
+    }
 }

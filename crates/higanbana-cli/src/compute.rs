@@ -36,26 +36,31 @@ impl Compute {
     }
 }
 
-/// Backends report a missing driver by panicking on first use.
+/// That a device computes at all.
 pub fn probe(device: &Device) -> Result<(), String> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let outcome = std::panic::catch_unwind(|| {
+    let sum = || {
         let one = Tensor::<1>::ones([1], device);
         (one.clone() + one).into_data().iter::<f32>().next()
-    });
+    };
+    match caught(sum)? {
+        Some(2.0) => Ok(()),
+        _ => Err("1 + 1 is not 2 there".into()),
+    }
+}
+
+/// Does work with a backend, which reports by panicking what it lacks, such as a driver; says so in one
+/// line.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     std::panic::set_hook(hook);
-    match outcome {
-        Ok(Some(2.0)) => Ok(()),
-        Ok(_) => Err("1 + 1 is not 2 there".into()),
-        Err(panic) => Err(panic
+    outcome.map_err(|panic| {
+        let text = panic
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-            .unwrap_or_else(|| "no driver or no such device".into())
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_string()),
-    }
+            .unwrap_or_else(|| "no driver or no such device".into());
+        text.lines().next().unwrap_or_default().to_string()
+    })
 }

@@ -53,6 +53,11 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     }
 }
 
+/// Whether this is the CPU in pure Rust, whose arithmetic is IEEE's, operation by operation.
+pub fn is_flex(device: &Device) -> bool {
+    self::device("flex").is_ok_and(|flex| device.clone().inner() == flex)
+}
+
 /// What to know before building with a backend.
 fn hint(backend: &str) -> &'static str {
     match backend {

@@ -6,7 +6,7 @@ use crate::gamma::Curve;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 34.0;
 const TOP: f64 = 10.0;
 
@@ -45,19 +45,20 @@ impl Axis {
     }
 }
 
-/// Curves over their steps. The n-th has the class `cn`, for the page to colour and to dash. Values
-/// above four times the first curve's largest are cut off.
-pub fn chart(what: &str, curves: &[Curve], axis: Axis) -> String {
+/// Curves over their steps. The n-th has the class `c(first + n)`, for the page to colour and to dash: what
+/// stands in two charts has one colour. Values well above the first curve's largest are cut off on a
+/// linear axis.
+pub fn chart(what: &str, curves: &[Curve], axis: Axis, first: usize) -> String {
     let places = |curve: &Curve| -> Vec<f64> {
         curve.values.iter().filter_map(|value| axis.place(*value)).collect()
     };
     let all: Vec<f64> = curves.iter().flat_map(places).collect();
-    let first = curves.first().map(places).unwrap_or_default();
+    let leading = curves.first().map(places).unwrap_or_default();
     let fold =
         |values: &[f64], by: fn(f64, f64) -> f64, start| values.iter().copied().fold(start, by);
     let (low, high) = match axis {
         Axis::Linear => {
-            let high = fold(&first, f64::max, f64::MIN_POSITIVE) * 1.25;
+            let high = fold(&leading, f64::max, f64::MIN_POSITIVE) * 1.25;
             (0.0, high.min(fold(&all, f64::max, f64::MIN_POSITIVE) * 1.05))
         }
         Axis::Logarithmic => {
@@ -90,7 +91,7 @@ pub fn chart(what: &str, curves: &[Curve], axis: Axis) -> String {
         let _ =
             write!(svg, "<text x=\"{at:.1}\" y=\"{down}\" text-anchor=\"{anchor}\">{label}</text>");
     }
-    for (index, curve) in curves.iter().enumerate() {
+    for (index, curve) in (first..).zip(curves) {
         let mut path = String::new();
         for (step, value) in curve.values.iter().enumerate() {
             if let Some(place) = axis.place(*value) {
@@ -102,7 +103,7 @@ pub fn chart(what: &str, curves: &[Curve], axis: Axis) -> String {
         let _ = write!(svg, "<path class=\"c{index}\" d=\"{path}\"><title>{name}</title></path>");
     }
     svg.push_str("</svg><ul class=\"legend\">");
-    for (index, curve) in curves.iter().enumerate() {
+    for (index, curve) in (first..).zip(curves) {
         let _ = write!(
             svg,
             "<li><svg viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path class=\"c{index}\" d=\"M0 4H24\"/></svg>{}</li>",
@@ -120,9 +121,13 @@ mod tests {
     #[test]
     fn every_curve_is_drawn_and_named() {
         let curve = |name: &str, values: &[f64]| Curve { name: name.into(), values: values.into() };
-        let svg =
-            chart("loss", &[curve("a", &[2.0, 1.0]), curve("b", &[1.0, f64::NAN])], Axis::Linear);
-        assert!(svg.contains("<path class=\"c0\" d=\"M52.0 "), "{svg}");
+        let svg = chart(
+            "loss",
+            &[curve("a", &[2.0, 1.0]), curve("b", &[1.0, f64::NAN])],
+            Axis::Linear,
+            2,
+        );
+        assert!(svg.contains("<path class=\"c2\" d=\"M64.0 "), "{svg}");
         assert!(svg.contains("<title>b</title>") && !svg.contains("NaN"), "{svg}");
     }
 
@@ -136,7 +141,7 @@ mod tests {
     #[test]
     fn zeros_have_no_logarithm() {
         let curve = Curve { name: "a".into(), values: vec![0.0, 1e-15, 1e-12] };
-        let svg = chart("deviation", &[curve], Axis::Logarithmic);
+        let svg = chart("deviation", &[curve], Axis::Logarithmic, 0);
         assert!(svg.contains("1e-15") && svg.contains("1e-12") && !svg.contains("inf"), "{svg}");
     }
 }

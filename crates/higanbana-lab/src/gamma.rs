@@ -1,51 +1,64 @@
 //! Chapter two: is training with $\gamma$ the same as training without it?
 //!
-//! Two real trainings of a two-layer nonlinear network, through autodiff and the optimizers, on a fresh
-//! batch each step: one whose layers act with $W_0 + \gamma\,T(A)$, and one without $\gamma$ from the
-//! initial values, learning rates and hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
+//! Two real trainings, through autodiff and the optimizers, on a fresh batch each step: one whose layers
+//! act with $W_{0,l} + \gamma_l\,T_l(A)$, and one without $\gamma$ from the initial values, learning rates and
+//! hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
-//! over all adapted weights together. Where $a = \gamma^{1/m}$ is a power of two no rounding is involved,
-//! and the two have to be equal bit for bit. Each cell has its negative controls: the same with one rule
-//! broken, which has to show.
+//! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two no rounding is
+//! involved, and the two have to be equal bit for bit. Each cell has its negative controls: the same with
+//! one rule broken, which has to show.
+//!
+//! What is trained is a two-layer nonlinear network under one $\gamma$, or the UNet of Stable Diffusion with a
+//! $\gamma$ for every layer ([`Network`]). Where layers have factors of their own, each factor is a group: what
+//! an optimizer takes over all tensors, such as a norm or a distance, it takes over a group, as the
+//! theorem asks.
 
 mod cell;
 mod chapter;
+mod compare;
 mod control;
 mod course;
-mod grid;
-mod net;
+mod deviation;
+mod half;
+mod initial;
+mod mlp;
 mod page;
+mod setup;
 mod subject;
+mod task;
+mod theorem;
+mod unet;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{DType, Device};
-use higanbana_core::Registry;
-use higanbana_train::{Rule, ScalingError, optimizers};
+use burn::tensor::DType;
+use higanbana_train::{Rule, ScalingError, Settings, optimizers};
 use serde::Serialize;
 
-pub use cell::Theorem;
-pub use chapter::{Cell, Chapter, Plan, Worst};
+pub use cell::Cell;
+pub use chapter::{Chapter, Plan, Worst};
+pub(crate) use compare::trained;
 pub use control::{Control, THRESHOLD};
-pub use course::{Curve, Start};
-pub use grid::run;
+pub use course::Curve;
+pub(crate) use deviation::difference;
+pub use half::{Half, TYPES};
+use mlp::WIDTHS;
 pub use page::page;
+pub use setup::Start;
 pub use subject::{Subject, SubjectError};
-
-use course::{Course, Setup};
-use net::Adapted;
-
-/// Share of the steps on which clipping is to be active.
-const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
+pub use task::Network;
+pub use theorem::Theorem;
 
 /// What is compared in one cell of the table.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
+    /// The network.
+    pub net: Network,
     /// The adapter.
     pub subject: &'a Subject,
     /// The optimizer.
     pub rule: &'static Rule,
-    /// $\gamma$.
+    /// $\gamma$; where layers have their own, what those are [made](Network) from.
     pub gamma: f64,
     /// Element type, `F32` or `F64`.
     pub dtype: DType,
@@ -57,11 +70,36 @@ pub struct Question<'a> {
     pub start: Start,
     /// Whether to break the rules one by one, too.
     pub controls: bool,
+    /// Hyperparameters of the training without $\gamma$; those at which every rule is felt by default.
+    pub settings: Option<Settings>,
+    /// Widths of the small network: inputs, hidden, outputs; multiples of 8.
+    pub widths: [usize; 3],
+}
+
+impl<'a> Question<'a> {
+    /// Of the small network, 200 steps in `f64`, with nothing broken.
+    pub fn new(subject: &'a Subject, rule: &'static Rule, gamma: f64) -> Self {
+        Self {
+            net: Network::Mlp,
+            subject,
+            rule,
+            gamma,
+            dtype: DType::F64,
+            steps: 200,
+            seed: 0,
+            start: Start::Noise,
+            controls: false,
+            settings: None,
+            widths: WIDTHS,
+        }
+    }
 }
 
 /// One cell of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
+    /// The network.
+    pub net: &'static str,
     /// Name of the adapter, with its set of options.
     pub adapter: String,
     /// Name of the optimizer.
@@ -119,130 +157,6 @@ pub enum GammaError {
         /// The step.
         step: usize,
     },
-}
-
-impl Question<'_> {
-    /// Trains and compares.
-    ///
-    /// # Errors
-    /// When there is no scaling, or the training itself diverges.
-    pub fn answer(&self, registry: &Registry, device: &Device) -> Result<Answer, GammaError> {
-        let (net, mut setup) = self.prepare(registry, device)?;
-        let reference = self.reference(&net, &mut setup)?;
-        let same = reference.compare(Course::without_gamma(&net, &setup, None), self.steps, None);
-        let mut controls = BTreeMap::new();
-        let mut not_applicable = BTreeMap::new();
-        for control in Control::ALL.into_iter().filter(|_| self.controls) {
-            match control::run(control, &net, &setup, &reference) {
-                Ok(deviation) => drop(controls.insert(control.name(), deviation)),
-                Err(reason) => drop(not_applicable.insert(control.name(), reason)),
-            }
-        }
-        Ok(Answer {
-            adapter: self.subject.label.clone(),
-            optimizer: self.rule.name,
-            gamma: self.gamma,
-            degree: setup.scalings[0].degree,
-            c: self.rule.c(),
-            dtype: name(self.dtype),
-            steps: self.steps,
-            deviation: same.deviation(),
-            bit_exact: same.bit_exact,
-            controls,
-            not_applicable,
-            bound: self.bound(setup.is_dyadic()),
-            clipped: reference.clipped(&setup),
-            growth: same.growth,
-        })
-    }
-
-    /// The losses of both trainings and of those with one rule broken, and how far the updates of the
-    /// latter depart.
-    ///
-    /// # Errors
-    /// As [`Question::answer`].
-    pub fn curves(
-        &self,
-        registry: &Registry,
-        device: &Device,
-    ) -> Result<[Vec<Curve>; 2], GammaError> {
-        let (net, mut setup) = self.prepare(registry, device)?;
-        let reference = self.reference(&net, &mut setup)?;
-        let curve = |name: &str, values| Curve { name: name.into(), values };
-        let run = |broken| {
-            let mut course = Course::without_gamma(&net, &setup, broken);
-            course.run(self.steps, |_, _| true);
-            course
-        };
-        let mut losses =
-            vec![curve("with γ", reference.losses.clone()), curve("without γ", run(None).losses)];
-        let mut departures = Vec::new();
-        let broken = Control::ALL.into_iter().filter(|control| *control != Control::GlobalClip);
-        for control in broken.filter(|control| control.applies(self.rule).is_ok()) {
-            let course = run(Some(control));
-            departures.push(curve(control.name(), reference.departures(&course)));
-            losses.push(curve(control.name(), course.losses));
-        }
-        Ok([losses, departures])
-    }
-
-    /// The network, and the two trainings as they are set up.
-    fn prepare(
-        &self,
-        registry: &Registry,
-        device: &Device,
-    ) -> Result<(Adapted, Setup), GammaError> {
-        let adapter = self.subject.label.clone();
-        let failed = |source| GammaError::Scaling { adapter: adapter.clone(), source };
-        check(self.gamma, self.dtype).map_err(failed)?;
-        let net = self.subject.adapted(registry, device, self.dtype, self.seed)?;
-        let gammas = vec![self.gamma; net.sites.len()];
-        let scalings = net.scalings(self.rule, &gammas).map_err(failed)?;
-        let setup = Setup::new(&net, self, scalings);
-        Ok((net, setup))
-    }
-
-    /// The training with $\gamma$, its gradients clipped on a fair share of the steps.
-    fn reference<'n>(&self, net: &'n Adapted, setup: &mut Setup) -> Result<Course<'n>, GammaError> {
-        let run = |setup: &Setup| {
-            let mut course = Course::with_gamma(net, setup);
-            course.run(self.steps, |_, _| true);
-            course
-        };
-        let mut reference = run(setup);
-        // Clipping changes the norms that follow.
-        for _ in 0..2 {
-            if FAIR.contains(&reference.clipped(setup)) || self.rule.ignores_clipping.is_some() {
-                break;
-            }
-            setup.clip_as(&reference);
-            reference = run(setup);
-        }
-        match reference.diverged() {
-            None => Ok(reference),
-            Some(step) => Err(GammaError::Diverged {
-                adapter: self.subject.label.clone(),
-                optimizer: self.rule.name,
-                step,
-            }),
-        }
-    }
-
-    /// What the deviation must not exceed over the first 20 steps; nothing is promised beyond, where
-    /// it grows as chaos does.
-    fn bound(&self, exact: bool) -> Option<f64> {
-        let signs = matches!(self.rule.name, "sign_sgd" | "lion");
-        match (exact, self.dtype) {
-            (true, _) => Some(0.0),
-            _ if self.steps > 20 => None,
-            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
-                Some(1e-8)
-            }
-            (_, DType::F64) => Some(1e-12),
-            _ if signs => None,
-            _ => Some(1e-4),
-        }
-    }
 }
 
 /// Whether a training with this $\gamma$ stays clear of the limits of the element type.

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 mod chart;
+pub mod conformance;
 pub mod experiment;
 pub mod fit;
 pub mod gamma;

@@ -13,6 +13,11 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// Does `work` for every item on as many threads as there are processors; see [`each`].
+pub fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    each(items, processors(), work)
+}
+
 /// Does `work` for every item on `threads` threads, in order of beginning; gives the results in the order
 /// of the items.
 pub fn each<T: Sync, R: Send>(

@@ -74,6 +74,14 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
+    environment.add_filter("deviation", |value: f64| match value {
+        0.0 => "0".into(),
+        _ => format!("{value:.0e}"),
+    });
+    environment.add_filter("factor", |value: f64| match value.log2() {
+        power if power.fract() == 0.0 => format!("2<sup>{power}</sup>"),
+        _ => format!("{value:.2}"),
+    });
     environment
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamId},
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::Tensor,
 };
@@ -78,24 +78,17 @@ impl ModelOptimizer {
 
     /// One step, with the learning rate of every group multiplied by `schedule`.
     pub fn step<M: Module>(&mut self, schedule: f64, model: M, gradients: GradientsParams) -> M {
-        let mut pass = Pass {
-            members: &self.members,
-            gradients,
-            squares: vec![0.0; self.groups.len()],
-            factors: None,
-            split: (0..self.groups.len()).map(|_| GradientsParams::new()).collect(),
-        };
-        model.visit(&mut pass);
-        self.norms = pass.squares.iter().map(|square| square.sqrt()).collect();
-        pass.factors = Some(self.factors());
-        model.visit(&mut pass);
-        let mut model = model;
-        for ((rate, engine), gradients) in self.groups.iter_mut().zip(pass.split) {
-            model = engine.step.step(*rate * schedule, model, gradients);
-            if let Some(after) = &engine.after {
-                after();
-            }
-        }
+        let squares = vec![0.0; self.groups.len()];
+        let mut norms = Norms { members: &self.members, gradients: &gradients, squares };
+        model.visit(&mut norms);
+        self.norms = norms.squares.iter().map(|square| square.sqrt()).collect();
+        let factors = self.factors();
+        let Self { members, groups, .. } = self;
+        let model = model.map(&mut Step { schedule, members, groups, factors, gradients });
+        self.groups
+            .iter()
+            .filter_map(|(_, engine)| engine.after.as_ref())
+            .for_each(|after| after());
         model
     }
 
@@ -126,35 +119,46 @@ fn bounded(norm: f64, threshold: f64) -> f64 {
     if norm > threshold { threshold / norm } else { 1.0 }
 }
 
-/// First the sums of squares; then, when the factors are known, the gradients of each group.
-struct Pass<'a> {
+/// Sums of the squares of the gradients of each group.
+struct Norms<'a> {
     members: &'a HashMap<ParamId, usize>,
-    gradients: GradientsParams,
+    gradients: &'a GradientsParams,
     squares: Vec<f64>,
-    factors: Option<Vec<f64>>,
-    split: Vec<GradientsParams>,
 }
 
-impl ModuleVisitor for Pass<'_> {
+impl ModuleVisitor for Norms<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(&group) = self.members.get(&param.id) else { return };
-        match &self.factors {
-            None => {
-                let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-                let square = gradient.square().sum().into_data();
-                self.squares[group] += square.iter::<f64>().sum::<f64>();
-            }
-            Some(factors) => {
-                let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
-                let factor = factors[group];
-                let scaled = if factor == 1.0 { gradient } else { gradient.mul_scalar(factor) };
-                self.split[group].register(param.id, scaled);
-            }
-        }
+        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+        let square = gradient.square().sum().into_data();
+        self.squares[group] += square.iter::<f64>().sum::<f64>();
     }
 }
 
-/// Every parameter of a model with its path.
+/// Steps each parameter by its group, its gradient multiplied by the factor of the group. A parameter
+/// is a module of its own, so that one traversal serves any number of groups.
+struct Step<'a> {
+    schedule: f64,
+    members: &'a HashMap<ParamId, usize>,
+    groups: &'a mut [(f64, Engine)],
+    factors: Vec<f64>,
+    gradients: GradientsParams,
+}
+
+impl ModuleMapper for Step<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(&group) = self.members.get(&param.id) else { return param };
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        let factor = self.factors[group];
+        let scaled = if factor == 1.0 { gradient } else { gradient.mul_scalar(factor) };
+        let mut own = GradientsParams::new();
+        own.register(param.id, scaled);
+        let (rate, engine) = &mut self.groups[group];
+        engine.step.step(*rate * self.schedule, param, own)
+    }
+}
+
+/// Every parameter of a model with its path, in which names of enum variants have no part.
 pub fn parameters<M: Module>(model: &M) -> Vec<(ParamId, String)> {
     let mut paths = Paths::default();
     model.visit(&mut paths);
@@ -171,10 +175,14 @@ impl ModuleVisitor for Paths {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push((param.id, self.path.join(".")));
     }
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.push(name.into());
+        }
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.pop();
+        }
     }
 }

@@ -67,7 +67,11 @@ pub enum ScalingError {
         hint: &'static str,
     },
     /// The adapter has no degree.
-    #[error("no scaling of its tensors replaces gamma: {0}")]
+    #[error(
+        "no scaling of its tensors replaces gamma: {0}. What can be done: put gamma before a map inside \
+         the update that has a degree, as `Degree::Inside`, or give every tensor an exponent of its own, as \
+         `euler::exponents` finds them"
+    )]
     NoDegree(String),
 }
 

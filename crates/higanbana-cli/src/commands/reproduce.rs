@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Folder for results and pages
     #[arg(long, default_value = "reproduce", value_name = "DIR")]
     out: PathBuf,
+    /// Of gamma: every adapter with every optimizer in the UNet, too, for an hour or so
+    #[arg(long)]
+    full: bool,
     /// Print JSON in place of the table
     #[arg(long)]
     json: bool,

@@ -56,17 +56,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let rank = arguments.rank as f64;
     let divisor = if arguments.rs_lora { rank.sqrt() } else { rank };
     let (from, to) = (arguments.from_alpha / divisor, arguments.to_alpha / divisor);
+    let ignored = subject.ignores(&registry, "alpha")?;
     // W0 + from T(A) = W0 + to ((from/to) T(A)).
-    let scaling = Scaling::for_gamma(
-        &subject.degree(&registry)?,
-        rule,
-        arguments.from_alpha / arguments.to_alpha,
-    )?;
+    let gamma = if ignored { 1.0 } else { arguments.from_alpha / arguments.to_alpha };
+    let scaling = Scaling::for_gamma(&subject.homogeneity(&registry)?, rule, gamma)?;
     let plus = arguments.lora_plus.map(|ratio| lora_plus(&scaling, ratio)).transpose()?;
     if arguments.json {
-        return output::json(&as_json(arguments, &scaling, [from, to], plus));
+        return output::json(&as_json(arguments, &scaling, [from, to], ignored, plus));
     }
     let Arguments { adapter, from_alpha, to_alpha, .. } = arguments;
+    if ignored {
+        return output::line(format!(
+            "{adapter} ignores alpha: at {from_alpha} and at {to_alpha} it is the same training, \
+             nothing has to change"
+        ));
+    }
     output::line(format!(
         "{adapter}, rank {}: alpha {from_alpha} (gamma {from}) and alpha {to_alpha} (gamma {to}) train \
          the same under {} when, going to alpha {to_alpha},",
@@ -133,6 +137,7 @@ fn as_json(
     arguments: &Arguments,
     scaling: &Scaling,
     [from, to]: [f64; 2],
+    ignored: bool,
     plus: Option<(f64, f64)>,
 ) -> serde_json::Value {
     let rule = scaling.rule;
@@ -163,6 +168,7 @@ fn as_json(
         "to_alpha": arguments.to_alpha,
         "from_gamma": from,
         "to_gamma": to,
+        "alpha_ignored": ignored,
         "degree": scaling.degree,
         "c": rule.c(),
         "factors": (0..scaling.blocks.len()).map(block).collect::<Vec<_>>(),

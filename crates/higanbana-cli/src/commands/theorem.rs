@@ -3,7 +3,10 @@
 use anyhow::{Result, anyhow};
 use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use higanbana_lab::gamma::{self, Answer, Question, Start, Subject};
+use higanbana_lab::{
+    gamma::{self, Answer, Network, Question, Start, Subject},
+    parallel,
+};
 use higanbana_train::optimizers;
 
 use crate::{compute::Compute, output};
@@ -20,15 +23,18 @@ pub struct Arguments {
     /// Optimizer
     #[arg(long, required_unless_present = "all")]
     optimizer: Option<String>,
+    /// What is trained
+    #[arg(long, value_enum, default_value = "mlp")]
+    net: Net,
     /// The merge ratio; without it, the one that a factor of 1/4 for every tensor replaces
     #[arg(long, allow_negative_numbers = true)]
     gamma: Option<f64>,
     /// Element type
     #[arg(long, value_enum, default_value = "f64")]
     dtype: Float,
-    /// Number of steps
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    steps: u64,
+    /// Number of steps: 200, or 20 of the UNet
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
     /// Seed of the network, the adapter and the batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -51,6 +57,14 @@ enum Float {
     F32,
     /// Double precision
     F64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Net {
+    /// Two layers and a nonlinearity
+    Mlp,
+    /// The UNet of Stable Diffusion, tiny, every layer with a gamma of its own made from this one
+    Unet,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -80,28 +94,38 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(gamma) = arguments.gamma {
         gamma::check(gamma, dtype)?;
     }
+    let (net, default) = match arguments.net {
+        Net::Mlp => (Network::Mlp, 200),
+        Net::Unet => (Network::Unet, 20),
+    };
+    let steps = arguments.steps.map_or(default, |steps| steps as usize);
     let mut questions = Vec::new();
     for subject in &subjects {
         let gamma = match arguments.gamma {
             Some(gamma) => gamma,
             None => subject.dyadic_gamma(&registry)?,
         };
-        let steps = arguments.steps as usize;
         let seed = arguments.seed;
         let start = match arguments.start {
             From::Own => Start::Own,
             From::Noise => Start::Noise,
         };
-        let question =
-            |rule| Question { subject, rule, gamma, dtype, steps, seed, start, controls: true };
-        questions.extend(rules.iter().map(|rule| question(rule)));
+        questions.extend(rules.iter().map(|rule| {
+            let controls = true;
+            let question = Question::new(subject, rule, gamma);
+            Question { net, dtype, steps, seed, start, controls, ..question }
+        }));
     }
     if !arguments.all {
         let answer = questions[0].answer(&registry, &device)?;
         return if arguments.json { output::json(&answer) } else { describe(&answer) };
     }
     let bar = output::progress(questions.len());
-    let answers = gamma::run(&questions, &registry, &device, |_| bar.inc(1));
+    let answers = parallel::all(&questions, |question| {
+        let answer = question.answer(&registry, &device);
+        bar.inc(1);
+        answer
+    });
     bar.finish_and_clear();
     let mut failed = 0;
     for answer in answers {
@@ -129,14 +153,23 @@ fn line(answer: &Answer) -> String {
 
 fn describe(answer: &Answer) -> Result<()> {
     let Answer { adapter, optimizer, gamma, degree, c, dtype, steps, .. } = answer;
-    output::line(format!("{adapter} with {optimizer}, gamma {gamma}, {steps} steps in {dtype}"))?;
-    let a = higanbana_train::scaling::root(*gamma, *degree)?;
-    output::line(format!(
-        "  degree {degree}: initial values times {a}, learning rate times {}",
-        a.powi(*c)
-    ))?;
+    let own = answer.net == Network::Unet.name();
+    let gammas = if own { format!("gammas from {gamma}") } else { format!("gamma {gamma}") };
+    output::line(format!("{adapter} with {optimizer}, {gammas}, {steps} steps in {dtype}"))?;
+    if own {
+        output::line(format!("  degree {degree}, c = {c}: every layer has its own factor"))?;
+    } else {
+        let a = higanbana_train::scaling::root(*gamma, *degree)?;
+        let rate = a.powi(*c);
+        output::line(format!(
+            "  degree {degree}: initial values times {a}, learning rate times {rate}"
+        ))?;
+    }
     let same = if answer.bit_exact { ", equal bit for bit" } else { "" };
     output::line(format!("  deviation           {:.1e}{same}", answer.deviation))?;
+    if let Some(bound) = answer.bound.filter(|bound| *bound > 0.0) {
+        output::line(format!("  has to be below     {bound:.0e}"))?;
+    }
     output::line(format!("  clipped on          {:.0} % of the steps", 100.0 * answer.clipped))?;
     output::line("  with one rule broken")?;
     for (name, deviation) in &answer.controls {

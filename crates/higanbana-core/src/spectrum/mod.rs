@@ -9,6 +9,7 @@ mod error;
 mod hadamard;
 mod measures;
 mod svd;
+mod symmetric;
 
 pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
 pub use budget::Budget;
@@ -19,3 +20,4 @@ pub use measures::{
     stable_rank,
 };
 pub use svd::{Svd, singular_values, svd};
+pub use symmetric::symmetric_power;

@@ -94,14 +94,14 @@ pub fn singular_values(matrix: &Tensor<2>) -> Result<Vec<f64>, SpectrumError> {
 }
 
 /// A matrix of finite entries, row-major.
-struct HostMatrix {
-    rows: usize,
-    cols: usize,
+pub(super) struct HostMatrix {
+    pub rows: usize,
+    pub cols: usize,
     entries: Vec<f64>,
 }
 
 impl HostMatrix {
-    fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
+    pub fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
         let [rows, cols] = matrix.dims();
         let entries = matrix.try_to_vec_as::<f64>()?;
         match entries.iter().position(|entry| !entry.is_finite()) {
@@ -113,7 +113,7 @@ impl HostMatrix {
         }
     }
 
-    fn view(&self) -> MatRef<'_, f64> {
+    pub fn view(&self) -> MatRef<'_, f64> {
         MatRef::from_row_major_slice(&self.entries, self.rows, self.cols)
     }
 

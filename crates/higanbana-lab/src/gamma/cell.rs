@@ -1,98 +1,84 @@
-//! One cell of the table as an experiment of its own, for grids beyond that of the chapter.
+//! One cell of the table.
 
-use burn::tensor::DType;
-use higanbana_io::run::Run;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use super::{Answer, Question, Start, Subject, check, rule};
-use crate::experiment::{Experiment, Failure, Lab, Progress};
+use serde::Serialize;
 
-/// Experiment `theorem`: is training with $\gamma$ the same as training without it?
-#[derive(Debug)]
-pub struct Theorem;
+use super::{Answer, THRESHOLD};
 
-/// What one run of it depends on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parameters {
-    /// Name of the adapter, with a set of options behind a colon.
+/// One adapter with one optimizer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cell {
+    /// Name of the adapter.
     pub adapter: String,
     /// Name of the optimizer.
-    pub optimizer: String,
-    /// $\gamma$; by default the one that a factor of 1/4 for every tensor replaces.
-    pub gamma: Option<f64>,
-    /// Element type.
-    #[serde(default)]
-    pub dtype: Float,
-    /// Number of steps.
-    #[serde(default = "steps")]
-    pub steps: usize,
-    /// Seed of the network, the adapter and the batches.
-    #[serde(default)]
-    pub seed: u64,
-    /// From which values adapters start.
-    #[serde(default)]
-    pub start: Start,
+    pub optimizer: &'static str,
+    /// Degree of the map that $\gamma$ multiplies.
+    pub degree: u32,
+    /// $c$.
+    pub c: i32,
+    /// $\gamma = 4^{-m}$: $a = 1/4$, without rounding.
+    pub dyadic_gamma: f64,
+    /// Deviation there, in f64 and in f32.
+    pub dyadic: [f64; 2],
+    /// Whether both are equal bit for bit.
+    pub bit_exact: bool,
+    /// Deviation with rounding, in f64 and in f32.
+    pub rounded: [f64; 2],
+    /// Bounds of that.
+    pub bounds: [Option<f64>; 2],
+    /// Deviation with one rule broken.
+    pub controls: BTreeMap<&'static str, f64>,
+    /// Share of the steps on which gradients were clipped.
+    pub clipped: f64,
 }
 
-/// Element type of the trainings.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Float {
-    /// Single precision.
-    F32,
-    /// Double precision.
-    #[default]
-    F64,
-}
-
-impl Float {
-    fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
+impl Cell {
+    /// From the trainings without rounding and with it, each in f64 and in f32.
+    pub(super) fn new([double, single]: [Answer; 2], rounded: [Answer; 2]) -> Self {
+        Self {
+            adapter: double.adapter,
+            optimizer: double.optimizer,
+            degree: double.degree,
+            c: double.c,
+            dyadic_gamma: double.gamma,
+            dyadic: [double.deviation, single.deviation],
+            bit_exact: double.bit_exact && single.bit_exact,
+            rounded: rounded.each_ref().map(|answer| answer.deviation),
+            bounds: rounded.map(|answer| answer.bound),
+            controls: double.controls,
+            clipped: double.clipped,
         }
     }
-}
 
-fn steps() -> usize {
-    200
-}
-
-impl Experiment for Theorem {
-    const NAME: &'static str = "theorem";
-    const TITLE: &'static str = "Training with gamma and without, and with each rule broken";
-    type Parameters = Parameters;
-    type Outcome = Answer;
-
-    fn resolve(p: &mut Parameters, lab: &Lab) -> Result<(), Failure> {
-        let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        rule(&p.optimizer)?;
-        if p.gamma.is_none() {
-            p.gamma = Some(subject.dyadic_gamma(&lab.adapters)?);
-        }
-        if p.steps == 0 {
-            return Err("`steps` is 0".into());
-        }
-        Ok(check(p.gamma.unwrap_or_default(), p.dtype.dtype())?)
+    /// Adapter and optimizer.
+    pub fn name(&self) -> String {
+        format!("{} × {}", self.adapter, self.optimizer)
     }
 
-    fn run(p: &Parameters, lab: &Lab, _: &mut Run, _: Progress) -> Result<Answer, Failure> {
-        let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        let gamma = match p.gamma {
-            Some(gamma) => gamma,
-            None => subject.dyadic_gamma(&lab.adapters)?,
-        };
-        let question = Question {
-            subject: &subject,
-            rule: rule(&p.optimizer)?,
-            gamma,
-            dtype: p.dtype.dtype(),
-            steps: p.steps,
-            seed: p.seed,
-            start: p.start,
-            controls: true,
-        };
-        Ok(question.answer(&lab.adapters, &lab.device)?)
+    /// What contradicts the theorem, or a control that does not show: a line each.
+    pub(super) fn violations(&self) -> Vec<String> {
+        let name = self.name();
+        let mut violations = Vec::new();
+        if !self.bit_exact {
+            let [double, single] = self.dyadic;
+            violations.push(format!(
+                "{name}: not equal bit for bit at γ = {}: {double:.1e} in f64, {single:.1e} in f32",
+                self.dyadic_gamma
+            ));
+        }
+        for ((deviation, bound), dtype) in self.rounded.iter().zip(self.bounds).zip(["f64", "f32"])
+        {
+            if let Some(bound) = bound.filter(|bound| deviation > bound) {
+                violations
+                    .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
+            }
+        }
+        for (control, deviation) in &self.controls {
+            if *deviation <= THRESHOLD {
+                violations.push(format!("{name}: {control} shows only {deviation:.1e}"));
+            }
+        }
+        violations
     }
 }

@@ -1,13 +1,14 @@
 //! The chapter: every adapter with every optimizer, from a plan.
 
-use std::collections::BTreeMap;
-
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 use higanbana_train::{Rule, optimizers};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Control, Curve, GammaError, Question, Start, Subject, SubjectError, grid};
+use super::{
+    Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Subject, SubjectError, half,
+};
+use crate::parallel;
 
 /// What is run; `experiment.toml` of the experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,14 +20,23 @@ pub struct Plan {
     pub gamma: f64,
     /// Their steps: over more the deviation grows as chaos does.
     pub gamma_steps: usize,
+    /// Steps of the trainings of the UNet.
+    pub unet_steps: usize,
     /// Seed of networks, adapters and batches.
     pub seed: u64,
-    /// The adapter that is drawn.
-    pub drawn: String,
-    /// Optimizer whose losses are drawn.
-    pub losses: String,
+    /// The adapter that is drawn; in the UNet it meets every optimizer.
+    pub adapter: String,
+    /// The optimizer whose losses are drawn; in the UNet it meets every adapter.
+    pub optimizer: String,
     /// Optimizers whose deviation is drawn.
     pub growth: Vec<String>,
+    /// Adapters whose tensors are rounded to half precision.
+    pub half: Vec<String>,
+    /// By how much tensors are smaller there.
+    pub smaller: Vec<f64>,
+    /// Whether every adapter meets every optimizer in the UNet, too.
+    #[serde(default)]
+    pub full: bool,
 }
 
 impl Plan {
@@ -37,40 +47,15 @@ impl Plan {
     }
 }
 
-/// One adapter with one optimizer.
-#[derive(Debug, Clone, Serialize)]
-pub struct Cell {
-    /// Name of the adapter.
-    pub adapter: String,
-    /// Name of the optimizer.
-    pub optimizer: &'static str,
-    /// Degree of the map that $\gamma$ multiplies.
-    pub degree: u32,
-    /// $c$.
-    pub c: i32,
-    /// $\gamma = 4^{-m}$: $a = 1/4$, without rounding.
-    pub dyadic_gamma: f64,
-    /// Deviation there, in f64 and in f32.
-    pub dyadic: [f64; 2],
-    /// Whether both are equal bit for bit.
-    pub bit_exact: bool,
-    /// Deviation with rounding, in f64 and in f32.
-    pub rounded: [f64; 2],
-    /// Bounds of that.
-    pub bounds: [Option<f64>; 2],
-    /// Deviation with one rule broken.
-    pub controls: BTreeMap<&'static str, f64>,
-    /// Share of the steps on which gradients were clipped.
-    pub clipped: f64,
-}
-
 /// Results of the chapter.
 #[derive(Debug, Clone, Serialize)]
 pub struct Chapter {
     /// What was run.
     pub plan: Plan,
-    /// Every adapter with every optimizer.
+    /// Every adapter with every optimizer, in the small network.
     pub cells: Vec<Cell>,
+    /// Those in the UNet.
+    pub unet: Vec<Cell>,
     /// What could not be run, and why.
     pub failures: Vec<String>,
     /// Rules that cannot be broken, and why: optimizer, control, reason.
@@ -81,6 +66,8 @@ pub struct Chapter {
     pub departures: Vec<Curve>,
     /// Deviation after each step with rounding, by optimizer.
     pub growth: Vec<Curve>,
+    /// Tensors of half precision.
+    pub half: Vec<Half>,
 }
 
 /// The cells that say most.
@@ -98,9 +85,41 @@ pub struct Worst {
     pub controls: Vec<(&'static str, f64, String)>,
 }
 
+impl Worst {
+    /// Of these cells.
+    pub fn of(cells: &[Cell]) -> Self {
+        let largest = |value: &dyn Fn(&Cell) -> f64| {
+            let cell = cells.iter().max_by(|a, b| value(a).total_cmp(&value(b)));
+            cell.map_or((0.0, String::new()), |cell| (value(cell), cell.name()))
+        };
+        let smallest = |control: Control| {
+            let name = control.name();
+            let cells = cells.iter().filter_map(|cell| Some((*cell.controls.get(name)?, cell)));
+            let (by, cell) = cells.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            Some((name, by, cell.name()))
+        };
+        Self {
+            exact: cells.iter().filter(|cell| cell.bit_exact).count(),
+            dyadic: largest(&|cell| cell.dyadic[0].max(cell.dyadic[1])),
+            double: largest(&|cell| cell.rounded[0]),
+            // Where a sign decides nothing is bounded in f32.
+            single: largest(&|cell| if cell.bounds[1].is_some() { cell.rounded[1] } else { 0.0 }),
+            controls: Control::ALL.into_iter().filter_map(smallest).collect(),
+        }
+    }
+}
+
+/// A cell that is to be filled.
+struct Pair<'a> {
+    net: Network,
+    subject: &'a Subject,
+    rule: &'static Rule,
+    dyadic: f64,
+}
+
 impl Chapter {
     /// Runs the plan for every adapter of `registry` and every optimizer; `progress` hears how many
-    /// questions there are, and of each that is answered.
+    /// cells there are, and the name of each that is filled.
     ///
     /// # Errors
     /// When the plan names what there is not, or what it draws cannot be trained.
@@ -108,30 +127,31 @@ impl Chapter {
         plan: Plan,
         registry: &Registry,
         device: &Device,
-        progress: impl Fn(usize, &Question) + Sync,
+        progress: impl Fn(usize, &str) + Sync,
     ) -> Result<Self, GammaError> {
         let subjects = Subject::all(registry);
-        let gammas: Vec<_> = subjects
-            .iter()
-            .map(|subject| subject.dyadic_gamma(registry))
-            .collect::<Result<_, SubjectError>>()?;
-        let mut questions = Vec::new();
-        for (subject, dyadic) in subjects.iter().zip(gammas) {
-            for rule in optimizers() {
-                questions.extend(plan.questions(subject, rule, dyadic));
+        Subject::named(registry, &plan.adapter)?;
+        super::rule(&plan.optimizer)?;
+        let mut pairs = Vec::new();
+        for net in [Network::Unet, Network::Mlp] {
+            for subject in &subjects {
+                let dyadic = subject.dyadic_gamma(registry)?;
+                let rules = optimizers().iter().filter(|rule| plan.has(net, subject, rule));
+                pairs.extend(rules.map(|rule| Pair { net, subject, rule, dyadic }));
             }
         }
-        let total = questions.len();
-        let answers = grid::run(&questions, registry, device, |question| progress(total, question));
-        let (mut cells, mut failures) = (Vec::new(), Vec::new());
-        let mut answers = answers.into_iter();
-        while let Some(first) = answers.next() {
-            let rest = answers.by_ref().take(3);
-            let four: Result<Vec<Answer>, _> = std::iter::once(first).chain(rest).collect();
-            match four.map(<[Answer; 4]>::try_from) {
-                Ok(Ok(four)) => cells.push(Cell::new(four)),
-                Ok(Err(_)) => unreachable!("each cell has four questions"),
-                Err(error) => failures.push(error.to_string()),
+        let total = pairs.len();
+        let results = parallel::all(&pairs, |pair| {
+            let cell = plan.cell(pair, registry, device);
+            progress(total, &format!("{} × {}", pair.subject.label, pair.rule.name));
+            cell
+        });
+        let (mut cells, mut unet, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for (pair, result) in pairs.iter().zip(results) {
+            match (pair.net, result) {
+                (Network::Mlp, Ok(cell)) => cells.push(cell),
+                (Network::Unet, Ok(cell)) => unet.push(cell),
+                (_, Err(error)) => failures.push(error.to_string()),
             }
         }
         let reasons = |rule: &'static Rule| {
@@ -141,62 +161,54 @@ impl Chapter {
         };
         let not_applicable = optimizers().iter().flat_map(reasons).collect();
         let [losses, departures, growth] = plan.drawings(registry, device)?;
-        Ok(Self { plan, cells, failures, not_applicable, losses, departures, growth })
-    }
-
-    /// The cells that say most.
-    pub fn worst(&self) -> Worst {
-        let largest = |value: &dyn Fn(&Cell) -> f64| {
-            let cell = self.cells.iter().max_by(|a, b| value(a).total_cmp(&value(b)));
-            cell.map_or((0.0, String::new()), |cell| (value(cell), cell.name()))
-        };
-        let smallest = |control: Control| {
-            let name = control.name();
-            let cells =
-                self.cells.iter().filter_map(|cell| Some((*cell.controls.get(name)?, cell)));
-            let (by, cell) = cells.min_by(|a, b| a.0.total_cmp(&b.0))?;
-            Some((name, by, cell.name()))
-        };
-        Worst {
-            exact: self.cells.iter().filter(|cell| cell.bit_exact).count(),
-            dyadic: largest(&|cell| cell.dyadic[0].max(cell.dyadic[1])),
-            double: largest(&|cell| cell.rounded[0]),
-            // Where a sign decides nothing is bounded in f32.
-            single: largest(&|cell| if cell.bounds[1].is_some() { cell.rounded[1] } else { 0.0 }),
-            controls: Control::ALL.into_iter().filter_map(smallest).collect(),
-        }
+        let half = half::table(&plan, registry, device)?;
+        Ok(Self { plan, cells, unet, failures, not_applicable, losses, departures, growth, half })
     }
 
     /// What contradicts the theorem, or a control that does not show: a line each.
     pub fn violations(&self) -> Vec<String> {
-        self.cells.iter().flat_map(Cell::violations).collect()
+        let of = |cells: &[Cell], net: &str| -> Vec<String> {
+            let lines = cells.iter().flat_map(Cell::violations);
+            lines.map(|line| format!("{net}{line}")).collect()
+        };
+        [of(&self.cells, ""), of(&self.unet, "unet: ")].concat()
     }
 }
 
 impl Plan {
-    /// Without rounding in f64 with controls, and in f32; with rounding in both.
-    fn questions<'s>(
+    /// Whether this pair is trained in this network.
+    fn has(&self, net: Network, subject: &Subject, rule: &Rule) -> bool {
+        let crossing = subject.label == self.adapter || rule.name == self.optimizer;
+        net == Network::Mlp || self.full || crossing
+    }
+
+    /// Without rounding in f64, there with controls, and in f32; with rounding in both.
+    fn cell(
         &self,
-        subject: &'s Subject,
-        rule: &'static Rule,
-        dyadic: f64,
-    ) -> [Question<'s>; 4] {
-        let question = |gamma, dtype, steps, controls| Question {
-            subject,
-            rule,
-            gamma,
-            dtype,
-            steps,
-            seed: self.seed,
-            start: Start::Noise,
-            controls,
+        &Pair { net, subject, rule, dyadic }: &Pair,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<Cell, GammaError> {
+        let steps = match net {
+            Network::Mlp => [self.steps, self.gamma_steps],
+            Network::Unet => [self.unet_steps; 2],
         };
-        [
-            question(dyadic, DType::F64, self.steps, true),
-            question(dyadic, DType::F32, self.steps, false),
-            question(self.gamma, DType::F64, self.gamma_steps, false),
-            question(self.gamma, DType::F32, self.gamma_steps, false),
-        ]
+        // What breaks depends on the optimizer.
+        let controls = net == Network::Mlp || self.full || subject.label == self.adapter;
+        let answers = |gamma, steps, controls| {
+            let mut sizes = None;
+            let mut answer = |dtype, controls| {
+                let seed = self.seed;
+                let question = Question::new(subject, rule, gamma);
+                let question = Question { net, dtype, steps, seed, controls, ..question };
+                question.answer_sized(registry, device, &mut sizes)
+            };
+            Ok::<[Answer; 2], GammaError>([
+                answer(DType::F64, controls)?,
+                answer(DType::F32, false)?,
+            ])
+        };
+        Ok(Cell::new(answers(dyadic, steps[0], controls)?, answers(self.gamma, steps[1], false)?))
     }
 
     fn drawings(
@@ -204,75 +216,19 @@ impl Plan {
         registry: &Registry,
         device: &Device,
     ) -> Result<[Vec<Curve>; 3], GammaError> {
-        let subject = Subject::named(registry, &self.drawn)?;
+        let subject = Subject::named(registry, &self.adapter)?;
         let question = |optimizer: &str, gamma| {
-            let rule = super::rule(optimizer)?;
-            let (dtype, steps, seed) = (DType::F64, self.steps, self.seed);
-            Ok::<_, SubjectError>(Question {
-                subject: &subject,
-                rule,
-                gamma,
-                dtype,
-                steps,
-                seed,
-                start: Start::Noise,
-                controls: false,
-            })
+            let (steps, seed) = (self.steps, self.seed);
+            let new = Question::new(&subject, super::rule(optimizer)?, gamma);
+            Ok::<_, SubjectError>(Question { steps, seed, ..new })
         };
         let dyadic = subject.dyadic_gamma(registry)?;
-        let [losses, departures] = question(&self.losses, dyadic)?.curves(registry, device)?;
-        let growth = self.growth.iter().map(|optimizer| {
+        let [losses, departures] = question(&self.optimizer, dyadic)?.curves(registry, device)?;
+        let growth = parallel::all(&self.growth, |optimizer| {
             let values = question(optimizer, self.gamma)?.answer(registry, device)?.growth;
             Ok(Curve { name: optimizer.clone(), values })
         });
-        Ok([losses, departures, growth.collect::<Result<_, GammaError>>()?])
-    }
-}
-
-impl Cell {
-    fn new([double, single, rounded_double, rounded_single]: [Answer; 4]) -> Self {
-        Self {
-            adapter: double.adapter,
-            optimizer: double.optimizer,
-            degree: double.degree,
-            c: double.c,
-            dyadic_gamma: double.gamma,
-            dyadic: [double.deviation, single.deviation],
-            bit_exact: double.bit_exact && single.bit_exact,
-            rounded: [rounded_double.deviation, rounded_single.deviation],
-            bounds: [rounded_double.bound, rounded_single.bound],
-            controls: double.controls,
-            clipped: double.clipped,
-        }
-    }
-
-    /// Adapter and optimizer.
-    pub fn name(&self) -> String {
-        format!("{} × {}", self.adapter, self.optimizer)
-    }
-
-    fn violations(&self) -> Vec<String> {
-        let name = self.name();
-        let mut violations = Vec::new();
-        if !self.bit_exact {
-            let [double, single] = self.dyadic;
-            violations.push(format!(
-                "{name}: not equal bit for bit at γ = {}: {double:.1e} in f64, {single:.1e} in f32",
-                self.dyadic_gamma
-            ));
-        }
-        for ((deviation, bound), dtype) in self.rounded.iter().zip(self.bounds).zip(["f64", "f32"])
-        {
-            if let Some(bound) = bound.filter(|bound| deviation > bound) {
-                violations
-                    .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
-            }
-        }
-        for (control, deviation) in &self.controls {
-            if *deviation <= super::THRESHOLD {
-                violations.push(format!("{name}: {control} shows only {deviation:.1e}"));
-            }
-        }
-        violations
+        let growth: Result<_, GammaError> = growth.into_iter().collect();
+        Ok([losses, departures, growth?])
     }
 }

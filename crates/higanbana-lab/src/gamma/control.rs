@@ -3,8 +3,9 @@
 use higanbana_train::{Role, Rule};
 
 use super::{
-    course::{Course, Setup},
-    net::Adapted,
+    course::Course,
+    setup::Setup,
+    task::{Adapted, Task},
 };
 
 /// A control has to depart by more than this.
@@ -89,11 +90,11 @@ impl Control {
 
 /// The deviation with one rule broken, up to where it is large enough; a reason where the rule cannot
 /// be broken.
-pub(super) fn run(
+pub(super) fn run<'n, T: Task>(
     control: Control,
-    net: &Adapted,
+    net: &'n Adapted<T>,
     setup: &Setup,
-    reference: &Course,
+    reference: &mut Course<'n, T>,
 ) -> Result<f64, String> {
     control.applies(setup.rule)?;
     let steps = reference.updates.len();
@@ -104,23 +105,24 @@ pub(super) fn run(
     Ok(reference.compare(course, steps, Some(ENOUGH)).deviation())
 }
 
-/// The second half of the layers without γ, all of them under one threshold: the best of several that
-/// one might think of still departs.
-fn global_clip(net: &Adapted, setup: &Setup, steps: usize) -> Result<f64, String> {
+/// Layers of unequal factors under one threshold: the best of several that one might think of still
+/// departs. Where all layers have the same γ, the second half of them gets none.
+fn global_clip<T: Task>(net: &Adapted<T>, setup: &Setup, steps: usize) -> Result<f64, String> {
     let n = net.sites.len();
     if n < 2 {
         return Err("it takes two layers to have unequal factors".into());
     }
-    let gamma = setup.scalings[0].gamma;
-    let gammas: Vec<f64> = (0..n).map(|site| if site < n / 2 { gamma } else { 1.0 }).collect();
-    let scalings = net.scalings(setup.rule, &gammas).map_err(|error| error.to_string())?;
-    let mut unequal = setup.unequal(scalings);
+    let mut layers = setup.layers.clone();
+    if layers.iter().all(|a| *a == layers[0]) {
+        layers[n / 2..].fill(1.0);
+    }
+    let scalings = net.scalings(setup.rule, &layers).map_err(|error| error.to_string())?;
+    let mut unequal = setup.whole(layers, scalings);
     let mut probe = Course::with_gamma(net, &unequal);
-    probe.run(steps, |_, _| true);
-    let threshold = probe.median_of_whole();
+    probe.until(steps);
+    let threshold = probe.sizes().whole;
     unequal.whole = Some(threshold);
     let mut reference = Course::with_gamma(net, &unequal);
-    reference.run(steps, |_, _| true);
     let a = unequal.factors.iter().copied().find(|a| *a != 1.0).unwrap_or(1.0);
     let deviations = [1.0, a.recip(), a.sqrt().recip()].map(|factor| {
         unequal.whole = Some(threshold * factor);

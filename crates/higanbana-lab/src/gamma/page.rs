@@ -4,7 +4,7 @@ use higanbana_train::{Role, optimizers};
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Chapter, THRESHOLD, chapter::Cell};
+use super::{Cell, Chapter, THRESHOLD, TYPES, Worst};
 use crate::{
     chart::{Axis, chart},
     report::{ReportError, environment, mathml},
@@ -63,14 +63,19 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         lines => Serde(&lines(chapter)),
         names => Serde(&names),
         controls => Serde(&super::Control::ALL.map(super::Control::name)),
-        worst => Serde(&chapter.worst()),
+        worst => Serde(&Worst::of(&chapter.cells)),
         cells => chapter.cells.len(),
+        unet => Serde(&chapter.unet),
+        unet_worst => Serde(&Worst::of(&chapter.unet)),
+        half => Serde(&chapter.half),
+        types => Serde(&TYPES.map(|(name, _)| name)),
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,
-        losses => chart("loss", &chapter.losses, Axis::Linear),
-        departures => chart("deviation", &chapter.departures, Axis::Logarithmic),
-        growth => chart("deviation", &chapter.growth, Axis::Logarithmic),
+        losses => chart("loss", &chapter.losses, Axis::Linear, 0),
+        // The first two of the losses are those with γ and without.
+        departures => chart("deviation", &chapter.departures, Axis::Logarithmic, 2),
+        growth => chart("deviation", &chapter.growth, Axis::Logarithmic, 0),
         version => env!("CARGO_PKG_VERSION"),
     })?;
     Ok(page)

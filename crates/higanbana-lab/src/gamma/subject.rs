@@ -1,10 +1,15 @@
 //! The adapters that are trained.
 
 use burn::tensor::{DType, Device};
-use higanbana_adapters::{InjectError, Injection, inject};
+use higanbana_adapters::{InjectError, Injection};
 use higanbana_core::{Degree, Kind, Registry, Variant, nearest};
 
-use super::net::{Adapted, Net};
+use super::{
+    initial::noised_update,
+    mlp::{Imitation, Mlp, WIDTHS},
+    task::{Adapted, total},
+    unet::{Denoising, unet},
+};
 
 /// An algorithm with a set of options.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +72,18 @@ impl Subject {
         found.ok_or_else(|| SubjectError::unknown("adapter", label, labels))
     }
 
+    /// The same at another rank, if it has one.
+    #[must_use]
+    pub fn of_rank(mut self, rank: u32) -> Self {
+        for (option, value) in [("rank", i64::from(rank).into()), ("alpha", f64::from(rank).into())]
+        {
+            if let Some(known) = self.options.get_mut(option) {
+                *known = value;
+            }
+        }
+        self
+    }
+
     /// Whether this is a set of options beside the default ones.
     pub fn is_variant(&self) -> bool {
         self.label.contains(':')
@@ -76,8 +93,17 @@ impl Subject {
     ///
     /// # Errors
     /// When it cannot be built.
-    pub fn degree(&self, registry: &Registry) -> Result<Degree, SubjectError> {
-        Ok(self.adapted(registry, &Device::default(), DType::F32, 0)?.degrees().swap_remove(0))
+    pub fn homogeneity(&self, registry: &Registry) -> Result<Degree, SubjectError> {
+        let net = self.mlp(registry, WIDTHS, &Device::default(), DType::F32, 0)?;
+        Ok(net.degrees().swap_remove(0))
+    }
+
+    /// Degree $m$ of the map that $\gamma$ multiplies, 1 where there is none.
+    ///
+    /// # Errors
+    /// When the adapter cannot be built.
+    pub fn degree(&self, registry: &Registry) -> Result<u32, SubjectError> {
+        Ok(total(&self.homogeneity(registry)?))
     }
 
     /// $\gamma = 4^{-m}$: a factor of 1/4 replaces it, without rounding.
@@ -85,18 +111,27 @@ impl Subject {
     /// # Errors
     /// When the adapter cannot be built.
     pub fn dyadic_gamma(&self, registry: &Registry) -> Result<f64, SubjectError> {
-        let degree = match self.degree(registry)? {
-            Degree::Update(exponents) | Degree::Inside { exponents, .. } => {
-                exponents.iter().map(|(_, d)| d).sum()
-            }
-            Degree::None { .. } => 1,
-        };
-        Ok(0.25f64.powi(degree as i32))
+        Ok(0.25f64.powi(self.degree(registry)? as i32))
     }
 
     /// Whether the algorithm has an option of this name.
     pub fn has_option(&self, registry: &Registry, name: &str) -> bool {
         registry.get(&self.algorithm).is_some_and(|kind| kind.defaults().contains_key(name))
+    }
+
+    /// Whether an option changes nothing in the update: the adapter at two values of it, from the same
+    /// tensors.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn ignores(&self, registry: &Registry, name: &str) -> Result<bool, SubjectError> {
+        let update = |value: f64| {
+            let mut subject = self.clone();
+            subject.options.insert(name.into(), value.into());
+            let net = subject.mlp(registry, WIDTHS, &Device::default(), DType::F64, 0)?;
+            Ok::<_, SubjectError>(noised_update(&net))
+        };
+        Ok(update(1.0)? == update(2.0)?)
     }
 
     fn new(kind: &Kind, variant: Option<&Variant>) -> Self {
@@ -123,21 +158,40 @@ impl Subject {
         }
     }
 
-    /// A network with this adapter wherever it fits.
+    /// The small network with this adapter wherever it fits.
     ///
     /// # Errors
     /// When it cannot be built.
-    pub(super) fn adapted(
+    pub(super) fn mlp(
+        &self,
+        registry: &Registry,
+        widths: [usize; 3],
+        device: &Device,
+        dtype: DType,
+        seed: u64,
+    ) -> Result<Adapted<Imitation>, SubjectError> {
+        let base = Mlp::new(self.convolution, widths, device, dtype, seed);
+        let task = Imitation::new(&base, seed);
+        Ok(Adapted::new(&base, task, registry, &self.injection(seed))?)
+    }
+
+    /// The UNet, the same.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub(super) fn unet(
         &self,
         registry: &Registry,
         device: &Device,
         dtype: DType,
         seed: u64,
-    ) -> Result<Adapted, SubjectError> {
-        let base = Net::new(self.convolution, device, dtype, seed);
-        let injection =
-            Injection::new("gamma", &self.algorithm).options(self.options.clone()).seed(seed);
-        let (model, _) = inject(&base.clone().autodiff(), registry, &injection)?;
-        Ok(Adapted::new(base, model, seed))
+    ) -> Result<Adapted<Denoising>, SubjectError> {
+        let base = unet(device, dtype, seed);
+        let task = Denoising::new(&base, device, dtype, seed);
+        Ok(Adapted::new(&base, task, registry, &self.injection(seed))?)
+    }
+
+    fn injection(&self, seed: u64) -> Injection {
+        Injection::new("gamma", &self.algorithm).options(self.options.clone()).seed(seed)
     }
 }

@@ -101,27 +101,13 @@ fn inverse_root(matrix: &Tensor<2>, eps: f64) -> InverseRoot {
     let exponent = exponent(trace);
     let scale = 2f64.powi(-exponent);
     values.iter_mut().for_each(|x| *x *= scale);
-    let tensor = |values| {
-        Tensor::<2>::from_data(TensorData::new(values, [n, n]), (&device, burn::tensor::DType::F64))
-    };
-    // Of a positive definite matrix, the singular vectors are the eigenvectors.
-    let root = match spectrum::svd(&tensor(values)) {
-        Ok(svd) => {
-            let mut root = vec![0.0; n * n];
-            for (k, s) in svd.s.iter().enumerate() {
-                let power = s.sqrt().sqrt().recip();
-                for i in 0..n {
-                    for j in 0..n {
-                        root[i * n + j] += power * svd.u[i * n + k] * svd.u[j * n + k];
-                    }
-                }
-            }
-            root
-        }
+    let options = (&device, burn::tensor::DType::F64);
+    let near_1 = Tensor::<2>::from_data(TensorData::new(values, [n, n]), options);
+    let root = match spectrum::symmetric_power(&near_1, -0.25) {
+        Ok(root) => root.cast(dtype),
         // Gradients that are not finite: neither is the update.
-        Err(_) => vec![f64::NAN; n * n],
+        Err(_) => Tensor::full([n, n], f64::NAN, (&device, dtype)),
     };
-    let root = Tensor::from_data(TensorData::new(root, [n, n]), (&device, dtype));
     InverseRoot { root, exponent }
 }
 

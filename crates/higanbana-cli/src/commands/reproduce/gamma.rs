@@ -1,7 +1,7 @@
 //! The chapter `gamma`.
 
 use anyhow::{Context, Result, bail};
-use higanbana_lab::gamma::{Chapter, Plan, page};
+use higanbana_lab::gamma::{Cell, Chapter, Half, Plan, TYPES, Worst, page};
 use higanbana_train::optimizers;
 
 use super::Arguments;
@@ -14,9 +14,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
     let registry = higanbana_adapters::registry();
     let bar = output::progress(0);
-    let chapter = Chapter::run(Plan::committed(), &registry, &device, |total, question| {
+    let plan = Plan { full: arguments.full, ..Plan::committed() };
+    let chapter = Chapter::run(plan, &registry, &device, |total, cell| {
         bar.set_length(total as u64);
-        bar.set_message(format!("{} × {}", question.subject.label, question.rule.name));
+        bar.set_message(cell.to_string());
         bar.inc(1);
     })?;
     bar.finish_and_clear();
@@ -66,46 +67,56 @@ fn lines(chapter: &Chapter) -> Result<String> {
 }
 
 fn show(chapter: &Chapter) -> Result<()> {
+    let plan = &chapter.plan;
+    grid(&chapter.cells)?;
+    output::line(format!(
+        "\n0: equal bit for bit over {} steps, in f64 and in f32, under one gamma",
+        plan.steps
+    ))?;
+    summary(&chapter.cells, plan, plan.gamma_steps)?;
+    output::line(format!(
+        "\nThe UNet of Stable Diffusion, tiny, {} steps, every layer with a gamma of its own",
+        plan.unet_steps
+    ))?;
+    summary(&chapter.unet, plan, plan.unet_steps)?;
+    output::line(format!(
+        "\nTensors rounded to half precision after each of {} steps of {}: deviation at the last",
+        plan.steps, plan.optimizer
+    ))?;
+    half(&chapter.half)
+}
+
+/// The table of adapters and optimizers.
+fn grid(cells: &[Cell]) -> Result<()> {
     let numbers: Vec<String> = (1..=optimizers().len()).map(|n| format!("{n}>")).collect();
     let headings = ["adapter", "m>"].into_iter().chain(numbers.iter().map(String::as_str));
     let mut table = output::table(&headings.collect::<Vec<_>>());
-    let mut cells = chapter.cells.iter().peekable();
-    while let Some(first) = cells.peek() {
-        let (adapter, degree) = (first.adapter.clone(), first.degree);
-        let mut row = vec![adapter.clone(), degree.to_string()];
-        for rule in optimizers() {
-            let same = |cell: &&&_| same(cell, &adapter, rule.name);
-            row.push(match cells.peek().filter(same) {
+    for line in cells.chunk_by(|a, b| a.adapter == b.adapter) {
+        let mut row = vec![line[0].adapter.clone(), line[0].degree.to_string()];
+        row.extend(optimizers().iter().map(|rule| {
+            match line.iter().find(|cell| cell.optimizer == rule.name) {
                 None => "–".into(),
                 Some(cell) if cell.bit_exact => "0".into(),
                 Some(cell) => format!("{:.0e}", cell.dyadic[0].max(cell.dyadic[1])),
-            });
-            if cells.peek().filter(same).is_some() {
-                cells.next();
             }
-        }
+        }));
         table.add_row(row);
     }
     output::show(&table)?;
-    let legend: Vec<String> = optimizers()
-        .iter()
-        .enumerate()
-        .map(|(i, rule)| format!("{} {}", i + 1, rule.name))
-        .collect();
+    let number = |(i, rule): (usize, &higanbana_train::Rule)| format!("{} {}", i + 1, rule.name);
+    let legend: Vec<String> = optimizers().iter().enumerate().map(number).collect();
     for line in legend.chunks(7) {
         output::line(format!("  {}", line.join("  ")))?;
     }
-    let (worst, plan) = (chapter.worst(), &chapter.plan);
-    output::line(format!(
-        "\n0: equal bit for bit over {} steps, in f64 and in f32; {} of {} pairs of trainings are",
-        plan.steps,
-        worst.exact,
-        chapter.cells.len()
-    ))?;
-    output::line(format!(
-        "\nLargest deviation at gamma {}, {} steps",
-        plan.gamma, plan.gamma_steps
-    ))?;
+    Ok(())
+}
+
+/// How many cells are exact, and which deviate most and least.
+fn summary(cells: &[Cell], plan: &Plan, steps: usize) -> Result<()> {
+    let worst = Worst::of(cells);
+    let (exact, all, gamma) = (worst.exact, cells.len(), plan.gamma);
+    output::line(format!("{exact} of {all} pairs of trainings are equal bit for bit"))?;
+    output::line(format!("Largest deviation at gamma {gamma}, {steps} steps"))?;
     for (dtype, (by, at)) in [("f64", &worst.double), ("f32", &worst.single)] {
         output::line(format!("  {dtype:<20}{by:.1e}  {at}"))?;
     }
@@ -116,6 +127,16 @@ fn show(chapter: &Chapter) -> Result<()> {
     Ok(())
 }
 
-fn same(cell: &higanbana_lab::gamma::Cell, adapter: &str, optimizer: &str) -> bool {
-    cell.adapter == adapter && cell.optimizer == optimizer
+fn half(rows: &[Half]) -> Result<()> {
+    let types = TYPES.map(|(name, _)| format!("{name}>"));
+    let headings = ["adapter", "smaller by>"].into_iter().chain(types.iter().map(String::as_str));
+    let mut table = output::table(&headings.collect::<Vec<_>>());
+    for row in rows {
+        let deviations =
+            row.last.map(|by| if by == 0.0 { "0".into() } else { format!("{by:.0e}") });
+        let smaller = format!("{:.4}", row.smaller);
+        let smaller = smaller.trim_end_matches('0').trim_end_matches('.').to_string();
+        table.add_row([row.adapter.clone(), smaller].into_iter().chain(deviations));
+    }
+    output::show(&table)
 }

@@ -1,0 +1,220 @@
+//! From a question to its answer: the trainings, and their comparison.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{Registry, device::is_flex};
+use higanbana_train::scaling::root;
+
+use super::{
+    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, check,
+    control,
+    course::Course,
+    mlp::Imitation,
+    name,
+    setup::{Setup, Sizes},
+    task::{Adapted, Task},
+};
+
+/// Share of the steps on which clipping is to be active.
+const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
+/// Steps over which the growth of rounding is bounded.
+const BOUNDED: usize = 20;
+
+impl Question<'_> {
+    /// Trains and compares.
+    ///
+    /// # Errors
+    /// When there is no scaling, or the training itself diverges.
+    pub fn answer(&self, registry: &Registry, device: &Device) -> Result<Answer, GammaError> {
+        self.answer_sized(registry, device, &mut None)
+    }
+
+    /// The same with the sizes of gradients known, or else found: those of one element type serve
+    /// another.
+    pub(super) fn answer_sized(
+        &self,
+        registry: &Registry,
+        device: &Device,
+        sizes: &mut Option<Sizes>,
+    ) -> Result<Answer, GammaError> {
+        let Self { subject, dtype, seed, .. } = *self;
+        let answer = match self.net {
+            Network::Mlp => self.compare(&self.mlp(registry, device)?, registry, sizes),
+            Network::Unet => {
+                self.compare(&subject.unet(registry, device, dtype, seed)?, registry, sizes)
+            }
+        };
+        answer.map(|answer| Answer { bound: answer.bound.filter(|_| is_flex(device)), ..answer })
+    }
+
+    fn compare<T: Task>(
+        &self,
+        net: &Adapted<T>,
+        registry: &Registry,
+        sizes: &mut Option<Sizes>,
+    ) -> Result<Answer, GammaError> {
+        let setup = self.setup(net, registry)?;
+        let (setup, mut reference) = self.reference(net, setup, sizes)?;
+        let without = Course::without_gamma(net, &setup, None);
+        let same = reference.compare(without, self.steps, None);
+        let mut controls = BTreeMap::new();
+        let mut not_applicable = BTreeMap::new();
+        for control in Control::ALL.into_iter().filter(|_| self.controls) {
+            match control::run(control, net, &setup, &mut reference) {
+                Ok(deviation) => drop(controls.insert(control.name(), deviation)),
+                Err(reason) => drop(not_applicable.insert(control.name(), reason)),
+            }
+        }
+        Ok(Answer {
+            net: self.net.name(),
+            adapter: self.subject.label.clone(),
+            optimizer: self.rule.name,
+            gamma: self.gamma,
+            degree: self.subject.degree(registry)?,
+            c: self.rule.c(),
+            dtype: name(self.dtype),
+            steps: self.steps,
+            deviation: same.deviation(),
+            bit_exact: same.bit_exact,
+            controls,
+            not_applicable,
+            bound: self.bound(setup.is_dyadic()),
+            clipped: reference.clipped(&setup),
+            growth: same.growth,
+        })
+    }
+
+    /// The losses of both trainings of the small network and of those with one rule broken, and how far
+    /// the updates of the latter depart.
+    ///
+    /// # Errors
+    /// As [`Question::answer`].
+    pub fn curves(
+        &self,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<[Vec<Curve>; 2], GammaError> {
+        let net = self.mlp(registry, device)?;
+        let setup = self.setup(&net, registry)?;
+        let (setup, reference) = self.reference(&net, setup, &mut None)?;
+        let curve = |name: &str, values| Curve { name: name.into(), values };
+        let run = |broken| {
+            let mut course = Course::without_gamma(&net, &setup, broken);
+            course.until(self.steps);
+            course
+        };
+        let mut losses =
+            vec![curve("with γ", reference.losses.clone()), curve("without γ", run(None).losses)];
+        let mut departures = Vec::new();
+        let broken = Control::ALL.into_iter().filter(|control| *control != Control::GlobalClip);
+        for control in broken.filter(|control| control.applies(self.rule).is_ok()) {
+            let course = run(Some(control));
+            departures.push(curve(control.name(), reference.departures(&course)));
+            losses.push(curve(control.name(), course.losses));
+        }
+        Ok([losses, departures])
+    }
+
+    /// The small network.
+    pub(super) fn mlp(
+        &self,
+        registry: &Registry,
+        device: &Device,
+    ) -> Result<Adapted<Imitation>, SubjectError> {
+        self.subject.mlp(registry, self.widths, device, self.dtype, self.seed)
+    }
+
+    /// Both trainings, not clipped yet.
+    pub(super) fn setup<T: Task>(
+        &self,
+        net: &Adapted<T>,
+        registry: &Registry,
+    ) -> Result<Setup, GammaError> {
+        let adapter = self.subject.label.clone();
+        let failed = |source| GammaError::Scaling { adapter, source };
+        let a = root(self.gamma, self.subject.degree(registry)?);
+        let scale = |a| {
+            let layers = self.net.factors(a, net.sites.len());
+            let scalings = net.scalings(self.rule, &layers)?;
+            scalings.iter().try_for_each(|scaling| check(scaling.gamma, self.dtype))?;
+            Ok((layers, scalings))
+        };
+        let (layers, scalings) = a.and_then(scale).map_err(failed)?;
+        Ok(Setup::new(self, layers, scalings))
+    }
+
+    /// The training with $\gamma$, its gradients clipped on a fair share of the steps.
+    fn reference<'n, T: Task>(
+        &self,
+        net: &'n Adapted<T>,
+        setup: Setup,
+        sizes: &mut Option<Sizes>,
+    ) -> Result<(Setup, Course<'n, T>), GammaError> {
+        let run = |setup: &Setup| {
+            let mut course = Course::with_gamma(net, setup);
+            course.until(self.steps);
+            course
+        };
+        let known = sizes.take();
+        let tries = if known.is_some() || self.rule.ignores_clipping.is_some() { 0 } else { 2 };
+        let mut found = known.unwrap_or_else(|| setup.probe(net, self.steps));
+        let mut setup = setup.sized(&found);
+        let mut reference = run(&setup);
+        // Clipping changes the norms that follow.
+        for _ in 0..tries {
+            if FAIR.contains(&reference.clipped(&setup)) {
+                break;
+            }
+            setup.clip_as(&reference);
+            reference = run(&setup);
+        }
+        found.groups.clone_from(&setup.thresholds);
+        *sizes = Some(found);
+        match reference.diverged() {
+            None => Ok((setup, reference)),
+            Some(step) => Err(GammaError::Diverged {
+                adapter: self.subject.label.clone(),
+                optimizer: self.rule.name,
+                step,
+            }),
+        }
+    }
+
+    /// What the deviation must not exceed over the first steps on the CPU; nothing is promised beyond,
+    /// where it grows as chaos does.
+    fn bound(&self, exact: bool) -> Option<f64> {
+        let signs = matches!(self.rule.name, "sign_sgd" | "lion");
+        match (exact, self.dtype) {
+            (true, _) => Some(0.0),
+            _ if self.steps > BOUNDED => None,
+            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
+                Some(1e-8)
+            }
+            (_, DType::F64) => Some(1e-12),
+            _ if signs => None,
+            _ => Some(1e-4),
+        }
+    }
+}
+
+/// Three steps of the training with $\gamma$ that the committed plan draws: the updates after them, and
+/// the norms of all gradients.
+///
+/// # Errors
+/// When it cannot be set up.
+pub(crate) fn trained(
+    registry: &Registry,
+    device: &Device,
+    dtype: DType,
+) -> Result<(Vec<f64>, Vec<f64>), GammaError> {
+    const STEPS: usize = 3;
+    let Plan { adapter, optimizer, gamma, seed, .. } = Plan::committed();
+    let (subject, rule) = (Subject::named(registry, &adapter)?, super::rule(&optimizer)?);
+    let question = Question { dtype, steps: STEPS, seed, ..Question::new(&subject, rule, gamma) };
+    let net = question.mlp(registry, device)?;
+    let setup = question.setup(&net, registry)?;
+    let mut course = Course::with_gamma(&net, &setup);
+    course.until(STEPS);
+    Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
+}
