@@ -8,6 +8,8 @@ mod budget;
 mod error;
 mod hadamard;
 mod measures;
+mod procrustes;
+mod subspaces;
 mod svd;
 
 pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
@@ -15,7 +17,9 @@ pub use budget::Budget;
 pub use error::SpectrumError;
 pub use hadamard::{HadamardApproximation, fit_hadamard};
 pub use measures::{
-    effective_rank, frobenius_norm, nuclear_norm, numerical_rank, rank_at_energy, spectral_norm,
-    stable_rank,
+    condition_number, effective_rank, frobenius_norm, nuclear_norm, numerical_rank, rank_at_energy,
+    spectral_norm, stable_rank, vendi_score,
 };
+pub use procrustes::procrustes;
+pub use subspaces::{intruder_dimensions, leading_angles, likeness, principal_angles};
 pub use svd::{Svd, singular_values, svd};
