@@ -1,11 +1,11 @@
 //! The trained tensors of an adapter as numbers on the host: by the name of their field, or all of
 //! them as one vector $\theta$.
 
+use crate::{DynAdapter, Init, Site, SiteKind};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{DType, Device, Gradients, Tensor, TensorData},
 };
-use crate::{DynAdapter, Init, Site, SiteKind};
 
 /// Name and number of values of each trained tensor.
 pub fn sizes(adapter: &DynAdapter) -> Vec<(String, usize)> {

@@ -205,7 +205,11 @@ impl Adapter for Lora {
         _w0: &Tensor<2>,
         target: &Tensor<2>,
     ) -> Option<Result<Self, SpectrumError>> {
-        if self.lora_mid.is_some() { None } else { Self::fit(site, target, Budget::Rank(self.rank())) }
+        if self.lora_mid.is_some() {
+            None
+        } else {
+            Self::fit(site, target, Budget::Rank(self.rank()))
+        }
     }
 }
 

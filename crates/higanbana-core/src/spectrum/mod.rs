@@ -4,6 +4,7 @@
 //! Nothing here is differentiable; every function reads its tensors to the host.
 
 mod approximate;
+mod bounded;
 mod budget;
 mod error;
 mod hadamard;
@@ -13,6 +14,7 @@ mod subspaces;
 mod svd;
 
 pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
+pub use bounded::bounded_singular_values;
 pub use budget::Budget;
 pub use error::SpectrumError;
 pub use hadamard::{HadamardApproximation, fit_hadamard};

@@ -27,11 +27,7 @@ use super::{SpectrumError, svd};
 /// # Panics
 ///
 /// When the rows are not blocks of `b`.
-pub fn procrustes(
-    w: &Tensor<2>,
-    goal: &Tensor<2>,
-    b: usize,
-) -> Result<Tensor<3>, SpectrumError> {
+pub fn procrustes(w: &Tensor<2>, goal: &Tensor<2>, b: usize) -> Result<Tensor<3>, SpectrumError> {
     let [rows, cols] = w.dims();
     assert!(rows.is_multiple_of(b), "{rows} rows are not blocks of {b}");
     let blocks = |x: &Tensor<2>| x.clone().reshape([rows / b, b, cols]);

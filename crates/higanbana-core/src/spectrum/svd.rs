@@ -89,19 +89,18 @@ pub fn svd(matrix: &Tensor<2>) -> Result<Svd, SpectrumError> {
 ///
 /// Those of [`svd`].
 pub fn singular_values(matrix: &Tensor<2>) -> Result<Vec<f64>, SpectrumError> {
-    let host = HostMatrix::read(matrix)?;
-    host.view().singular_values().map_err(|error| host.failed(error))
+    HostMatrix::read(matrix)?.singular_values()
 }
 
 /// A matrix of finite entries, row-major.
-struct HostMatrix {
-    rows: usize,
-    cols: usize,
+pub(super) struct HostMatrix {
+    pub rows: usize,
+    pub cols: usize,
     entries: Vec<f64>,
 }
 
 impl HostMatrix {
-    fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
+    pub fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
         let [rows, cols] = matrix.dims();
         let entries = matrix.try_to_vec_as::<f64>()?;
         match entries.iter().position(|entry| !entry.is_finite()) {
@@ -113,11 +112,15 @@ impl HostMatrix {
         }
     }
 
-    fn view(&self) -> MatRef<'_, f64> {
+    pub fn view(&self) -> MatRef<'_, f64> {
         MatRef::from_row_major_slice(&self.entries, self.rows, self.cols)
     }
 
-    fn failed(&self, SvdError::NoConvergence: SvdError) -> SpectrumError {
+    pub fn singular_values(&self) -> Result<Vec<f64>, SpectrumError> {
+        self.view().singular_values().map_err(|error| self.failed(error))
+    }
+
+    pub fn failed(&self, SvdError::NoConvergence: SvdError) -> SpectrumError {
         SpectrumError::NoConvergence { rows: self.rows, cols: self.cols }
     }
 }

@@ -6,6 +6,7 @@ mod inspect;
 mod leftover;
 mod merge;
 mod parameter;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
 pub(crate) use parameter::weight_or_bias;
+pub use survey::{Overview, Survey, Surveyed};
 pub use parameter::{Parameter, expect_float, read_matrix};
 
 use crate::Stems;
