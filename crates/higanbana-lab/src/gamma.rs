@@ -8,6 +8,7 @@
 //! and the two have to be equal bit for bit. Each cell has its negative controls: the same with one rule
 //! broken, which has to show.
 
+mod cell;
 mod chapter;
 mod control;
 mod course;
@@ -23,6 +24,7 @@ use higanbana_core::Registry;
 use higanbana_train::{Rule, ScalingError, optimizers};
 use serde::Serialize;
 
+pub use cell::Theorem;
 pub use chapter::{Cell, Chapter, Plan, Worst};
 pub use control::{Control, THRESHOLD};
 pub use course::{Curve, Start};

@@ -10,7 +10,7 @@ use higanbana_train::{
     Clip, Group, ModelOptimizer, Role, Rule, Scaling, Settings, scaling::scaled,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Control, Question,
@@ -18,13 +18,15 @@ use super::{
 };
 
 /// From which values adapters start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Their own: the adapted network equals the base. Adapters of a high degree have small gradients
     /// there, and little to compare; an optimizer that [cannot](Rule::needs_nonzero) start from zeros
     /// starts from noise.
     Own,
     /// Noise on top, so that the update is of the size of the weight.
+    #[default]
     Noise,
 }
 

@@ -1,0 +1,205 @@
+//! What a run does: experiments as rows of a registry.
+//!
+//! An [`Experiment`] is a question that many runs answer, each for its own parameters: a type of
+//! parameters and a function from them to a small result. [`crate::sweep`] plans, performs and collects
+//! its runs; it knows none of them by name. One of your own:
+//!
+//! ```
+//! use higanbana_io::run::Run;
+//! use higanbana_lab::experiment::{Experiment, Failure, Lab, Progress};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! #[serde(deny_unknown_fields, default)]
+//! struct Parameters {
+//!     n: u32,
+//! }
+//!
+//! impl Default for Parameters {
+//!     fn default() -> Self {
+//!         Self { n: 2 }
+//!     }
+//! }
+//!
+//! struct Square;
+//!
+//! impl Experiment for Square {
+//!     const NAME: &'static str = "square";
+//!     const TITLE: &'static str = "The square of a number";
+//!     type Parameters = Parameters;
+//!     type Outcome = u32;
+//!
+//!     fn run(p: &Parameters, _: &Lab, _: &mut Run, _: Progress) -> Result<u32, Failure> {
+//!         Ok(p.n.checked_mul(p.n).ok_or("that is too large")?)
+//!     }
+//! }
+//!
+//! let mut lab = Lab::new(Default::default());
+//! lab.experiments = lab.experiments.with::<Square>();
+//! assert_eq!(lab.experiments.get("square").unwrap().title(), "The square of a number");
+//! ```
+
+use burn::tensor::Device;
+use higanbana_core::{Registry, nearest};
+use higanbana_io::run::Run;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Why a run has no result: any error, its message one line.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Hears how much is done, and of how much.
+pub type Progress<'a> = &'a dyn Fn(usize, usize);
+
+/// A question that many runs answer.
+pub trait Experiment {
+    /// Name in plans.
+    const NAME: &'static str;
+    /// Name in prose.
+    const TITLE: &'static str;
+    /// Everything that the result depends on, besides the device: `serde` with `deny_unknown_fields`,
+    /// and defaults for what a plan need not say.
+    type Parameters: Serialize + DeserializeOwned;
+    /// The result: small, since all of them are collected into one table.
+    type Outcome: Serialize;
+
+    /// Fills in what depends on other parameters, so that a plan says everything, and refuses what cannot
+    /// be run as far as that can be told at once: an algorithm that there is not, for one.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn resolve(_parameters: &mut Self::Parameters, _lab: &Lab) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Answers it. Metrics and checkpoints, if there are any, go to `run`; a run with checkpoints goes
+    /// on from them after a kill.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn run(
+        parameters: &Self::Parameters,
+        lab: &Lab,
+        run: &mut Run,
+        progress: Progress,
+    ) -> Result<Self::Outcome, Failure>;
+}
+
+/// [`Experiment`] as a value.
+#[derive(Debug)]
+pub struct ExperimentKind {
+    name: &'static str,
+    title: &'static str,
+    resolve: fn(&toml::Table, &Lab) -> Result<toml::Table, Failure>,
+    run: fn(&toml::Table, &Lab, &mut Run, Progress) -> Result<Value, Failure>,
+}
+
+impl ExperimentKind {
+    /// The row of an experiment.
+    pub fn of<E: Experiment>() -> Self {
+        fn parse<E: Experiment>(table: &toml::Table) -> Result<E::Parameters, Failure> {
+            Ok(table
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| error.message().to_string())?)
+        }
+        Self {
+            name: E::NAME,
+            title: E::TITLE,
+            resolve: |table, lab| {
+                let mut parameters = parse::<E>(table)?;
+                E::resolve(&mut parameters, lab)?;
+                Ok(toml::Table::try_from(parameters)?)
+            },
+            run: |table, lab, run, progress| {
+                let outcome = E::run(&parse::<E>(table)?, lab, run, progress)?;
+                Ok(serde_json::to_value(outcome)?)
+            },
+        }
+    }
+
+    /// [`Experiment::NAME`].
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// [`Experiment::TITLE`].
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The parameters with everything that was left to its default. Resolved ones resolve to themselves.
+    ///
+    /// # Errors
+    /// When one is unknown, ill-typed or wrong.
+    pub fn resolve(&self, parameters: &toml::Table, lab: &Lab) -> Result<toml::Table, Failure> {
+        (self.resolve)(parameters, lab)
+    }
+
+    /// [`Experiment::run`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(
+        &self,
+        parameters: &toml::Table,
+        lab: &Lab,
+        run: &mut Run,
+        progress: Progress,
+    ) -> Result<Value, Failure> {
+        (self.run)(parameters, lab, run, progress)
+    }
+}
+
+/// The experiments that a program knows.
+#[derive(Debug, Default)]
+pub struct Experiments(Vec<ExperimentKind>);
+
+impl Experiments {
+    /// Adds one.
+    #[must_use]
+    pub fn with<E: Experiment>(mut self) -> Self {
+        self.0.push(ExperimentKind::of::<E>());
+        self
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &ExperimentKind> {
+        self.0.iter()
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// The known ones, nearest first, when there is none.
+    pub fn get(&self, name: &str) -> Result<&ExperimentKind, String> {
+        self.iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let known = nearest(name, self.iter().map(ExperimentKind::name), usize::MAX).join(", ");
+            format!("unknown experiment `{name}`: there are {known}")
+        })
+    }
+}
+
+/// What runs have at their disposal.
+#[derive(Debug)]
+pub struct Lab {
+    /// The adapters that there are.
+    pub adapters: Registry,
+    /// The experiments that there are.
+    pub experiments: Experiments,
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl Lab {
+    /// Every adapter and every experiment of the toolkit. Those of your own come on top by
+    /// [`Registry::with`] and [`Experiments::with`].
+    pub fn new(device: Device) -> Self {
+        Self { adapters: higanbana_adapters::registry(), experiments: experiments(), device }
+    }
+}
+
+/// The experiments of this crate.
+fn experiments() -> Experiments {
+    Experiments::default().with::<crate::fit::Fit>().with::<crate::gamma::Theorem>()
+}
