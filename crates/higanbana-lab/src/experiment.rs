@@ -201,5 +201,8 @@ impl Lab {
 
 /// The experiments of this crate.
 fn experiments() -> Experiments {
-    Experiments::default().with::<crate::fit::Fit>().with::<crate::gamma::Theorem>()
+    Experiments::default()
+        .with::<crate::fit::Fit>()
+        .with::<crate::gamma::Theorem>()
+        .with::<crate::expressivity::Expressivity>()
 }

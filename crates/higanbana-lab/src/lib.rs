@@ -1,8 +1,17 @@
 //! Experiments: what is measured, how many runs are planned and collected, and the page that shows it.
 
 pub mod adapters;
+pub mod approximate;
+pub mod chapter;
 mod chart;
 pub mod experiment;
+pub mod expressivity;
 pub mod fit;
 pub mod gamma;
+pub mod measures;
+pub mod minimise;
+pub mod plot;
 pub mod report;
+pub mod study;
+pub mod subject;
+pub mod survey;

@@ -23,6 +23,9 @@ pub enum ReportError {
     /// The template is at fault.
     #[error("report template: {0}")]
     Template(#[from] minijinja::Error),
+    /// The results are not those of the page.
+    #[error("results: {0}")]
+    Results(#[from] serde_json::Error),
     /// A formula is.
     #[error("formula `{0}`: {1}")]
     Formula(String, String),

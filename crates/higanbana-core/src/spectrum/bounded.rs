@@ -38,7 +38,7 @@ pub fn bounded_singular_values(
         return host.singular_values();
     }
     let mut rng = stream("range", 0);
-    let omega = Mat::from_fn(host.cols, width, |_, _| StandardNormal.sample(&mut rng));
+    let omega = Mat::<f64>::from_fn(host.cols, width, |_, _| StandardNormal.sample(&mut rng));
     let q = (a * &omega).qr().compute_thin_Q();
     let inner = q.transpose() * a;
     let left = (a - &q * &inner).norm_l2();

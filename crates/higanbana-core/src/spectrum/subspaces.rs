@@ -40,7 +40,8 @@ pub fn likeness(base: &Svd, tuned: &Svd, k: usize) -> Vec<f64> {
 ///
 /// $$\cos \theta_i = \sigma_i(Q_A^\top Q_B), \qquad \sin \theta_i = \sigma_{i}((I - Q_A Q_A^\top) Q_B)$$
 ///
-/// with orthonormal bases $Q$. Small angles are taken from their sines, which alone are accurate there.
+/// with orthonormal bases $Q$. Both are used: the sine is accurate where the angle is small, the cosine where
+/// it is large.
 ///
 /// Source: A. Knyazev, M. Argentati, Principal angles between subspaces (2002).
 ///
@@ -72,11 +73,7 @@ fn angles(a: &Mat<f64>, b: &Mat<f64>) -> Vec<f64> {
     let apart = small - large * &inner;
     let values = |matrix: &Mat<f64>| matrix.singular_values().expect("bases are finite");
     let (cosines, sines) = (values(&inner), values(&apart));
-    let angle = |(cosine, sine): (&f64, &f64)| match cosine * cosine < 0.5 {
-        true => cosine.clamp(0.0, 1.0).acos(),
-        false => sine.clamp(0.0, 1.0).asin(),
-    };
-    cosines.iter().zip(sines.iter().rev()).map(angle).collect()
+    cosines.iter().zip(sines.iter().rev()).map(|(cosine, sine)| sine.atan2(*cosine)).collect()
 }
 
 /// The first `k` left singular vectors, as columns, without those of a zero singular value: rounding

@@ -20,8 +20,8 @@ pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
 pub(crate) use parameter::weight_or_bias;
-pub use survey::{Overview, Survey, Surveyed};
 pub use parameter::{Parameter, expect_float, read_matrix};
+pub use survey::{Overview, Survey, Surveyed};
 
 use crate::Stems;
 

@@ -85,8 +85,7 @@ impl Survey<'_> {
                 continue;
             }
             leftovers.unused(module, &holding.unused);
-            let surveyed =
-                Surveyed { module, tensors: &tensors, dtype: &dtypes(&reader, module) };
+            let surveyed = Surveyed { module, tensors: &tensors, dtype: &dtypes(&reader, module) };
             holding.held.iter().try_for_each(|held| each(&surveyed, held))?;
         }
         Ok(Overview {
