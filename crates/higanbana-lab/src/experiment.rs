@@ -204,5 +204,8 @@ fn experiments() -> Experiments {
     Experiments::default()
         .with::<crate::fit::Fit>()
         .with::<crate::gamma::Theorem>()
+        .with::<crate::rank::Rank>()
         .with::<crate::expressivity::Expressivity>()
+        .with::<crate::spectra::Spectra>()
+        .with::<crate::initialisation::Initialisation>()
 }
