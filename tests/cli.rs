@@ -15,5 +15,6 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod sweep;
     mod theorem;
 }

@@ -115,6 +115,14 @@ impl Run {
         last.strip_prefix("error: ").unwrap_or_else(|| panic!("{err}")).to_string()
     }
 
+    /// Asserts exit code 1 and one line `error: ...` after a report; gives the report, and what follows.
+    pub fn reports(&self) -> [String; 2] {
+        assert_eq!(self.0.status.code(), Some(1), "{}{}", self.out(), self.err());
+        let err = self.err();
+        let error = err.trim_end().strip_prefix("error: ").unwrap_or_else(|| panic!("{err}"));
+        [self.out(), error.to_string()]
+    }
+
     /// Asserts exit code 2, wrong usage, and gives standard error.
     pub fn is_misused(&self) -> String {
         assert_eq!(self.0.status.code(), Some(2), "{}", self.err());

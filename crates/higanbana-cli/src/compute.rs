@@ -10,11 +10,23 @@ use crate::output;
 #[derive(Args)]
 pub struct Compute {
     /// Where to compute: flex (the CPU), wgpu, vulkan or cuda, with an index as in cuda:1
-    #[arg(long, default_value = "flex", value_name = "DEVICE")]
+    #[arg(long, default_value = DEFAULT, value_name = "DEVICE")]
     device: String,
 }
 
+const DEFAULT: &str = "flex";
+
 impl Compute {
+    /// What was asked for.
+    pub fn name(&self) -> &str {
+        &self.device
+    }
+
+    /// Whether that is what is used where nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        self.device == DEFAULT
+    }
+
     /// The device, tried out.
     pub fn device(&self) -> Result<Device> {
         let device = higanbana_core::device::device(&self.device).map_err(output::usage)?;

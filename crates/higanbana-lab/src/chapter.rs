@@ -1,25 +1,20 @@
 //! Chapters: an experiment, the runs that answer its question, and the page that shows them.
 
-use std::{
-    path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::path::Path;
 
-use higanbana_io::run::{Begun, Run, identity};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     experiment::{Experiment, Failure, Lab},
+    parallel,
     report::ReportError,
     study::Study,
+    sweep::Plan,
 };
 
 /// An experiment with a plan and a page.
-pub trait Chapter: Experiment<Parameters: Sync, Outcome: DeserializeOwned> {
+pub trait Chapter: Experiment<Outcome: DeserializeOwned> {
     /// The runs at the default size, or of the whole grid.
     ///
     /// # Errors
@@ -49,67 +44,33 @@ pub struct Performed {
     pub failures: Vec<String>,
 }
 
-/// Performs runs, as many at a time as there are processors, each in a folder of its own below `folder`; what is
-/// done there already is not done again. `progress` hears of each that is done, and how many there are.
+/// Performs a plan here, as many runs at a time as there are processors, each in a folder of its own below `runs`;
+/// what is done there already is not done again. `progress` hears of each that is done, and how many there are.
 ///
 /// # Errors
-/// When a folder cannot be used.
+/// When a result is not that of the experiment.
 pub fn perform<C: Chapter>(
     lab: &Lab,
-    plan: &[C::Parameters],
-    folder: &Path,
+    plan: &Plan,
+    runs: &Path,
     progress: impl Fn(&str, usize) + Sync,
 ) -> Result<Performed, Failure> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || {
-        while let Some((index, parameters)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            plan.get(index).map(|parameters| (index, parameters))
-        } {
-            let answer = answer::<C>(lab, parameters, folder);
-            progress(C::TITLE, plan.len());
-            done.lock().expect("nothing panics while it holds this").push((index, answer));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let mut done = done.into_inner().expect("all threads have ended");
-    done.sort_by_key(|(index, _)| *index);
+    let performed = parallel::each(&plan.runs, parallel::processors(), |run| {
+        let performed = run.perform(lab, runs, &|_, _| ());
+        progress(C::TITLE, plan.runs.len());
+        performed
+    });
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
-    for (index, answer) in done {
-        let parameters = serde_json::to_value(&plan[index])?;
-        match answer? {
-            Ok(outcome) => {
-                let record = serde_json::json!({ "parameters": parameters, "outcome": outcome });
+    for (run, performed) in plan.runs.iter().zip(performed) {
+        match performed {
+            Ok(performed) => {
+                let record = json!({ "parameters": run.parameters, "outcome": performed.result });
                 lines.push(format!("  {}", rounded(record)));
             }
-            Err(reason) => failures.push(format!("{parameters}: {reason}")),
+            Err(error) => failures.push(error.to_string()),
         }
     }
     Ok(Performed { results: format!("[\n{}\n]\n", lines.join(",\n")), failures })
-}
-
-/// The result of one run, or why it has none.
-fn answer<C: Chapter>(
-    lab: &Lab,
-    parameters: &C::Parameters,
-    folder: &Path,
-) -> Result<Result<Value, String>, Failure> {
-    let mut configuration = toml::Table::try_from(parameters)?;
-    configuration.insert("experiment".into(), C::NAME.into());
-    let folder = folder.join(&identity(&configuration)[..16]);
-    let mut run = match Run::begin(&folder, &configuration)? {
-        Begun::Done(result) => return Ok(Ok(result)),
-        Begun::Open(run) => run,
-    };
-    match C::run(parameters, lab, &mut run, &|_, _| ()) {
-        Ok(outcome) => Ok(Ok(run.finish(&outcome)?)),
-        Err(error) => {
-            run.fail(&error.to_string())?;
-            Ok(Err(error.to_string()))
-        }
-    }
 }
 
 /// The page of results as [`perform`] gives them.
@@ -117,10 +78,18 @@ fn answer<C: Chapter>(
 /// # Errors
 /// When they are not those of this chapter.
 pub fn page<C: Chapter>(results: &str, failures: &[String]) -> Result<String, ReportError> {
-    let records: Vec<Record<C>> = serde_json::from_str(results)?;
-    let mut study = C::study(&records);
+    let mut study = study::<C>(results)?;
     study.notes.extend(failures.iter().map(|failure| format!("Failed: {failure}")));
     study.page()
+}
+
+/// What the page says.
+///
+/// # Errors
+/// When the results are not those of this chapter.
+pub fn study<C: Chapter>(results: &str) -> Result<Study, ReportError> {
+    let records: Vec<Record<C>> = serde_json::from_str(results)?;
+    Ok(C::study(&records))
 }
 
 /// Six digits of every number: more is not the same on every processor.

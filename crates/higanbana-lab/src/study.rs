@@ -47,6 +47,22 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+impl Table {
+    /// As CSV (RFC 4180), numbers in full.
+    pub fn csv(&self) -> String {
+        let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
+            true => format!("\"{}\"", field.replace('"', "\"\"")),
+            false => field.into(),
+        };
+        let cell =
+            |cell: &Cell| cell.value.map_or_else(|| quoted(&cell.text), |value| value.to_string());
+        let line = |fields: Vec<String>| fields.join(",") + "\n";
+        let head = line(self.headings.iter().map(|heading| quoted(heading)).collect());
+        let rows = self.rows.iter().map(|row| line(row.iter().map(cell).collect()));
+        std::iter::once(head).chain(rows).collect()
+    }
+}
+
 /// A cell.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cell {

@@ -1,5 +1,7 @@
 //! The measures of every layer of an adapter file: `higanbana rank`.
 
+mod view;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

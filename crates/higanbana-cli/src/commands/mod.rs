@@ -7,9 +7,12 @@ mod extract;
 mod generate;
 mod inspect;
 mod merge;
+mod rank;
 mod reproduce;
 mod resize;
+mod run;
 mod scaling;
+mod sweep;
 mod theorem;
 mod unet;
 
@@ -26,8 +29,11 @@ pub enum Command {
     Generate(Box<generate::Arguments>),
     Inspect(inspect::Arguments),
     Merge(merge::Arguments),
+    Rank(rank::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
+    Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Unet(unet::Arguments),
     Scaling(scaling::Arguments),
     Theorem(theorem::Arguments),
@@ -43,8 +49,11 @@ pub fn run(command: Command) -> Result<()> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
+        Command::Rank(arguments) => rank::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Unet(arguments) => unet::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),

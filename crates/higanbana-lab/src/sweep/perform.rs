@@ -1,0 +1,79 @@
+//! One run of a plan, here and now.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use higanbana_io::run::{Begun, Run, RunError};
+use serde_json::Value;
+
+use super::Planned;
+use crate::experiment::{Failure, Lab, Progress};
+
+/// A run that is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Performed {
+    /// The result.
+    pub result: Value,
+    /// Whether it was done already.
+    pub before: bool,
+}
+
+/// Why a run is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum PerformError {
+    /// Its folder.
+    #[error(transparent)]
+    Folder(#[from] RunError),
+    /// The experiment; the reason is in the folder, too.
+    #[error("{run}: {reason}")]
+    Failed {
+        /// Name of the run.
+        run: String,
+        /// The reason.
+        reason: String,
+    },
+}
+
+impl Planned {
+    /// Performs the run below the folder of all runs, unless that is done. A failure, a panic included,
+    /// is written down in its folder.
+    ///
+    /// # Errors
+    /// When it failed, another process works on it, or its folder cannot be used.
+    pub fn perform(
+        &self,
+        lab: &Lab,
+        runs: &Path,
+        progress: Progress,
+    ) -> Result<Performed, PerformError> {
+        let mut run = match Run::begin(&self.folder(runs), &self.configuration())? {
+            Begun::Done(result) => return Ok(Performed { result, before: true }),
+            Begun::Open(run) => run,
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(lab, &mut run, progress)));
+        let reason = match answer {
+            Ok(Ok(result)) => {
+                return Ok(Performed { result: run.finish(&result)?, before: false });
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(panic) => format!("panicked: {}", message(&*panic)),
+        };
+        run.fail(&reason)?;
+        Err(PerformError::Failed { run: self.run.clone(), reason })
+    }
+
+    fn answer(&self, lab: &Lab, run: &mut Run, progress: Progress) -> Result<Value, Failure> {
+        let kind = lab.experiments.get(&self.experiment)?;
+        if kind.resolve(&self.parameters, lab)? != self.parameters {
+            return Err("was planned by another version, whose defaults differ; plan again".into());
+        }
+        kind.run(&self.parameters, lab, run, progress)
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
