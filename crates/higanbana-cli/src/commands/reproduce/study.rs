@@ -1,6 +1,6 @@
 //! The chapters that are experiments: planned, performed run by run, collected, shown.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use higanbana_io::writer::write_text;
 use higanbana_lab::{
     chapter::{Chapter, page, perform, study},
@@ -18,8 +18,10 @@ pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
     let failed = |error: Failure| anyhow!("{}: {error}", C::NAME);
     let plan =
         C::plan(&lab, arguments.full).and_then(|runs| Plan::of::<C>(&runs)).map_err(failed)?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     write_text(&folder.join("plan.jsonl"), &plan.text(), true)?;
-    let bar = output::progress(plan.runs.len() as u64);
+    let bar = output::progress(plan.runs.len());
     bar.set_message(C::TITLE);
     let performed =
         perform::<C>(&lab, &plan, &folder.join("runs"), |_, _| bar.inc(1)).map_err(failed)?;
