@@ -1,10 +1,10 @@
 //! The best approximation of a matrix by an adapter: in closed form where the algorithm has one, else by
 //! minimising
 //! $$f(\theta) = \frac{\lVert \Delta W(\theta) - T \rVert_F^2}{\lVert T \rVert_F^2}$$
-//! through autodiff from several starts.
+//! through autodiff from several starts, that of the algorithm's own [fit](Kind::fit) among them.
 
 use burn::{module::Module, tensor::Tensor};
-use higanbana_core::{AdapterError, DynAdapter, Site, trained};
+use higanbana_core::{AdapterError, Budget, DynAdapter, Kind, Site, trained};
 
 use crate::minimise::{Limits, minimise};
 
@@ -56,6 +56,7 @@ pub fn closed_form(
 /// When no start is asked for.
 pub fn optimised(
     adapter: &DynAdapter,
+    kind: &Kind,
     site: &Site,
     w0: &Tensor<2>,
     target: &Tensor<2>,
@@ -63,9 +64,13 @@ pub fn optimised(
 ) -> Found {
     let scale = norm(target);
     let (base, goal) = (w0.clone().autodiff(), target.clone().autodiff());
-    let descend = |start: usize| {
+    let drawn = |start: usize| {
         let noise = NOISE[start % NOISE.len()];
-        let start = trained::shaken(adapter.clone(), noise, search.seed * 1000 + start as u64);
+        trained::values(&trained::shaken(adapter.clone(), noise, search.seed * 1000 + start as u64))
+    };
+    let starts =
+        fitted(adapter, kind, site, target).into_iter().chain((0..search.starts).map(drawn));
+    let descend = |start: Vec<f64>| {
         let value = |theta: &[f64]| {
             let adapter = trained::with_values(adapter.clone(), theta).train();
             let apart = adapter.update_at(site, &base, 1.0) - goal.clone();
@@ -74,11 +79,19 @@ pub fn optimised(
             let gradients = trained::gradients(&adapter, &loss.backward());
             (value, gradients.into_iter().flat_map(|(_, gradient)| gradient).collect())
         };
-        minimise(value, trained::values(&start), Limits { steps: search.steps, ..LIMITS })
+        minimise(value, start, Limits { steps: search.steps, ..LIMITS })
     };
-    let best = (0..search.starts).map(descend).min_by(|a, b| a.value.total_cmp(&b.value));
+    let best = starts.map(descend).min_by(|a, b| a.value.total_cmp(&b.value));
     let best = best.expect("there is a start");
     Found { adapter: trained::with_values(adapter.clone(), &best.x), error: best.value.sqrt() }
+}
+
+/// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.
+fn fitted(adapter: &DynAdapter, kind: &Kind, site: &Site, target: &Tensor<2>) -> Option<Vec<f64>> {
+    let rank = kind.outline(site.kind, &adapter.write(site)).rank?;
+    let fitted = kind.fit(site, target, Budget::Rank(rank))?.ok()?;
+    let values = trained::values(&fitted);
+    (values.len() == trained::values(adapter).len()).then_some(values)
 }
 
 /// $f$ of an adapter.

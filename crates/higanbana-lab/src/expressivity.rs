@@ -1,8 +1,8 @@
 //! Chapter: how near does each adapter come to an update that it was not made for, for the parameters it spends?
 //!
 //! A frozen weight $W_0$ of size `[n, n]`, targets $T$ of several [families](targets) with
-//! $\lVert T \rVert_F = \lVert W_0 \rVert_F / 4$, and for each budget the largest size of each algorithm within it.
-//! Measured is
+//! $\lVert T \rVert_F = \lVert W_0 \rVert_F / 4$, and for each budget the largest sizes of each algorithm within it, one for
+//! each way to factorise, of which the best counts. Measured is
 //! $$\min_\theta \frac{\lVert \Delta W(\theta) - T \rVert_F}{\lVert T \rVert_F},$$
 //! in closed form where the algorithm has one, and by [descent](crate::approximate) from several starts. Where
 //! both are at hand, their gap is the check of the descent itself.
@@ -16,7 +16,7 @@ pub mod trained;
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Site};
+use higanbana_core::{DynAdapter, Kind, Site};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
@@ -124,16 +124,20 @@ impl Experiment for Expressivity {
         for seed in 0..p.seeds {
             let (site, w0) = layer(&[p.size, p.size], &lab.device, seed)?;
             let target = family.target(&w0, &lab.device, seed)?;
+            let task = Task { kind: subject.kind, site: &site, w0: &w0, target: &target };
+            let search = Search { starts: p.starts, steps: p.steps, seed };
             for &budget in &p.budgets {
-                let Some((_, sized)) = subject.within(budget, &site, &w0) else { continue };
-                let fresh = sized.build(&site, &w0, seed).ok_or("it was built before")?;
-                let search = Search { starts: p.starts, steps: p.steps, seed };
-                let task = Task { site: &site, w0: &w0, target: &target };
-                let found = task.cell(&fresh, search, seed == 0)?;
-                let size = sized.size();
-                let sum = task.sum(&fresh, budget, found.closed)?;
-                cells.push(Cell { budget, seed, size: size.clone(), ..found });
-                cells.extend(sum.map(|sum| Cell { budget, seed, size, ..sum }));
+                let (mut alone, mut sums) = (Vec::new(), Vec::new());
+                for (_, sized) in subject.within(budget, &site, &w0) {
+                    let fresh = sized.build(&site, &w0, seed).ok_or("it was built before")?;
+                    let named = |cell| Cell { budget, seed, size: sized.size(), ..cell };
+                    let cell = task.cell(&fresh, search, seed == 0)?;
+                    sums.extend(task.sum(&fresh, budget, cell.closed)?.map(named));
+                    alone.push(named(cell));
+                }
+                let best =
+                    |cells: Vec<Cell>| cells.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
+                cells.extend([alone, sums].into_iter().filter_map(best));
             }
             progress(seed as usize + 1, p.seeds as usize);
         }
@@ -143,6 +147,7 @@ impl Experiment for Expressivity {
 
 /// A target at a layer.
 struct Task<'a> {
+    kind: &'a Kind,
     site: &'a Site,
     w0: &'a Tensor<2>,
     target: &'a Tensor<2>,
@@ -152,10 +157,10 @@ impl Task<'_> {
     /// The best of closed form and descent. Where there is a closed form, the descent is a check, and made where
     /// `check` says so.
     fn cell(&self, fresh: &DynAdapter, search: Search, check: bool) -> Result<Cell, Failure> {
-        let Self { site, w0, target } = *self;
+        let Self { kind, site, w0, target } = *self;
         let closed = closed_form(fresh, site, w0, target)?;
         let descends = check || closed.is_none();
-        let descent = descends.then(|| optimised(fresh, site, w0, target, search));
+        let descent = descends.then(|| optimised(fresh, kind, site, w0, target, search));
         let errors = [&closed, &descent].map(|found| found.as_ref().map(|found| found.error));
         let both = closed.into_iter().chain(descent);
         let best = both.min_by(|a, b| a.error.total_cmp(&b.error)).ok_or("neither was tried")?;
@@ -182,7 +187,7 @@ impl Task<'_> {
         budget: usize,
         alone: Option<f64>,
     ) -> Result<Option<Cell>, Failure> {
-        let Self { site, w0, target } = *self;
+        let Self { site, w0, target, .. } = *self;
         let parameters = fresh.parameter_count(site);
         let (Some(alone), terms) = (alone, budget / parameters) else { return Ok(None) };
         if terms < 2 || alone < 1e-12 {

@@ -186,7 +186,9 @@ impl Chapter for Initialisation {
         let (site, _) = layer(&[size, size], &lab.device, 0)?;
         let mut runs = Vec::new();
         let subjects = Subject::all(&lab.adapters, false).into_iter().filter(|it| it.fits(&site));
-        for subject in subjects.filter(|it| it.has("rank")) {
+        for subject in subjects {
+            // What has no rank is a point of its own.
+            let ranks = if subject.has("rank") { ranks.clone() } else { vec![1] };
             let scales = match (subject.has("alpha"), subject.has("rs_lora")) {
                 (true, true) => &[Scale::AlphaOverRank, Scale::AlphaOverRoot][..],
                 (true, false) => &[Scale::AlphaOverRank],

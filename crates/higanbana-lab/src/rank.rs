@@ -7,7 +7,7 @@
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Freedom, Site, freedom, spectrum, trained};
+use higanbana_core::{DynAdapter, Freedom, Kind, Site, freedom, spectrum, trained};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ impl Experiment for Rank {
             // What cannot be built on this layer has no rank there.
             let Some(fresh) = subject.of_rank(rank).build(&site, &w0, p.seed) else { continue };
             let option = subject.has("rank").then_some(rank);
-            let size = measure(&fresh, &site, &w0, p.seed)?;
+            let size = measure(&fresh, subject.kind, &site, &w0, p.seed)?;
             if sizes.last().is_none_or(|last| last.parameters != size.parameters) {
                 sizes.push(Size { option, ..size });
             }
@@ -129,7 +129,13 @@ impl Experiment for Rank {
     }
 }
 
-fn measure(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> Result<Size, Failure> {
+fn measure(
+    fresh: &DynAdapter,
+    kind: &Kind,
+    site: &Site,
+    w0: &Tensor<2>,
+    seed: u64,
+) -> Result<Size, Failure> {
     let random = trained::shaken(fresh.clone(), 0.5, seed);
     let update = random.update_at(site, w0, 1.0);
     let bound = random.rank_bound(site);
@@ -145,28 +151,29 @@ fn measure(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> Result
         bound,
         random: Measures::of_spectrum(&s, update.dims(), update.dtype()),
         spectrum: if s[0] > 0.0 { (0..KEPT).map(kept).collect() } else { Vec::new() },
-        small: small.then(|| Small::of(&random, site, w0, &update, seed)).transpose()?,
+        small: small.then(|| Small::of(&random, kind, site, w0, seed)).transpose()?,
     })
 }
 
 impl Small {
     fn of(
         random: &DynAdapter,
+        kind: &Kind,
         site: &Site,
         w0: &Tensor<2>,
-        update: &Tensor<2>,
         seed: u64,
     ) -> Result<Self, Failure> {
+        let update = random.update_at(site, w0, 1.0);
         let Freedom { parameters, degrees } = freedom(random, site, w0, seed)?;
         let target = stream("random update", &w0.device(), seed).normal(update.dims(), 0.1);
         let search = Search { starts: 1, steps: 60, seed };
         let fitted = match closed_form(random, site, w0, &target)? {
             Some(found) => found,
-            None => optimised(random, site, w0, &target, search),
+            None => optimised(random, kind, site, w0, &target, search),
         };
         let fitted = fitted.adapter.update_at(site, w0, 1.0);
         let before = spectrum::singular_values(w0)?;
-        let after = spectrum::singular_values(&(w0.clone() + update.clone()))?;
+        let after = spectrum::singular_values(&(w0.clone() + update))?;
         let change = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         Ok(Self {
             degrees,

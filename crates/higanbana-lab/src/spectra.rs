@@ -146,7 +146,8 @@ impl Task {
     fn new(p: &Parameters, lab: &Lab) -> Result<Self, Failure> {
         let (site, w0) = layer(&[p.size, p.size], &lab.device, p.seed)?;
         let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        let (_, sized) = subject.within(p.budget, &site, &w0).ok_or("it has no size")?;
+        let sizes = subject.within(p.budget, &site, &w0);
+        let (_, sized) = sizes.into_iter().next().ok_or("it has no size")?;
         let base = spectrum::svd(&w0)?;
         let mut goal = spectrum::svd(&stream("goal", &lab.device, p.seed).normal(w0.dims(), 1.0))?;
         goal.s.iter_mut().enumerate().for_each(|(k, s)| *s = 1.0 / (k as f64 + 1.0));

@@ -7,7 +7,7 @@ use crate::experiment::Failure;
 
 /// Options that set how large an adapter is, and what they are tried at. What an algorithm does not have is
 /// left out; what it cannot build is passed over.
-const RANKS: &[i64] = &[1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64];
+const RANKS: &[usize] = &[1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64];
 const FACTORS: &[i64] = &[-1, 2, 4, 8, 16];
 
 /// An algorithm with a set of options.
@@ -85,35 +85,33 @@ impl<'a> Subject<'a> {
         self.kind.build(site, &self.options, &mut Init::new(site, w0.clone(), seed)).ok()
     }
 
-    /// Every size that the algorithm can be built in for `site`, with its parameter count, ascending; of
-    /// several with one count, the first.
-    pub fn sizes(&self, site: &Site, w0: &Tensor<2>) -> Vec<(usize, Self)> {
-        let axis = |option: &str, values: &'static [i64]| {
-            if self.has(option) { values } else { &values[..1] }
-        };
-        let mut sizes: Vec<(usize, Self)> = Vec::new();
-        for &factor in axis("factor", FACTORS) {
-            for &rank in axis("rank", RANKS) {
-                let mut sized = self.of_rank(rank as usize);
-                if self.has("factor") {
-                    sized = sized.with("factor", factor);
-                }
-                let Some(adapter) = sized.build(site, w0, 0) else { continue };
-                let parameters = adapter.parameter_count(site);
-                if sizes.iter().all(|(known, _)| *known != parameters) {
-                    sizes.push((parameters, sized));
-                }
-            }
+    /// The largest sizes within a budget of parameters, one for each way to factorise, with their parameter counts;
+    /// the smallest there is where none is within.
+    pub fn within(&self, budget: usize, site: &Site, w0: &Tensor<2>) -> Vec<(usize, Self)> {
+        let factors = if self.has("factor") { FACTORS } else { &[-1] };
+        let of_factor = |&factor: &i64| self.sizes(factor, site, w0);
+        let ways: Vec<Vec<(usize, Self)>> = factors.iter().map(of_factor).collect();
+        let count = |size: &&(usize, Self)| size.0;
+        let fitting = ways
+            .iter()
+            .filter_map(|way| way.iter().filter(|size| size.0 <= budget).max_by_key(count));
+        let mut within: Vec<(usize, Self)> = fitting.cloned().collect();
+        if within.is_empty() {
+            within.extend(ways.iter().flatten().min_by_key(count).cloned());
         }
-        sizes.sort_by_key(|(parameters, _)| *parameters);
-        sizes
+        within
     }
 
-    /// The largest size within a budget of parameters; the smallest there is where none is.
-    pub fn within(&self, budget: usize, site: &Site, w0: &Tensor<2>) -> Option<(usize, Self)> {
-        let sizes = self.sizes(site, w0);
-        let fitting = sizes.iter().rfind(|(parameters, _)| *parameters <= budget);
-        fitting.or(sizes.first()).cloned()
+    /// Every size that the algorithm can be built in for `site` with this factor, with its parameter count.
+    fn sizes(&self, factor: i64, site: &Site, w0: &Tensor<2>) -> Vec<(usize, Self)> {
+        let ranks = if self.has("rank") { RANKS } else { &RANKS[..1] };
+        let size = |&rank: &usize| {
+            let sized = self.of_rank(rank);
+            let sized = if self.has("factor") { sized.with("factor", factor) } else { sized };
+            let parameters = sized.build(site, w0, 0)?.parameter_count(site);
+            Some((parameters, sized))
+        };
+        ranks.iter().filter_map(size).collect()
     }
 
     /// What of its size is not the default, in words: `rank 4, factor 8`.

@@ -39,7 +39,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "kronecker",
-        title: "a Kronecker product of two whole factors",
+        title: "that is a Kronecker product of two whole factors",
         draw: |d| {
             let (small, large) = algebra::factorization(d.n, -1);
             let [a, b] = [d.init.normal([small, small], 1.0), d.init.normal([large, large], 1.0)];
@@ -48,7 +48,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "hadamard",
-        title: "an entrywise product of two matrices of rank 2",
+        title: "that is an entrywise product of two matrices of rank 2",
         draw: |d| Ok(d.product(2) * d.product(2)),
     },
     Family {
@@ -75,7 +75,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "rotation",
-        title: "what a rotation of its rows does to the base weight",
+        title: "that a rotation of the rows adds to the base weight",
         draw: |d| {
             let generator = d.init.normal([1, d.n, d.n], 0.1 / (d.n as f64).sqrt());
             let turn = algebra::cayley_deviation(algebra::skew(generator)).squeeze_dim::<2>(0);
@@ -89,7 +89,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         name: "trained",
-        title: "the difference that further training made to a network's layer",
+        title: "that further training added to a layer of a network",
         draw: |d| super::trained::difference(d.n, d.seed, &d.w0.device()),
     },
 ];

@@ -12,8 +12,6 @@ use crate::{
     study::{Cell, Figure, Study, Table, digits, list},
 };
 
-/// Errors below this are drawn there: it is rounding.
-const FLOOR: f64 = 1e-4;
 /// An error that counts as none.
 const EXACT: f64 = 1e-6;
 
@@ -77,11 +75,12 @@ impl Line<'_> {
         Point::of_mean(0.0, &errors).map(|point| point.y)
     }
 
-    /// Errors by the number of parameters that are spent.
+    /// Errors by the budget; where no size keeps to it, by the parameters that are spent.
     fn points(&self) -> Vec<Point> {
         let mut by_parameters = BTreeMap::<usize, Vec<f64>>::new();
         for cell in &self.cells {
-            by_parameters.entry(cell.parameters).or_default().push(cell.error.max(FLOOR));
+            let spent = cell.parameters.max(cell.budget);
+            by_parameters.entry(spent).or_default().push(cell.error);
         }
         let point =
             |(parameters, errors): (usize, Vec<f64>)| Point::of_mean(parameters as f64, &errors);
@@ -93,10 +92,10 @@ fn figure(family: &Family, lines: &[Line], n: usize) -> Figure {
     let own = lines.iter().filter(|line| line.family == family.name);
     let series: Vec<Series> =
         own.map(|line| Series { name: line.name.clone(), points: line.points() }).collect();
-    let axes = [Axis::logarithmic("parameters"), Axis::logarithmic("error")];
+    let axes = [Axis::logarithmic("parameters"), Axis::linear("error")];
     Figure {
         caption: format!(
-            "{}: {}. Bands run from the least to the largest of the targets; below {FLOOR:e} is drawn there. A dense update has {} parameters.",
+            "{}, {}. Bands run from the least to the largest of the targets; a dense update has {} parameters.",
             family.name,
             family.title,
             n * n
@@ -201,17 +200,18 @@ fn nearest(family: &Family, lines: &[Line], budget: usize) -> Option<String> {
     let (best, worst) = (errors.first()?, errors.last()?);
     let exact: Vec<&str> =
         errors.iter().filter(|(e, _)| *e < EXACT).map(|(_, name)| *name).collect();
-    let start = format!("Updates {} ({}), within {budget} parameters:", family.title, family.name);
+    let start =
+        format!("Within {budget} parameters, a target {} ({}) is", family.title, family.name);
     Some(match exact[..] {
         [] => format!(
-            "{start} {} is nearest, at {}, and {} farthest, at {}.",
+            "{start} met best by {}, up to {}, and worst by {}, up to {}.",
             best.1,
             digits(best.0),
             worst.1,
             digits(worst.0)
         ),
         _ => format!(
-            "{start} met by {}; {} is farthest, at {}.",
+            "{start} met by {}; worst by {}, up to {}.",
             list(exact),
             worst.1,
             digits(worst.0)

@@ -168,7 +168,7 @@ fn small_table(records: Records) -> Table {
         vec![
             Cell::text(name),
             Cell::text(named(shape)),
-            Cell::number(size.option.map(|rank| rank as f64)),
+            size.option.map_or(Cell::text("–"), Cell::count),
             Cell::count(size.parameters),
             Cell::count(small.degrees),
             Cell::count(small.gauge),
@@ -207,7 +207,7 @@ fn table(records: Records) -> Table {
         vec![
             Cell::text(name),
             Cell::text(named(shape)),
-            Cell::number(size.option.map(|rank| rank as f64)),
+            size.option.map_or(Cell::text("–"), Cell::count),
             Cell::count(size.parameters),
             Cell::count(size.bound),
             Cell::count(size.random.rank),
@@ -265,8 +265,9 @@ fn findings(records: Records) -> Vec<String> {
 /// Full rank for the fewest parameters on the largest layer.
 fn cheapest(records: Records) -> Option<String> {
     let large = sizes(records).filter(|(_, shape, size)| {
+        // On the narrowest layers everything is full of rank.
         let cols = shape[1..].iter().product::<usize>();
-        size.small.is_none() && size.random.rank == shape[0].min(cols)
+        size.small.is_none() && size.random.rank == shape[0].min(cols) && shape[0].min(cols) > 64
     });
     let share = |shape: &[usize], size: &Size| {
         size.parameters as f64 / shape.iter().product::<usize>() as f64
