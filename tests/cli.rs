@@ -12,6 +12,7 @@ mod cli {
     mod formula;
     mod inspect;
     mod merge;
+    mod rank;
     #[allow(dead_code)]
     #[path = "../diffusion/reference.rs"]
     mod reference;

@@ -3,10 +3,12 @@
 
 mod laws {
     mod adapters;
+    mod freedom;
     mod gamma;
     mod golden;
     mod kronecker;
     mod matrices;
+    mod measures;
     mod mutants;
     mod rotations;
     mod trials;

@@ -24,6 +24,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-cli/src/commands/generate.rs", "how web UIs write an adapter in a prompt"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
     ("tests/diffusion/", "files and presets of certain algorithms"),
+    ("tests/lab.rs", "experiments on some algorithms"),
+    ("tests/laws/freedom.rs", "dimensions that are known beforehand"),
     ("tests/laws/gamma", "degrees that are known beforehand"),
     ("tests/laws/golden.rs", "numbers of LyCORIS's, algorithm by algorithm"),
     ("tests/laws/mutants", "the algorithm that is broken"),

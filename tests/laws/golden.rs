@@ -2,28 +2,18 @@
 
 use burn::tensor::{DType, Tensor};
 use higanbana::prelude::{algebra, spectrum};
-use safetensors::SafeTensors;
 
-use super::matrices::{deviation, singular_values, tensor, values};
+use super::matrices::{Golden, deviation, singular_values, values};
 
-const FILE: &[u8] = include_bytes!("../reference/algebra.safetensors");
-
-/// A value of the file.
-fn golden(key: &str) -> Vec<f64> {
-    let file = SafeTensors::deserialize(FILE).expect("a whole file");
-    let view = file.tensor(key).expect("a key of the file");
-    assert_eq!(view.dtype(), safetensors::Dtype::F64);
-    view.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
-}
+const GOLDEN: Golden = Golden(include_bytes!("../reference/algebra.safetensors"));
 
 fn input<const D: usize>(key: &str, shape: [usize; D]) -> Tensor<D> {
-    tensor(shape, golden(key))
+    GOLDEN.input(key, shape)
 }
 
 #[track_caller]
 fn equals(actual: &[f64], key: &str) {
-    let error = deviation(actual, &golden(key));
-    assert!(error < 1e-10, "{key}: departs by {error:e}");
+    GOLDEN.equals(actual, key);
 }
 
 #[test]
@@ -70,7 +60,7 @@ fn best_approximations() {
             values(&algebra::frobenius(left))[0]
         })
         .collect();
-    let expected = &golden("spectrum.approximation_errors")[1..];
+    let expected = &GOLDEN.values("spectrum.approximation_errors")[1..];
     let error = deviation(&errors, expected);
     assert!(error < 1e-10, "truncation errors depart by {error:e}");
 }

@@ -5,6 +5,32 @@ use higanbana::{
     core::{Init, Site, SiteKind},
     prelude::spectrum,
 };
+use safetensors::SafeTensors;
+
+/// A file of values that others computed.
+pub struct Golden(pub &'static [u8]);
+
+impl Golden {
+    /// A value of the file.
+    pub fn values(&self, key: &str) -> Vec<f64> {
+        let file = SafeTensors::deserialize(self.0).expect("a whole file");
+        let view = file.tensor(key).expect("a key of the file");
+        assert_eq!(view.dtype(), safetensors::Dtype::F64);
+        let number = |bytes: &[u8]| f64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        view.data().chunks_exact(8).map(number).collect()
+    }
+
+    /// The same as a tensor.
+    pub fn input<const D: usize>(&self, key: &str, shape: [usize; D]) -> Tensor<D> {
+        tensor(shape, self.values(key))
+    }
+
+    #[track_caller]
+    pub fn equals(&self, actual: &[f64], key: &str) {
+        let error = deviation(actual, &self.values(key));
+        assert!(error < 1e-10, "{key}: departs by {error:e}");
+    }
+}
 
 /// Standard normal entries.
 pub fn normal<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {

@@ -123,6 +123,14 @@ impl Rotation {
         [n, b]
     }
 
+    /// The rotations with these generators $Q$, `[n, b, b]`; none where there is more to choose, or less,
+    /// than a rotation.
+    pub fn generated_by(&self, q: Tensor<3>) -> Option<Self> {
+        let free = self.rescale.is_none() && self.constraint == 0.0;
+        let oft_blocks = Param::from_tensor(q.mul_scalar(0.5));
+        free.then(|| Self { oft_blocks, ..self.clone() })
+    }
+
     /// Homogeneity of an adapter that rotates rows. A bound of $Q$ does not touch it: it sees $\gamma Q$.
     pub fn degree(&self) -> Degree {
         let rescale = self.rescale.as_ref().map(|_| ("rescale", 0));

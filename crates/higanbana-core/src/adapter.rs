@@ -211,6 +211,21 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
+    /// The adapter of this one's sizes and options whose update of `w0` is nearest to `target` in the
+    /// Frobenius norm, where a closed form is known: the global optimum, or the limit of adapters that
+    /// come as near as one likes. Present values do not matter.
+    ///
+    /// # Errors
+    /// When the decomposition fails.
+    fn nearest(
+        &self,
+        _site: &Site,
+        _w0: &Tensor<2>,
+        _target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        None
+    }
+
     /// The best approximation of this adapter at a smaller rank, in its own family and, where a family
     /// has several, with factors of its own sizes; `None` where that cannot be computed.
     ///

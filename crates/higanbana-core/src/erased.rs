@@ -27,6 +27,13 @@ macro_rules! any_adapter {
                 #[doc = concat!("[`Adapter::", stringify!($name), "`].")]
                 fn $name(&self $(, $argument: $type)*) -> $result;
             )*
+            /// [`Adapter::nearest`].
+            fn nearest(
+                &self,
+                site: &Site,
+                w0: &Tensor<2>,
+                target: &Tensor<2>,
+            ) -> Option<Result<DynAdapter, AdapterError>>;
             /// [`Adapter::resized`].
             fn resized(
                 &self,
@@ -57,6 +64,15 @@ macro_rules! any_adapter {
             $(fn $name(&self $(, $argument: $type)*) -> $result {
                 self.0.$name($($argument),*)
             })*
+            fn nearest(
+                &self,
+                site: &Site,
+                w0: &Tensor<2>,
+                target: &Tensor<2>,
+            ) -> Option<Result<DynAdapter, AdapterError>> {
+                let numeric = |error| AdapterError::numeric(site, error);
+                Some(self.0.nearest(site, w0, target)?.map(DynAdapter::new).map_err(numeric))
+            }
             fn resized(
                 &self,
                 site: &Site,

@@ -6,8 +6,10 @@
 //!
 //! * [`algebra`]: Kronecker, Tucker, Cayley, butterfly: pure functions of tensors.
 //! * [`spectrum`]: singular values, measures of rank, best approximations.
+//! * [`freedom`]: the dimension of the set of updates that an adapter can reach.
 //! * [`site`]: the parameter of a layer that an adapter acts on, as a matrix.
 //! * [`adapter`]: the contract, one trait; [`kind`]: the same, as a row of a registry.
+//! * [`trained`]: the trained tensors of an adapter as numbers.
 //! * [`slot`]: how adapters sit on a Burn parameter, several at a time; [`training`]: what a step of
 //!   training leaves out of them.
 //! * [`ops`]: fused operations written against Burn's `Backend`.
@@ -21,6 +23,7 @@ pub mod degree;
 pub mod device;
 mod erased;
 pub mod error;
+pub mod freedom;
 pub mod init;
 pub mod kind;
 mod member;
@@ -30,6 +33,7 @@ pub mod parts;
 pub mod site;
 pub mod slot;
 pub mod spectrum;
+pub mod trained;
 pub mod training;
 
 pub use adapter::{Adapter, Cost, Outline, Variant};
@@ -39,6 +43,7 @@ pub use condition::Condition;
 pub use degree::Degree;
 pub use erased::{AnyAdapter, DynAdapter};
 pub use error::AdapterError;
+pub use freedom::{Freedom, freedom};
 pub use init::Init;
 pub use kind::{Kind, Registry};
 pub use member::{Acting, Member};

@@ -47,6 +47,11 @@ impl SiteKind {
         matches!(self, Self::Norm | Self::NormBias | Self::Bias)
     }
 
+    /// Whether parameters of this kind stand beside the weight of their layer.
+    pub fn is_bias(self) -> bool {
+        matches!(self, Self::NormBias | Self::Bias)
+    }
+
     /// Name in messages.
     pub fn name(self) -> &'static str {
         match self {

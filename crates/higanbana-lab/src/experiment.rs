@@ -201,5 +201,11 @@ impl Lab {
 
 /// The experiments of this crate.
 fn experiments() -> Experiments {
-    Experiments::default().with::<crate::fit::Fit>().with::<crate::gamma::Theorem>()
+    Experiments::default()
+        .with::<crate::fit::Fit>()
+        .with::<crate::gamma::Theorem>()
+        .with::<crate::rank::Rank>()
+        .with::<crate::expressivity::Expressivity>()
+        .with::<crate::spectra::Spectra>()
+        .with::<crate::initialisation::Initialisation>()
 }

@@ -23,6 +23,9 @@ pub enum ReportError {
     /// The template is at fault.
     #[error("report template: {0}")]
     Template(#[from] minijinja::Error),
+    /// The results are not those of the page.
+    #[error("results: {0}")]
+    Results(#[from] serde_json::Error),
     /// A formula is.
     #[error("formula `{0}`: {1}")]
     Formula(String, String),
@@ -68,6 +71,49 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
         version => env!("CARGO_PKG_VERSION"),
     })?;
     Ok(page)
+}
+
+/// Pages of all chapters: file, title, and the question.
+const CHAPTERS: [[&str; 3]; 6] = [
+    [
+        "adapters.html",
+        "The adapters against LyCORIS",
+        "Does every adapter act as LyCORIS’s own does?",
+    ],
+    [
+        "gamma.html",
+        "Training with γ and without",
+        "Is training with the merge ratio γ the same as training without it?",
+    ],
+    [
+        "rank.html",
+        "Rank for the parameters it costs",
+        "Which rank does each adapter attain, and how free is it?",
+    ],
+    [
+        "expressivity.html",
+        "How near each adapter comes",
+        "What can each adapter express for the parameters it spends?",
+    ],
+    [
+        "spectra.html",
+        "The spectrum of an update while it is trained",
+        "What becomes of rank and size in training?",
+    ],
+    ["initialisation.html", "The scale of a new adapter", "Which scale is stable in the rank?"],
+];
+
+/// The page of contents, of those pages that there are.
+///
+/// # Errors
+/// When the template is at fault.
+pub fn index(is_there: impl Fn(&str) -> bool) -> Result<String, ReportError> {
+    let mut environment = environment();
+    environment.add_template("page.html", include_str!("templates/page.html"))?;
+    environment.add_template("index.html", include_str!("templates/index.html"))?;
+    let chapters: Vec<_> = CHAPTERS.iter().filter(|[file, ..]| is_there(file)).collect();
+    let context = context! { chapters => Serde(&chapters), version => env!("CARGO_PKG_VERSION") };
+    Ok(environment.get_template("index.html")?.render(context)?)
 }
 
 /// What every page needs.

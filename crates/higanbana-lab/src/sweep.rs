@@ -26,7 +26,7 @@ use std::{
 use higanbana_io::run::{self, RunError, State};
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Lab;
+use crate::experiment::{Experiment, Failure, Lab};
 pub use collect::{Row, collect, csv, json};
 pub use perform::{PerformError, Performed};
 
@@ -94,6 +94,17 @@ impl Plan {
     /// experiment refuses a run.
     pub fn expand(place: &str, text: &str, lab: &Lab) -> Result<Self, PlanError> {
         expand::plan(text, lab).map_err(|reason| PlanError::new(place, reason))
+    }
+
+    /// The plan of these runs, each with all of its parameters.
+    ///
+    /// # Errors
+    /// When parameters are not representable.
+    pub fn of<E: Experiment>(runs: &[E::Parameters]) -> Result<Self, Failure> {
+        let planned = |(index, parameters)| {
+            Ok(Planned::new(index, E::NAME, E::NAME, toml::Table::try_from(parameters)?))
+        };
+        Ok(Self { runs: runs.iter().enumerate().map(planned).collect::<Result<_, Failure>>()? })
     }
 
     /// Reads a plan.

@@ -5,7 +5,7 @@
 //! V \in \mathbb R^{q \times in\cdot K},\; pq = out$$
 //!
 //! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
-//! saves, reloads, and runs the laws of the toolkit on it.
+//! saves, reloads, and runs the laws and an experiment of the toolkit on it.
 
 use burn::{
     module::{Module, Param},
@@ -16,6 +16,12 @@ use burn::{
 use higanbana::{
     adapters::inject::{Injection, adapters, attach, inject, sites},
     io::{Dialect, load, save},
+    lab::{
+        chapter::{Chapter, page, perform},
+        experiment::Lab,
+        rank::Rank,
+        sweep::Plan,
+    },
     laws,
     prelude::*,
 };
@@ -133,8 +139,8 @@ fn train(mut net: Net, x: &Tensor<2>, y: &Tensor<2>, steps: usize) -> (Net, f64)
     (net, loss)
 }
 
-/// Injects, trains, saves, reloads, and checks the laws.
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Injects, trains, saves, reloads, checks the laws, and measures the rank beside that of another algorithm.
+pub fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let device = Device::flex();
     device.seed(7);
     let registry = Registry::empty().with::<KhatriRao>();
@@ -161,5 +167,13 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let violations = laws::battery(&registry, &device, DType::F64);
     assert!(violations.is_empty(), "{}", laws::list(&violations));
     println!("every law holds");
+
+    let mut lab = Lab::new(device);
+    lab.adapters = lab.adapters.with::<KhatriRao>();
+    let mut runs = Rank::plan(&lab, false)?;
+    runs.retain(|run| run.shape == [32, 32] && [KhatriRao::NAME, "lora"].contains(&&*run.adapter));
+    let done = perform::<Rank>(&lab, &Plan::of::<Rank>(&runs)?, folder.path(), |_, _| ())?;
+    assert!(page::<Rank>(&done.results, &done.failures)?.contains(KhatriRao::NAME));
+    println!("an experiment of the toolkit, with it among the adapters:\n{}", done.results);
     Ok(())
 }

@@ -23,7 +23,9 @@
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
     Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
-    Tensors, Variant, algebra, parts::dims,
+    Tensors, Variant, algebra,
+    parts::dims,
+    spectrum::{self, SpectrumError},
 };
 
 use crate::rotation::{Rotation, RotationConfig, on_channels};
@@ -113,6 +115,20 @@ impl Adapter for DiagOft {
             &[k, b, ..] => Outline::rows(k.saturating_mul(b)),
             _ => Outline::default(),
         }
+    }
+
+    /// Procrustes, block by block ([`spectrum::procrustes`]); there is no closed form with rescaling
+    /// or within a constraint.
+    fn nearest(
+        &self,
+        _site: &Site,
+        w0: &Tensor<2>,
+        target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        let [_, b] = self.rotation.dims();
+        let generators = spectrum::procrustes(w0, &(w0.clone() + target.clone()), b);
+        let of = |q| self.rotation.generated_by(q).map(|rotation| Self { rotation });
+        generators.map(of).transpose()
     }
 }
 

@@ -103,6 +103,16 @@ impl Adapter for Full {
     ) -> Option<Result<Self, SpectrumError>> {
         Some(Ok(Self { diff: Param::from_tensor(update.clone()) }))
     }
+
+    /// The target itself.
+    fn nearest(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        Self::fit(site, target, Budget::Energy(1.0))
+    }
 }
 
 fn key(kind: SiteKind) -> &'static str {

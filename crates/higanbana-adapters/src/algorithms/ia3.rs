@@ -24,6 +24,7 @@ use higanbana_core::{
     Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
     Tensors, Variant,
     parts::{dims, scalar_data, to_data},
+    spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,29 @@ impl Adapter for Ia3 {
             Some(0.0) => Outline::rows(features),
             Some(_) => Outline::input(features),
         }
+    }
+
+    /// Least squares, feature by feature: $w_o = \langle D_o, W_{0,o} \rangle / \lVert W_{0,o} \rVert^2$
+    /// for the target $D$; 0 where the base weight is zero.
+    fn nearest(
+        &self,
+        site: &Site,
+        w0: &Tensor<2>,
+        target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        let by_feature = |x: Tensor<2>| match self.on_input {
+            false => x,
+            true => {
+                let x = x.reshape([site.out(), site.input(), site.taps()]).swap_dims(0, 1);
+                x.reshape([site.input(), site.out() * site.taps()])
+            }
+        };
+        let (w0, target) = (by_feature(w0.clone()), by_feature(target.clone()));
+        let energy = w0.clone().square().sum_dim(1);
+        let none = energy.clone().equal_elem(0.0);
+        let weight = (target * w0).sum_dim(1) / energy;
+        let weight = weight.mask_fill(none, 0.0).squeeze_dim(1);
+        Some(Ok(Self { weight: Param::from_tensor(weight), on_input: self.on_input }))
     }
 }
 

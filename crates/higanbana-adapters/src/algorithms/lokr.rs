@@ -253,6 +253,20 @@ impl Adapter for Lokr {
     fn fit(site: &Site, update: &Tensor<2>, budget: Budget) -> Option<Result<Self, SpectrumError>> {
         Some(fit::nearest(site, update, budget))
     }
+
+    /// Van Loan and Pitsianis, [`spectrum::nearest_kron`](higanbana_core::spectrum::nearest_kron); there is no
+    /// closed form once a factor is decomposed.
+    fn nearest(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        match (self.w1.rank(), self.w2.ranks()) {
+            (None, None) => Some(fit::whole(site, target, self.w1.dims())),
+            _ => None,
+        }
+    }
 }
 
 impl Lokr {

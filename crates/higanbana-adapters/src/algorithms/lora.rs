@@ -197,6 +197,20 @@ impl Adapter for Lora {
             scalar: Scalar::none(),
         }))
     }
+
+    /// Eckart-Young again; there is no closed form with a Tucker core.
+    fn nearest(
+        &self,
+        site: &Site,
+        _w0: &Tensor<2>,
+        target: &Tensor<2>,
+    ) -> Option<Result<Self, SpectrumError>> {
+        if self.lora_mid.is_some() {
+            None
+        } else {
+            Self::fit(site, target, Budget::Rank(self.rank()))
+        }
+    }
 }
 
 impl Lora {

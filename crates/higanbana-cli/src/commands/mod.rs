@@ -8,6 +8,7 @@ mod extract;
 mod generate;
 mod inspect;
 mod merge;
+mod rank;
 mod reproduce;
 mod resize;
 mod run;
@@ -30,6 +31,7 @@ pub enum Command {
     Generate(Box<generate::Arguments>),
     Inspect(inspect::Arguments),
     Merge(merge::Arguments),
+    Rank(rank::Arguments),
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
     Run(run::Arguments),
@@ -50,6 +52,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
+        Command::Rank(arguments) => rank::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),

@@ -1,6 +1,8 @@
 //! `higanbana reproduce`: what the toolkit claims, measured here and now.
 
 mod gamma;
+mod index;
+mod study;
 
 use std::path::PathBuf;
 
@@ -9,7 +11,11 @@ use clap::{Args, ValueEnum};
 use higanbana_io::writer::write_text;
 use higanbana_lab::{
     adapters::{Fixtures, Reload, Row, run as compare},
+    expressivity::Expressivity,
+    initialisation::Initialisation,
+    rank::Rank,
     report,
+    spectra::Spectra,
 };
 
 use crate::{compute::Compute, output};
@@ -28,7 +34,7 @@ pub struct Arguments {
     /// Folder for results and pages
     #[arg(long, default_value = "reproduce", value_name = "DIR")]
     out: PathBuf,
-    /// Of gamma: every adapter with every optimizer in the UNet, too, for an hour or so
+    /// The whole grid of every chapter: hours
     #[arg(long)]
     full: bool,
     /// Print JSON in place of the table
@@ -44,18 +50,51 @@ enum Chapter {
     Adapters,
     /// Training with gamma and without, for every adapter and optimizer
     Gamma,
+    /// Attained rank against bound and parameters, degrees of freedom
+    Rank,
+    /// The best approximation of updates of many kinds, for the parameters it costs
+    Expressivity,
+    /// Rank and size of an update while it is trained
+    Spectra,
+    /// Gradient and step of a new adapter, by its rank
+    Initialisation,
 }
 
 /// Runs the chapter.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.chapter {
-        Chapter::All => {
-            adapters(arguments)?;
-            output::line("")?;
-            gamma::run(arguments)
-        }
+        Chapter::All => all(arguments),
         Chapter::Adapters => adapters(arguments),
         Chapter::Gamma => gamma::run(arguments),
+        Chapter::Rank => study::run::<Rank>(arguments),
+        Chapter::Expressivity => study::run::<Expressivity>(arguments),
+        Chapter::Spectra => study::run::<Spectra>(arguments),
+        Chapter::Initialisation => study::run::<Initialisation>(arguments),
+    }
+}
+
+/// Every chapter, whether the ones before it hold or not, and a page of contents.
+fn all(arguments: &Arguments) -> Result<()> {
+    let chapters: [fn(&Arguments) -> Result<()>; 6] = [
+        adapters,
+        gamma::run,
+        study::run::<Rank>,
+        study::run::<Expressivity>,
+        study::run::<Spectra>,
+        study::run::<Initialisation>,
+    ];
+    let mut failed = Vec::new();
+    for chapter in chapters {
+        failed.extend(chapter(arguments).err());
+        output::line("")?;
+    }
+    index::write(&arguments.out)?;
+    match failed.pop() {
+        None => Ok(()),
+        Some(last) => {
+            failed.iter().for_each(|error| eprintln!("{}", output::message(error)));
+            Err(last)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Measures of a spectrum. Each takes the singular values in descending order, as
-//! [`singular_values`](super::singular_values) gives them; those of the zero matrix give 0.
+//! [`singular_values`](super::singular_values) gives them, which refuses NaN and infinities; those of
+//! the zero matrix give 0, and so does an empty list.
 
 /// The number of singular values above the rounding errors of the matrix that they come from.
 ///
@@ -30,11 +31,40 @@ pub fn stable_rank(singular_values: &[f64]) -> f64 {
 ///
 /// Source: O. Roy, M. Vetterli, The effective rank (EUSIPCO 2007).
 pub fn effective_rank(singular_values: &[f64]) -> f64 {
-    let total = nuclear_norm(singular_values);
+    perplexity(relative(singular_values))
+}
+
+/// The Vendi score of `n` samples: the effective number of different ones among them.
+///
+/// $$\operatorname{VS} = \exp\Bigl(-\sum_i \lambda_i \ln \lambda_i\Bigr), \qquad
+/// \lambda_i = \sigma_i^2 / \sum_j \sigma_j^2$$
+///
+/// Takes the singular values of the features `[n, d]` with rows of length 1, so that
+/// $\lambda$ are the eigenvalues of the kernel $K_{ij}/n = \cos(z_i, z_j)/n$. Rows of zeros have no
+/// direction and do not count.
+///
+/// Source: D. Friedman, A. B. Dieng, The Vendi score (arXiv:2210.02410).
+pub fn vendi_score(singular_values: &[f64]) -> f64 {
+    perplexity(relative(singular_values).map(|s| s * s))
+}
+
+/// The condition number $\sigma_1 / \sigma_k$, `k` the smaller dimension: infinite where the matrix
+/// has not full rank.
+pub fn condition_number(singular_values: &[f64]) -> f64 {
+    match singular_values {
+        [largest, .., least] if *largest > 0.0 => largest / least,
+        [only] if *only > 0.0 => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// $\exp(-\sum p \ln p)$ of weights that are divided by their sum, $0 \ln 0 = 0$; 0 of none.
+fn perplexity(weights: impl Iterator<Item = f64> + Clone) -> f64 {
+    let total: f64 = weights.clone().sum();
     if total == 0.0 {
         return 0.0;
     }
-    let shares = singular_values.iter().map(|s| s / total).filter(|p| *p > 0.0);
+    let shares = weights.map(|weight| weight / total).filter(|p| *p > 0.0);
     shares.map(|p| -p * p.ln()).sum::<f64>().exp()
 }
 
@@ -74,7 +104,7 @@ pub fn frobenius_norm(singular_values: &[f64]) -> f64 {
 }
 
 /// The values in units of the largest, so that no square overflows; none of a zero matrix.
-fn relative(singular_values: &[f64]) -> impl Iterator<Item = f64> {
+fn relative(singular_values: &[f64]) -> impl Iterator<Item = f64> + Clone {
     let largest = spectral_norm(singular_values);
     let positive = singular_values.iter().take_while(move |_| largest > 0.0);
     positive.map(move |s| s / largest)
@@ -127,12 +157,33 @@ mod tests {
         for s in [&[0.0, 0.0][..], &[]] {
             assert_eq!(numerical_rank(s, 2, 2, f64::EPSILON), 0);
             assert_eq!(rank_at_energy(s, 0.9), 0);
-            for measure in
-                [stable_rank, effective_rank, nuclear_norm, spectral_norm, frobenius_norm]
-            {
+            for measure in [
+                stable_rank,
+                effective_rank,
+                vendi_score,
+                condition_number,
+                nuclear_norm,
+                spectral_norm,
+                frobenius_norm,
+            ] {
                 assert_eq!(measure(s), 0.0);
             }
         }
+    }
+
+    #[test]
+    fn a_matrix_without_full_rank_has_an_infinite_condition() {
+        assert_eq!(condition_number(&S), 8.0);
+        assert_eq!(condition_number(&[2.0, 0.0]), f64::INFINITY);
+        assert_eq!(condition_number(&[2.0]), 1.0);
+    }
+
+    #[test]
+    fn different_samples_count_once_each() {
+        // Three samples along one direction and one along another: λ = ¾, ¼.
+        let score = vendi_score(&[3f64.sqrt(), 1.0]);
+        assert!((score - 4.0 / 3f64.powf(0.75)).abs() < 1e-14);
+        assert_eq!(vendi_score(&[5.0]), 1.0);
     }
 
     #[test]

@@ -4,20 +4,26 @@
 //! Nothing here is differentiable; every function reads its tensors to the host.
 
 mod approximate;
+mod bounded;
 mod budget;
 mod error;
 mod hadamard;
 mod measures;
+mod procrustes;
+mod subspaces;
 mod svd;
 mod symmetric;
 
 pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
+pub use bounded::bounded_singular_values;
 pub use budget::Budget;
 pub use error::SpectrumError;
 pub use hadamard::{HadamardApproximation, fit_hadamard};
 pub use measures::{
-    effective_rank, frobenius_norm, nuclear_norm, numerical_rank, rank_at_energy, spectral_norm,
-    stable_rank,
+    condition_number, effective_rank, frobenius_norm, nuclear_norm, numerical_rank, rank_at_energy,
+    spectral_norm, stable_rank, vendi_score,
 };
+pub use procrustes::procrustes;
+pub use subspaces::{intruder_dimensions, leading_angles, likeness, principal_angles};
 pub use svd::{Svd, singular_values, svd};
 pub use symmetric::symmetric_power;

@@ -89,8 +89,7 @@ pub fn svd(matrix: &Tensor<2>) -> Result<Svd, SpectrumError> {
 ///
 /// Those of [`svd`].
 pub fn singular_values(matrix: &Tensor<2>) -> Result<Vec<f64>, SpectrumError> {
-    let host = HostMatrix::read(matrix)?;
-    host.view().singular_values().map_err(|error| host.failed(error))
+    HostMatrix::read(matrix)?.singular_values()
 }
 
 /// A matrix of finite entries, row-major.
@@ -117,7 +116,11 @@ impl HostMatrix {
         MatRef::from_row_major_slice(&self.entries, self.rows, self.cols)
     }
 
-    fn failed(&self, SvdError::NoConvergence: SvdError) -> SpectrumError {
+    pub fn singular_values(&self) -> Result<Vec<f64>, SpectrumError> {
+        self.view().singular_values().map_err(|error| self.failed(error))
+    }
+
+    pub fn failed(&self, SvdError::NoConvergence: SvdError) -> SpectrumError {
         SpectrumError::NoConvergence { rows: self.rows, cols: self.cols }
     }
 }

@@ -6,6 +6,7 @@ mod inspect;
 mod leftover;
 mod merge;
 mod parameter;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
 pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
+pub use survey::{Overview, Survey, Surveyed};
 
 use crate::Stems;
 

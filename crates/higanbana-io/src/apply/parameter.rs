@@ -21,10 +21,7 @@ pub struct Parameter {
 
 /// Which of a layer's two parameters a kind is.
 pub(crate) fn weight_or_bias(kind: SiteKind) -> &'static str {
-    match kind {
-        SiteKind::Bias | SiteKind::NormBias => "bias",
-        _ => "weight",
-    }
+    if kind.is_bias() { "bias" } else { "weight" }
 }
 
 impl Parameter {

@@ -1,9 +1,9 @@
 use burn::module::Module;
+use higanbana_core::trained;
 
 use super::{
     Law, Subject,
     measure::{dot, norm, values},
-    trained,
 };
 
 /// $\langle \nabla_\theta L, v \rangle$ is $\frac{8 (L_1 - L_{-1}) - (L_2 - L_{-2})}{12 h}$ with

@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 
-use higanbana_core::{Degree, DynAdapter};
+use higanbana_core::{Degree, DynAdapter, trained};
 
 use super::{
     Law, Subject,
     measure::{deviation, difference, dot, norm, values},
-    trained,
 };
 
 /// Law 01. Claimed: scaling the trained tensors by random $s_i$ is $\gamma = \prod_i s_i^{d_i}$ where

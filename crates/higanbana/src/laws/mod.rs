@@ -39,7 +39,6 @@ mod strength;
 mod subject;
 #[cfg(test)]
 mod tests;
-mod trained;
 mod trial;
 
 use std::{

@@ -1,4 +1,6 @@
-use super::{Law, Subject, trained};
+use higanbana_core::trained;
+
+use super::{Law, Subject};
 
 /// `parameter_count` is the number of values that train.
 pub(super) const LAW: Law = Law {

@@ -1,10 +1,9 @@
 use burn::module::Module;
-use higanbana_core::{Call, DynAdapter, Features, Op};
+use higanbana_core::{Call, DynAdapter, Features, Op, trained};
 
 use super::{
     Law, Subject,
     measure::{difference, flat, norm, values},
-    trained,
 };
 
 /// $op(x, W_0) + added = forward = op(x, W(\mu))$, and so are their derivatives by $x$ and by every

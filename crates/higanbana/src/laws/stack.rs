@@ -1,10 +1,9 @@
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Member, Slot};
+use higanbana_core::{DynAdapter, Member, Slot, trained};
 
 use super::{
     Law, Subject,
     measure::{deviation, values},
-    trained,
 };
 
 /// $W = W_0 + \sum_i (W_i(\mu_i) - W_0)$, each from the untouched base, in any order.

@@ -5,10 +5,10 @@ use std::fmt;
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{
     AdapterError, Call, DynAdapter, Features, Init, Kind, Op, Parts, Registry, Site, SiteKind,
-    Tensors, Variant,
+    Tensors, Variant, trained,
 };
 
-use super::{Trial, Violation, coverage, measure::values, operations::Operations, trained};
+use super::{Trial, Violation, coverage, measure::values, operations::Operations};
 
 /// Samples of a batch, and rows of each.
 const BATCH: usize = 3;

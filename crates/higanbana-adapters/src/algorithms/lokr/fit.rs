@@ -16,10 +16,28 @@ pub(super) fn nearest(
 ) -> Result<Lokr, SpectrumError> {
     let (l, _) = algebra::factorization(site.out(), -1);
     let (m, _) = algebra::factorization(site.input(), -1);
-    let kernel = update.clone().reshape([site.out(), site.input(), site.taps()]);
-    let mut terms = spectrum::nearest_kron(&kernel, [l, m], 1)?.terms;
-    let (w1, w2) = terms.pop().expect("one term was asked for");
+    let (w1, w2) = product(site, update, [l, m])?;
     Ok(Lokr::of(First::whole(w1), second(w2, budget)?))
+}
+
+/// The nearest Kronecker product with $W_1$ `[l, m]`, both factors whole: the optimum.
+pub(super) fn whole(
+    site: &Site,
+    update: &Tensor<2>,
+    first: [usize; 2],
+) -> Result<Lokr, SpectrumError> {
+    let (w1, w2) = product(site, update, first)?;
+    Ok(Lokr::of(First::whole(w1), Second::whole(w2)))
+}
+
+fn product(
+    site: &Site,
+    update: &Tensor<2>,
+    first: [usize; 2],
+) -> Result<(Tensor<2>, Tensor<3>), SpectrumError> {
+    let kernel = update.clone().reshape([site.out(), site.input(), site.taps()]);
+    let mut terms = spectrum::nearest_kron(&kernel, first, 1)?.terms;
+    Ok(terms.pop().expect("one term was asked for"))
 }
 
 /// The same factors at the budget's rank, where they are decomposed.

@@ -4,7 +4,7 @@ mod checkpoint;
 mod row;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -15,8 +15,8 @@ use serde::Serialize;
 pub use checkpoint::{Contents, Count};
 pub use row::AdapterRow;
 
-use super::{ApplyError, Leftover, Leftovers, ModuleReader, Parameter, stems};
-use crate::{AdapterReader, Checkpoint, FileError, Names};
+use super::{ApplyError, Leftover, Survey};
+use crate::{Checkpoint, FileError};
 
 /// What a file is. As JSON: the fields of the variant, and `kind`.
 #[derive(Debug, Serialize)]
@@ -65,56 +65,30 @@ pub fn inspect(
     device: &Device,
     progress: impl Fn(&str, usize),
 ) -> Result<Inspection, ApplyError> {
-    let reader = match AdapterReader::open(path, &stems(registry)) {
-        Ok(reader) => reader,
-        Err(FileError::NoAdapter { .. }) => {
+    let survey = Survey { path, base, registry, device, dtype: DType::F32 };
+    let mut rows = Vec::new();
+    let overview = survey.run(progress, |it, held| {
+        rows.push(AdapterRow::of(it.module, held, it.tensors, it.dtype));
+        Ok::<_, ApplyError>(())
+    });
+    let overview = match overview {
+        Err(ApplyError::File(FileError::NoAdapter { .. })) => {
             let contents = Contents::of(&Checkpoint::open(path)?);
             return Ok(Inspection::Checkpoint(Box::new(contents)));
         }
-        Err(error) => return Err(error.into()),
+        overview => overview?,
     };
-    let base = base.map(Checkpoint::open).transpose()?;
-    let names = Names::new(base.iter().flat_map(|base| base.names()));
-    let how = ModuleReader { path, registry, device, dtype: DType::F32 };
-    let mut leftovers = Leftovers::of(&reader);
-    let modules = reader.modules().count();
-    let mut rows = Vec::new();
-    for module in reader.modules() {
-        progress(module, modules);
-        let tensors = reader.read(module)?;
-        let target = base.as_ref().and_then(|_| leftovers.expect(module, &names));
-        let holding = match (&base, target) {
-            (Some(base), Some(target)) => {
-                let value = |it: &Parameter| it.read(base, device, how.dtype).map(Some);
-                how.at_base(module, &tensors, Parameter::of(base, target)?, value)?
-            }
-            _ => how.alone(module, &tensors)?,
-        };
-        if holding.held.is_empty() {
-            leftovers.unknown(module, &tensors, "this layer");
-            continue;
-        }
-        leftovers.unused(module, &holding.unused);
-        let dtype = dtypes(&reader, module);
-        rows.extend(holding.held.iter().map(|held| AdapterRow::of(module, held, &tensors, &dtype)));
-    }
     let norm = rows.iter().map(|row| row.norm.map(|norm| norm * norm)).sum::<Option<f64>>();
     Ok(Inspection::Adapter(Box::new(Adapters {
         file: path.into(),
         bytes: std::fs::metadata(path).map_or(0, |about| about.len()),
-        dialect: reader.dialect().name(),
-        modules,
+        dialect: overview.dialect,
+        modules: overview.modules,
         parameters: rows.iter().map(|row| row.parameters).sum(),
         norm: norm.map(f64::sqrt),
         adapters: rows,
-        leftovers: leftovers.into_vec(),
-        notes: reader.notes().to_vec(),
-        metadata: reader.metadata().clone(),
+        leftovers: overview.leftovers,
+        notes: overview.notes,
+        metadata: overview.metadata,
     })))
-}
-
-/// The element types of a module's tensors.
-fn dtypes(reader: &AdapterReader, module: &str) -> String {
-    let dtypes = reader.tensors(module).filter_map(|(_, info)| Some(info?.dtype.to_string()));
-    dtypes.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("+")
 }

@@ -1,15 +1,14 @@
-//! The trained tensors of an adapter, by the name of their field, as numbers on the host.
+//! The trained tensors of an adapter as numbers on the host: by the name of their field, or all of
+//! them as one vector $\theta$.
 
+use crate::{DynAdapter, Init, Site, SiteKind};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{Gradients, Tensor, TensorData},
+    tensor::{DType, Device, Gradients, Tensor, TensorData},
 };
-use higanbana_core::DynAdapter;
-
-use super::measure::values;
 
 /// Name and number of values of each trained tensor.
-pub(super) fn sizes(adapter: &DynAdapter) -> Vec<(String, usize)> {
+pub fn sizes(adapter: &DynAdapter) -> Vec<(String, usize)> {
     visit(&adapter.clone().train(), |tensor| tensor.len())
         .into_iter()
         .map(|(_, name, size)| (name, size))
@@ -17,7 +16,7 @@ pub(super) fn sizes(adapter: &DynAdapter) -> Vec<(String, usize)> {
 }
 
 /// Gradient of each trained tensor of an adapter in training; zeros where the graph misses it.
-pub(super) fn gradients(adapter: &DynAdapter, grads: &Gradients) -> Vec<(String, Vec<f64>)> {
+pub fn gradients(adapter: &DynAdapter, grads: &Gradients) -> Vec<(String, Vec<f64>)> {
     visit(adapter, |tensor| tensor.gradient(grads))
         .into_iter()
         .map(|(_, name, gradient)| (name, gradient))
@@ -25,15 +24,46 @@ pub(super) fn gradients(adapter: &DynAdapter, grads: &Gradients) -> Vec<(String,
 }
 
 /// Rewrites the values of each trained tensor.
-pub(super) fn map(adapter: DynAdapter, change: impl FnMut(&str, &mut Vec<f64>)) -> DynAdapter {
+pub fn map(adapter: DynAdapter, change: impl FnMut(&str, &mut Vec<f64>)) -> DynAdapter {
     // Only an adapter in training tells which of its tensors are trained.
     let trained = visit(&adapter.clone().train(), |tensor| tensor.len());
     adapter.map(&mut Rewrite { trained, change })
 }
 
+/// All values, $\theta$.
+pub fn values(adapter: &DynAdapter) -> Vec<f64> {
+    let found = visit(&adapter.clone().train(), |tensor| tensor.values());
+    found.into_iter().flat_map(|(_, _, values)| values).collect()
+}
+
+/// The same adapter at another $\theta$.
+///
+/// # Panics
+/// When there are too few numbers.
+pub fn with_values(adapter: DynAdapter, theta: &[f64]) -> DynAdapter {
+    // A mapper meets the parameters in the order in which a visitor does.
+    let mut rest = theta;
+    map(adapter, |_, values| {
+        let (own, others) = rest.split_at(values.len());
+        values.copy_from_slice(own);
+        rest = others;
+    })
+}
+
+/// The same adapter with normal noise of this deviation on every value: a point in general position.
+pub fn shaken(adapter: DynAdapter, std: f64, seed: u64) -> DynAdapter {
+    let like = Tensor::zeros([1, 1], (&Device::default(), DType::F64));
+    let mut noise = Init::new(&Site::new("noise", SiteKind::Linear, [1, 1]), like, seed);
+    map(adapter, |_, values| {
+        let noise = numbers(&noise.normal([values.len()], std));
+        values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+    })
+}
+
 /// A trained tensor of any rank.
 trait AnyTrained {
     fn len(&self) -> usize;
+    fn values(&self) -> Vec<f64>;
     fn gradient(&self, grads: &Gradients) -> Vec<f64>;
 }
 
@@ -41,8 +71,11 @@ impl<const D: usize> AnyTrained for Tensor<D> {
     fn len(&self) -> usize {
         self.shape().num_elements()
     }
+    fn values(&self) -> Vec<f64> {
+        numbers(self)
+    }
     fn gradient(&self, grads: &Gradients) -> Vec<f64> {
-        self.grad(grads).map_or_else(|| vec![0.0; self.len()], |gradient| values(&gradient))
+        self.grad(grads).map_or_else(|| vec![0.0; self.len()], |gradient| numbers(&gradient))
     }
 }
 
@@ -88,10 +121,14 @@ impl<F: FnMut(&str, &mut Vec<f64>)> ModuleMapper for Rewrite<F> {
             return param;
         };
         param.map(|tensor| {
-            let mut numbers = values(&tensor);
-            (self.change)(name, &mut numbers);
-            let data = TensorData::new(numbers, tensor.shape());
+            let mut values = numbers(&tensor);
+            (self.change)(name, &mut values);
+            let data = TensorData::new(values, tensor.shape());
             Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
         })
     }
+}
+
+fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
 }

@@ -1,0 +1,47 @@
+//! The chapters that are experiments: planned, performed run by run, collected, shown.
+
+use anyhow::{Context, Result, anyhow, bail};
+use higanbana_io::writer::write_text;
+use higanbana_lab::{
+    chapter::{Chapter, page, perform, study},
+    experiment::{Failure, Lab},
+    sweep::Plan,
+};
+
+use super::Arguments;
+use crate::output;
+
+/// Runs one: the plan and its runs, the results and the page in the folder; the findings on the terminal.
+pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
+    let lab = Lab::new(arguments.compute.device()?);
+    let folder = arguments.out.join(C::NAME);
+    let failed = |error: Failure| anyhow!("{}: {error}", C::NAME);
+    let plan =
+        C::plan(&lab, arguments.full).and_then(|runs| Plan::of::<C>(&runs)).map_err(failed)?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    write_text(&folder.join("plan.jsonl"), &plan.text(), true)?;
+    let bar = output::progress(plan.runs.len());
+    bar.set_message(C::TITLE);
+    let performed =
+        perform::<C>(&lab, &plan, &folder.join("runs"), |_, _| bar.inc(1)).map_err(failed)?;
+    bar.finish_and_clear();
+    let json = arguments.out.join(format!("{}.json", C::NAME));
+    let html = arguments.out.join(format!("{}.html", C::NAME));
+    write_text(&json, &performed.results, true)?;
+    write_text(&html, &page::<C>(&performed.results, &performed.failures)?, true)?;
+    if arguments.json {
+        output::line(performed.results.trim_end())?;
+    } else {
+        let study = study::<C>(&performed.results)?;
+        output::line(format!("{}\n", study.title))?;
+        study.findings.iter().try_for_each(|finding| output::line(format!("  {finding}")))?;
+        let (html, json) = (html.display(), json.display());
+        output::line(format!("\nThe page is {html}, the numbers are {json}"))?;
+    }
+    performed.failures.iter().for_each(|failure| eprintln!("{failure}"));
+    match performed.failures.len() {
+        0 => Ok(()),
+        count => bail!("{count} of {} runs of {} failed", plan.runs.len(), C::NAME),
+    }
+}

@@ -1,0 +1,105 @@
+//! Every adapter of a file in turn: what inspecting and measuring share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use burn::tensor::{DType, Device};
+use higanbana_core::{Registry, Tensors};
+
+use super::{ApplyError, Held, Leftover, Leftovers, ModuleReader, Parameter, stems};
+use crate::{AdapterReader, Checkpoint, Names};
+
+/// How a file is gone through.
+#[derive(Debug, Clone, Copy)]
+pub struct Survey<'a> {
+    /// The adapter file.
+    pub path: &'a Path,
+    /// The base model, for algorithms whose update depends on its weights.
+    pub base: Option<&'a Path>,
+    /// The algorithms there are.
+    pub registry: &'a Registry,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// What to compute in: F32 or F64.
+    pub dtype: DType,
+}
+
+/// A module of the file.
+#[derive(Debug)]
+pub struct Surveyed<'a> {
+    /// Its name in the file.
+    pub module: &'a str,
+    /// Its tensors.
+    pub tensors: &'a Tensors,
+    /// Their element types, joined by `+`.
+    pub dtype: &'a str,
+}
+
+/// What there is to say of the file as a whole.
+#[derive(Debug)]
+pub struct Overview {
+    /// How it spells its names.
+    pub dialect: &'static str,
+    /// Number of modules.
+    pub modules: usize,
+    /// Modules and tensors that are not understood, or do not fit the base.
+    pub leftovers: Vec<Leftover>,
+    /// What a user should know, one line each.
+    pub notes: Vec<String>,
+    /// The header's metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Survey<'_> {
+    /// Shows every adapter to `each`; `progress` is told each module and how many there are.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a module contradicts itself or the base, or `each` fails.
+    pub fn run<E: From<ApplyError>>(
+        &self,
+        progress: impl Fn(&str, usize),
+        mut each: impl FnMut(&Surveyed, &Held) -> Result<(), E>,
+    ) -> Result<Overview, E> {
+        let Self { path, base, registry, device, dtype } = *self;
+        let reader = AdapterReader::open(path, &stems(registry)).map_err(ApplyError::from)?;
+        let base = base.map(Checkpoint::open).transpose().map_err(ApplyError::from)?;
+        let names = Names::new(base.iter().flat_map(|base| base.names()));
+        let how = ModuleReader { path, registry, device, dtype };
+        let mut leftovers = Leftovers::of(&reader);
+        let modules = reader.modules().count();
+        for module in reader.modules() {
+            progress(module, modules);
+            let tensors = reader.read(module).map_err(ApplyError::from)?;
+            let target = base.as_ref().and_then(|_| leftovers.expect(module, &names));
+            let holding = match (&base, target) {
+                (Some(base), Some(target)) => {
+                    let value = |it: &Parameter| it.read(base, device, dtype).map(Some);
+                    how.at_base(module, &tensors, Parameter::of(base, target)?, value)?
+                }
+                _ => how.alone(module, &tensors)?,
+            };
+            if holding.held.is_empty() {
+                leftovers.unknown(module, &tensors, "this layer");
+                continue;
+            }
+            leftovers.unused(module, &holding.unused);
+            let surveyed = Surveyed { module, tensors: &tensors, dtype: &dtypes(&reader, module) };
+            holding.held.iter().try_for_each(|held| each(&surveyed, held))?;
+        }
+        Ok(Overview {
+            dialect: reader.dialect().name(),
+            modules,
+            leftovers: leftovers.into_vec(),
+            notes: reader.notes().to_vec(),
+            metadata: reader.metadata().clone(),
+        })
+    }
+}
+
+/// The element types of a module's tensors.
+fn dtypes(reader: &AdapterReader, module: &str) -> String {
+    let dtypes = reader.tensors(module).filter_map(|(_, info)| Some(info?.dtype.to_string()));
+    dtypes.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("+")
+}

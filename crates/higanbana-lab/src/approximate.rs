@@ -1,0 +1,106 @@
+//! The best approximation of a matrix by an adapter: in closed form where the algorithm has one, else by
+//! minimising
+//! $$f(\theta) = \frac{\lVert \Delta W(\theta) - T \rVert_F^2}{\lVert T \rVert_F^2}$$
+//! through autodiff from several starts, that of the algorithm's own [fit](Kind::fit) among them.
+
+use burn::{module::Module, tensor::Tensor};
+use higanbana_core::{AdapterError, Budget, DynAdapter, Kind, Site, trained};
+
+use crate::minimise::{Limits, minimise};
+
+/// How hard to search.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// Number of starts.
+    pub starts: usize,
+    /// Steps from each.
+    pub steps: usize,
+    /// Seed of the starts.
+    pub seed: u64,
+}
+
+/// Deviations of the noise that starts are drawn with, in turn: a new adapter is a saddle, where factors of zeros
+/// keep the gradient of the others at zero.
+const NOISE: [f64; 3] = [0.3, 0.03, 1.0];
+
+/// Where the value is rounding.
+const LIMITS: Limits = Limits { steps: 0, decrease: 1e-7, value: 1e-26 };
+
+/// An adapter near a target.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The adapter.
+    pub adapter: DynAdapter,
+    /// $\lVert \Delta W - T \rVert_F / \lVert T \rVert_F$.
+    pub error: f64,
+}
+
+/// The closed form, where there is one.
+///
+/// # Errors
+/// When a decomposition fails.
+pub fn closed_form(
+    adapter: &DynAdapter,
+    site: &Site,
+    w0: &Tensor<2>,
+    target: &Tensor<2>,
+) -> Result<Option<Found>, AdapterError> {
+    let Some(nearest) = adapter.nearest(site, w0, target).transpose()? else { return Ok(None) };
+    let error = distance(&nearest, site, w0, target).sqrt();
+    Ok(Some(Found { adapter: nearest, error }))
+}
+
+/// The best of several descents from values near those of `adapter`.
+///
+/// # Panics
+/// When no start is asked for.
+pub fn optimised(
+    adapter: &DynAdapter,
+    kind: &Kind,
+    site: &Site,
+    w0: &Tensor<2>,
+    target: &Tensor<2>,
+    search: Search,
+) -> Found {
+    let scale = norm(target);
+    let (base, goal) = (w0.clone().autodiff(), target.clone().autodiff());
+    let drawn = |start: usize| {
+        let noise = NOISE[start % NOISE.len()];
+        trained::values(&trained::shaken(adapter.clone(), noise, search.seed * 1000 + start as u64))
+    };
+    let starts =
+        fitted(adapter, kind, site, target).into_iter().chain((0..search.starts).map(drawn));
+    let descend = |start: Vec<f64>| {
+        let value = |theta: &[f64]| {
+            let adapter = trained::with_values(adapter.clone(), theta).train();
+            let apart = adapter.update_at(site, &base, 1.0) - goal.clone();
+            let loss = apart.square().sum().div_scalar(scale * scale);
+            let value = loss.to_data().iter::<f64>().sum();
+            let gradients = trained::gradients(&adapter, &loss.backward());
+            (value, gradients.into_iter().flat_map(|(_, gradient)| gradient).collect())
+        };
+        minimise(value, start, Limits { steps: search.steps, ..LIMITS })
+    };
+    let best = starts.map(descend).min_by(|a, b| a.value.total_cmp(&b.value));
+    let best = best.expect("there is a start");
+    Found { adapter: trained::with_values(adapter.clone(), &best.x), error: best.value.sqrt() }
+}
+
+/// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.
+fn fitted(adapter: &DynAdapter, kind: &Kind, site: &Site, target: &Tensor<2>) -> Option<Vec<f64>> {
+    let rank = kind.outline(site.kind, &adapter.write(site)).rank?;
+    let fitted = kind.fit(site, target, Budget::Rank(rank))?.ok()?;
+    let values = trained::values(&fitted);
+    (values.len() == trained::values(adapter).len()).then_some(values)
+}
+
+/// $f$ of an adapter.
+fn distance(adapter: &DynAdapter, site: &Site, w0: &Tensor<2>, target: &Tensor<2>) -> f64 {
+    let left = norm(&(adapter.update_at(site, w0, 1.0) - target.clone()));
+    (left / norm(target)).powi(2)
+}
+
+/// The Frobenius norm.
+pub fn norm(matrix: &Tensor<2>) -> f64 {
+    matrix.to_data().iter::<f64>().map(|x| x * x).sum::<f64>().sqrt()
+}

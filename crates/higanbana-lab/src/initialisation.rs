@@ -1,0 +1,223 @@
+//! Chapter: how large are the first gradient and the first step, and does that depend on the rank?
+//!
+//! A new adapter on a weight whose gradient $G$ is fixed and of norm 1. Measured are the norm of its own gradient,
+//! $\lVert J^\top \operatorname{vec} G \rVert$, and how far the update moves in one step of SGD and of sign descent (which
+//! Adam's first step is), per unit of learning rate:
+//! $$\lVert \Delta W(\theta_0 - \eta\,d) \rVert_F / \eta, \qquad \eta = 10^{-4}.$$
+//! Over the rank $r$ these go as $r^p$; $p = 0$ is stable. For $\Delta W = s B A$ with $B = 0$ and random $A$ the closed
+//! forms are $s r^{1/2}$, $s^2 r$ and $s r^{1/2}$: stable for $s \propto r^{-1/2}$ (rsLoRA, arXiv:2312.03732), and falling for
+//! $s \propto 1/r$.
+
+mod view;
+
+use burn::{module::Module, tensor::Tensor};
+use higanbana_core::{DynAdapter, Site, trained};
+use higanbana_io::run::Run;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    approximate::norm,
+    chapter::{Chapter, Record},
+    experiment::{Experiment, Failure, Lab, Progress},
+    study::Study,
+    subject::{Subject, layer, stream},
+};
+
+/// $\eta$.
+const RATE: f64 = 1e-4;
+
+/// The experiment.
+#[derive(Debug)]
+pub struct Initialisation;
+
+/// One algorithm with one rule for its scale.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// Name of the algorithm, with a set of options behind a colon.
+    pub adapter: String,
+    /// How the scale follows the rank.
+    pub scale: Scale,
+    /// Rows and columns of the weight.
+    pub size: usize,
+    /// Ranks.
+    pub ranks: Vec<usize>,
+    /// Number of adapters at each.
+    pub seeds: u64,
+}
+
+/// How the scale follows the rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// $\alpha/r$ with a fixed $\alpha$.
+    AlphaOverRank,
+    /// $\alpha/\sqrt r$ with a fixed $\alpha$.
+    AlphaOverRoot,
+    /// The algorithm's own: it has no $\alpha$.
+    Own,
+}
+
+impl Scale {
+    /// In a legend.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AlphaOverRank => "α/r",
+            Self::AlphaOverRoot => "α/√r",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// The first step of one adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct First {
+    /// Rank.
+    pub rank: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Norm of the gradient.
+    pub gradient: f64,
+    /// How far the update moves by SGD, per unit of learning rate.
+    pub sgd: f64,
+    /// The same by the signs of the gradient.
+    pub sign: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    default: Grid,
+    full: Grid,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grid {
+    size: usize,
+    ranks: Vec<usize>,
+    seeds: u64,
+}
+
+impl Experiment for Initialisation {
+    const NAME: &'static str = "initialisation";
+    const TITLE: &'static str = "Gradient and step at the start, by rank";
+    type Parameters = Parameters;
+    type Outcome = Vec<First>;
+
+    fn resolve(p: &mut Parameters, lab: &Lab) -> Result<(), Failure> {
+        let subject = Subject::named(&lab.adapters, &p.adapter)?;
+        match p.scale {
+            Scale::AlphaOverRoot if !subject.has("rs_lora") => {
+                Err(format!("{} has no scale of α/√r", p.adapter).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn run(
+        p: &Parameters,
+        lab: &Lab,
+        _: &mut Run,
+        progress: Progress,
+    ) -> Result<Vec<First>, Failure> {
+        let subject = Subject::named(&lab.adapters, &p.adapter)?;
+        let mut steps = Vec::new();
+        for (index, &rank) in p.ranks.iter().enumerate() {
+            for seed in 0..p.seeds {
+                let (site, w0) = layer(&[p.size, p.size], &lab.device, seed)?;
+                let mut sized = subject.of_rank(rank);
+                if p.scale != Scale::Own {
+                    sized = sized.with("alpha", 1.0);
+                }
+                if p.scale == Scale::AlphaOverRoot {
+                    sized = sized.with("rs_lora", true);
+                }
+                let Some(fresh) = sized.build(&site, &w0, seed) else { continue };
+                steps.push(First { rank, seed, ..first(&fresh, &site, &w0, seed) });
+            }
+            progress(index + 1, p.ranks.len());
+        }
+        Ok(steps)
+    }
+}
+
+/// The first step against a gradient of norm 1.
+fn first(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> First {
+    let towards = stream("gradient", &w0.device(), seed).normal([site.out(), site.cols()], 1.0);
+    let towards = towards.clone().div_scalar(norm(&towards));
+    let adapter = fresh.clone().train();
+    let update = adapter.update_at(site, &w0.clone().autodiff(), 1.0);
+    let grads = (update * towards.autodiff()).sum().backward();
+    let gradient: Vec<f64> =
+        trained::gradients(&adapter, &grads).into_iter().flat_map(|(_, g)| g).collect();
+    let start = trained::values(fresh);
+    let moved = |direction: &dyn Fn(f64) -> f64| {
+        let theta: Vec<f64> =
+            start.iter().zip(&gradient).map(|(x, g)| x - RATE * direction(*g)).collect();
+        norm(&trained::with_values(fresh.clone(), &theta).update_at(site, w0, 1.0)) / RATE
+    };
+    First {
+        rank: 0,
+        seed: 0,
+        gradient: gradient.iter().map(|g| g * g).sum::<f64>().sqrt(),
+        sgd: moved(&|g| g),
+        sign: moved(&|g| if g == 0.0 { 0.0 } else { g.signum() }),
+    }
+}
+
+/// The exponent $p$ of $y \propto r^p$ by least squares of the logarithms; none of fewer than two ranks.
+pub fn exponent(points: &[(f64, f64)]) -> Option<f64> {
+    let logs = points.iter().filter(|(r, y)| *r > 0.0 && *y > 0.0).map(|(r, y)| (r.ln(), y.ln()));
+    let logs: Vec<(f64, f64)> = logs.collect();
+    let count = logs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+    let spread: f64 = logs.iter().map(|p| (p.0 - x).powi(2)).sum();
+    let joint: f64 = logs.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    (spread > 0.0).then(|| joint / spread)
+}
+
+impl Chapter for Initialisation {
+    fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
+        let text = include_str!("../../../experiments/05-initialisation/experiment.toml");
+        let plan: Plan = toml::from_str(text)?;
+        let Grid { size, ranks, seeds } = if full { plan.full } else { plan.default };
+        let (site, _) = layer(&[size, size], &lab.device, 0)?;
+        let mut runs = Vec::new();
+        let subjects = Subject::all(&lab.adapters, false).into_iter().filter(|it| it.fits(&site));
+        for subject in subjects {
+            // What has no rank is a point of its own.
+            let ranks = if subject.has("rank") { ranks.clone() } else { vec![1] };
+            let scales = match (subject.has("alpha"), subject.has("rs_lora")) {
+                (true, true) => &[Scale::AlphaOverRank, Scale::AlphaOverRoot][..],
+                (true, false) => &[Scale::AlphaOverRank],
+                _ => &[Scale::Own],
+            };
+            runs.extend(scales.iter().map(|&scale| Parameters {
+                adapter: subject.label.clone(),
+                scale,
+                size,
+                ranks: ranks.clone(),
+                seeds,
+            }));
+        }
+        Ok(runs)
+    }
+
+    fn study(records: &[Record<Self>]) -> Study {
+        view::study(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_are_those_of_powers() {
+        let powers: Vec<(f64, f64)> = [1.0, 2.0, 8.0].map(|r: f64| (r, 3.0 * r.powf(-0.5))).into();
+        assert!((exponent(&powers).unwrap() + 0.5).abs() < 1e-12);
+        assert_eq!(exponent(&[(4.0, 1.0)]), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! The experiments: pages are pure functions of committed numbers, an algorithm from outside is in all of them, and
+//! what is known beforehand comes out.
+
+#[path = "../crates/higanbana/examples/khatri_rao.rs"]
+#[allow(dead_code)]
+mod khatri_rao;
+
+use std::{fs, path::Path};
+
+use burn::tensor::{Device, Tensor};
+use higanbana::{
+    core::Adapter,
+    lab::{
+        chapter::{Chapter, Record, page, perform, study},
+        experiment::Lab,
+        expressivity::{Expressivity, targets, trained},
+        initialisation::{self, Initialisation, Scale},
+        rank::Rank,
+        spectra::Spectra,
+        sweep::Plan,
+    },
+};
+use khatri_rao::KhatriRao;
+
+fn committed(folder: &str, file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let path = root.join(folder).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn is_rebuilt<C: Chapter>(folder: &str) {
+    let results = committed(folder, &format!("{}.json", C::NAME));
+    let rebuilt = page::<C>(&results, &[]).unwrap();
+    assert!(
+        rebuilt == committed(folder, &format!("{}.html", C::NAME)),
+        "{folder}: the page is another"
+    );
+    let runs = serde_json::from_str::<Vec<serde_json::Value>>(&results).unwrap();
+    let planned = Plan::of::<C>(&C::plan(&Lab::new(Device::flex()), false).unwrap()).unwrap();
+    assert_eq!(runs.len(), planned.runs.len(), "{folder}: every run of the plan has its result");
+}
+
+#[test]
+fn committed_pages_are_those_of_the_committed_numbers() {
+    is_rebuilt::<Rank>("02-rank");
+    is_rebuilt::<Expressivity>("03-expressivity");
+    is_rebuilt::<Spectra>("04-spectra-of-training");
+    is_rebuilt::<Initialisation>("05-initialisation");
+}
+
+/// Runs what is left of a chapter's plan, with an algorithm of one's own among the others.
+fn at_tiny_size<C: Chapter>(keep: impl Fn(&mut C::Parameters) -> bool) -> Vec<Record<C>> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new(Device::flex());
+    lab.adapters = lab.adapters.with::<KhatriRao>();
+    let runs = C::plan(&lab, false).unwrap();
+    let runs: Vec<_> =
+        runs.into_iter().filter_map(|mut run| keep(&mut run).then_some(run)).collect();
+    let plan = Plan::of::<C>(&runs).unwrap();
+    let done = perform::<C>(&lab, &plan, folder.path(), |_, _| ()).unwrap();
+    assert_eq!(done.failures, [""; 0]);
+    let study = study::<C>(&done.results).unwrap();
+    for figure in &study.figures {
+        assert!(figure.svg.contains(KhatriRao::NAME), "{}", figure.caption);
+    }
+    for table in study.tables.iter().filter(|table| !table.rows.is_empty()) {
+        let named = table.rows.iter().filter(|row| row[0].text.starts_with(KhatriRao::NAME));
+        assert!(named.count() > 0, "{}", table.title);
+    }
+    // A second call finds everything done.
+    let again = perform::<C>(&lab, &plan, folder.path(), |_, _| ()).unwrap();
+    assert_eq!(again.results, done.results);
+    serde_json::from_str(&done.results).unwrap()
+}
+
+fn is_chosen(adapter: &str) -> bool {
+    [KhatriRao::NAME, "lora", "diag-oft"].contains(&adapter)
+}
+
+#[test]
+fn an_algorithm_from_outside_is_in_the_chapter_of_rank() {
+    let records = at_tiny_size::<Rank>(|run| {
+        run.ranks.truncate(2);
+        is_chosen(&run.adapter) && run.shape.iter().product::<usize>() <= 12_000
+    });
+    for record in &records {
+        for size in &record.outcome {
+            assert_eq!(size.random.rank, size.bound, "{:?}", record.parameters);
+        }
+    }
+}
+
+#[test]
+fn an_algorithm_from_outside_is_in_the_chapter_of_expressivity() {
+    let records = at_tiny_size::<Expressivity>(|run| {
+        (run.size, run.budgets, run.seeds, run.starts) = (12, vec![48, 96], 1, 1);
+        is_chosen(&run.adapter)
+    });
+    for record in &records {
+        for cell in &record.outcome {
+            // A new adapter is exactly at 1, and closed forms are optima.
+            assert!((0.0..=1.0 + 1e-9).contains(&cell.error), "{:?}: {cell:?}", record.parameters);
+            if let (Some(closed), Some(descent)) = (cell.closed, cell.descent) {
+                assert!(descent > closed - 1e-6, "{:?}: {cell:?}", record.parameters);
+                assert!(descent < closed + 0.05, "{:?}: {cell:?}", record.parameters);
+            }
+        }
+    }
+    assert_eq!(records.len(), 3 * targets::FAMILIES.len());
+}
+
+#[test]
+fn an_algorithm_from_outside_is_in_the_chapter_of_spectra() {
+    let records = at_tiny_size::<Spectra>(|run| {
+        (run.size, run.steps, run.budget) = (12, 64, 96);
+        is_chosen(&run.adapter) && run.seed == 0
+    });
+    for record in &records {
+        let (first, last) = (record.outcome.first().unwrap(), record.outcome.last().unwrap());
+        assert!(last.error < first.error, "{:?}: {last:?}", record.parameters);
+    }
+}
+
+/// $s r^{1/2}$, $s^2 r$ and $s r^{1/2}$ for a product of two factors, one of which is zero at the start.
+#[test]
+fn powers_of_the_rank_are_those_of_the_closed_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::new(Device::flex());
+    let runs: Vec<_> = [Scale::AlphaOverRank, Scale::AlphaOverRoot]
+        .map(|scale| initialisation::Parameters {
+            adapter: "lora".into(),
+            scale,
+            size: 96,
+            ranks: vec![2, 8, 32],
+            seeds: 4,
+        })
+        .into();
+    let plan = Plan::of::<Initialisation>(&runs).unwrap();
+    let done = perform::<Initialisation>(&lab, &plan, folder.path(), |_, _| ()).unwrap();
+    let records: Vec<Record<Initialisation>> = serde_json::from_str(&done.results).unwrap();
+    for (record, scale) in records.iter().zip([-1.0, -0.5]) {
+        let power = |of: fn(&initialisation::First) -> f64| {
+            let points: Vec<(f64, f64)> =
+                record.outcome.iter().map(|first| (first.rank as f64, of(first))).collect();
+            initialisation::exponent(&points).unwrap()
+        };
+        let expected = [scale + 0.5, 2.0 * scale + 1.0, scale + 0.5];
+        let found =
+            [power(|first| first.gradient), power(|first| first.sgd), power(|first| first.sign)];
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!((found - expected).abs() < 0.05, "{found} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn an_algorithm_from_outside_is_in_the_chapter_of_initialisation() {
+    at_tiny_size::<Initialisation>(|run| {
+        (run.size, run.seeds) = (12, 1);
+        is_chosen(&run.adapter)
+    });
+}
+
+#[test]
+fn committed_differences_are_what_training_makes() {
+    let device = Device::flex();
+    let w0 = Tensor::ones([32, 32], (&device, burn::tensor::DType::F64));
+    let family = targets::family("trained").unwrap();
+    let committed = family.target(&w0, &device, 0).unwrap();
+    let made = trained::train(32, 0, &device);
+    let norm = |x: Tensor<2>| x.square().sum().into_scalar::<f64>().sqrt();
+    let made = made.clone().mul_scalar(norm(committed.clone()) / norm(made));
+    let apart = norm(committed.clone() - made) / norm(committed);
+    assert!(apart < 1e-3, "{apart:e}");
+}
