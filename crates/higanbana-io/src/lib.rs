@@ -12,6 +12,7 @@ mod hash;
 mod model;
 pub mod names;
 pub mod refit;
+pub mod run;
 pub mod writer;
 
 pub use apply::{ApplyError, Leftover, Merge, Source};

@@ -1,0 +1,68 @@
+//! What can go wrong with the folder of a run.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::FileError;
+
+/// Why a run cannot be begun, written to or asked, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another process works on it.
+    #[error("{}: another process works on this run; wait for it, or stop it", folder.display())]
+    Claimed {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder is that of another configuration.
+    #[error("{}: holds a run with {what}; name another folder, or remove this one", folder.display())]
+    Changed {
+        /// The folder.
+        folder: PathBuf,
+        /// What is different about it.
+        what: String,
+    },
+    /// The file system has no locks.
+    #[error("{}: cannot be locked ({source}); choose a file system that has locks", path.display())]
+    NoLock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// The folder holds the configuration `found`, not the one asked for.
+    pub(super) fn changed(folder: &Path, found: &str, asked: &toml::Table) -> Self {
+        let what = match found.parse::<toml::Table>() {
+            Ok(found) => difference(&found.into(), &asked.clone().into(), ""),
+            Err(_) => None,
+        };
+        let what = what.unwrap_or_else(|| "another configuration".into());
+        Self::Changed { folder: folder.into(), what }
+    }
+}
+
+/// The first key at which two configurations differ, with the value of the first one.
+fn difference(found: &toml::Value, asked: &toml::Value, key: &str) -> Option<String> {
+    match (found, asked) {
+        (toml::Value::Table(found), toml::Value::Table(asked)) => {
+            let below =
+                |name: &str| if key.is_empty() { name.into() } else { format!("{key}.{name}") };
+            let theirs = found.iter().find_map(|(name, value)| match asked.get(name) {
+                Some(other) => difference(value, other, &below(name)),
+                None => Some(format!("{} = {value}", below(name))),
+            });
+            let ours = || asked.keys().find(|name| !found.contains_key(*name));
+            theirs.or_else(|| Some(format!("no {}", below(ours()?))))
+        }
+        (found, asked) if found == asked => None,
+        (found, _) => Some(format!("{key} = {found}")),
+    }
+}

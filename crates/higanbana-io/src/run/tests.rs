@@ -1,0 +1,170 @@
+use std::{fs, io::Write, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::*;
+
+fn open(folder: &Path, configuration: &toml::Table) -> Run {
+    match Run::begin(folder, configuration).unwrap() {
+        Begun::Open(run) => run,
+        Begun::Done(result) => panic!("done: {result}"),
+    }
+}
+
+fn refused(folder: &Path, configuration: &toml::Table) -> String {
+    Run::begin(folder, configuration).unwrap_err().to_string()
+}
+
+fn configuration() -> toml::Table {
+    toml::toml! { adapter = "x" [fit] rate = 0.5 steps = 3 }
+}
+
+/// Half a line, as a kill leaves it.
+fn tear(folder: &Path) {
+    let mut file = fs::OpenOptions::new().append(true).open(folder.join(METRICS)).unwrap();
+    file.write_all(b"{\"step\": 2, \"lo").unwrap();
+}
+
+#[test]
+fn the_identity_is_the_sum_of_a_file() {
+    let folder = tempdir().unwrap();
+    drop(open(folder.path(), &configuration()));
+    let text = fs::read_to_string(folder.path().join(CONFIGURATION)).unwrap();
+    assert_eq!(text.parse::<toml::Table>().unwrap(), configuration());
+    assert_eq!(identity(&configuration()), format!("{:x}", Sha256::digest(text)));
+    // printf 'a = 1\n' | sha256sum
+    let known = "cb78bd8a17f7b751fe0d4663366dcbc257204033ef7ddd64b1f2969573b5b2e2";
+    assert_eq!(identity(&toml::toml! { a = 1 }), known);
+}
+
+#[test]
+fn a_finished_run_is_not_run_again() {
+    let folder = tempdir().unwrap();
+    let identity = identity(&configuration());
+    let state = || State::of(folder.path(), &identity).unwrap();
+    assert_eq!(state(), State::Missing);
+    let mut run = open(folder.path(), &configuration());
+    assert_eq!(state(), State::Running);
+    run.record(&json!({ "step": 0 })).unwrap();
+    let result = run.finish(&json!({ "loss": 0.25, "diverged": f64::NAN })).unwrap();
+    assert_eq!(result, json!({ "loss": 0.25, "diverged": null }));
+    assert_eq!(state(), State::Done(result.clone()));
+    match Run::begin(folder.path(), &configuration()).unwrap() {
+        Begun::Done(found) => assert_eq!(found, result),
+        Begun::Open(_) => panic!("it is done"),
+    }
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [METRICS, RESULT, CONFIGURATION]);
+}
+
+#[test]
+fn another_configuration_is_refused_by_its_key() {
+    let folder = tempdir().unwrap();
+    drop(open(folder.path(), &configuration()));
+    let error = refused(folder.path(), &toml::toml! { adapter = "x" [fit] rate = 0.5 steps = 4 });
+    assert!(
+        error
+            .ends_with(": holds a run with fit.steps = 3; name another folder, or remove this one")
+    );
+    let error = refused(folder.path(), &toml::toml! { adapter = "x" [fit] rate = 0.5 });
+    assert!(error.contains("a run with fit.steps = 3;"), "{error}");
+    let mut more = configuration();
+    more.insert("seed".into(), 1.into());
+    assert!(refused(folder.path(), &more).contains("a run with no seed;"));
+    // Also one that is done.
+    open(folder.path(), &configuration()).finish(&1).unwrap();
+    assert!(refused(folder.path(), &more).contains("a run with another configuration;"));
+    // Unless it is to go.
+    let run = Run::begin_anew(folder.path(), &more).unwrap();
+    assert_eq!(State::of(folder.path(), &identity(&more)).unwrap(), State::Running);
+    run.finish(&2).unwrap();
+    assert_eq!(State::of(folder.path(), &identity(&more)).unwrap(), State::Done(2.into()));
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempdir().unwrap();
+    let run = open(folder.path(), &configuration());
+    let error = refused(folder.path(), &configuration());
+    assert!(
+        error.ends_with("another process works on this run; wait for it, or stop it"),
+        "{error}"
+    );
+    assert!(Run::begin_anew(folder.path(), &configuration()).is_err());
+    drop(run);
+    let state = State::of(folder.path(), &identity(&configuration())).unwrap();
+    assert_eq!(state, State::Interrupted);
+    drop(open(folder.path(), &configuration()));
+}
+
+#[test]
+fn a_question_does_not_take_the_claim_away() {
+    let folder = tempdir().unwrap();
+    drop(open(folder.path(), &configuration()));
+    let identity = identity(&configuration());
+    std::thread::scope(|scope| {
+        let ask = || (0..2000).for_each(|_| drop(State::of(folder.path(), &identity).unwrap()));
+        let asking = scope.spawn(ask);
+        while !asking.is_finished() {
+            drop(open(folder.path(), &configuration()));
+        }
+    });
+}
+
+#[test]
+fn a_killed_run_goes_on_from_whole_lines() {
+    let folder = tempdir().unwrap();
+    let mut run = open(folder.path(), &configuration());
+    for step in 0..2 {
+        run.record(&json!({ "step": step })).unwrap();
+    }
+    fs::write(run.checkpoints().unwrap().join("step-1"), "").unwrap();
+    drop(run);
+    tear(folder.path());
+    let mut run = open(folder.path(), &configuration());
+    assert_eq!(run.metrics().unwrap(), [json!({ "step": 0 }), json!({ "step": 1 })]);
+    // The checkpoint is older than the last line.
+    run.rewind(1).unwrap();
+    run.record(&json!({ "step": 1, "again": true })).unwrap();
+    assert_eq!(run.metrics().unwrap()[1], json!({ "step": 1, "again": true }));
+    let text = fs::read_to_string(folder.path().join(METRICS)).unwrap();
+    assert_eq!(text, "{\"step\":0}\n{\"step\":1,\"again\":true}\n");
+}
+
+#[test]
+fn without_checkpoints_metrics_begin_anew() {
+    let folder = tempdir().unwrap();
+    let mut run = open(folder.path(), &configuration());
+    run.record(&json!({ "step": 0 })).unwrap();
+    drop(run);
+    tear(folder.path());
+    assert_eq!(open(folder.path(), &configuration()).metrics().unwrap(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_failure_is_written_down_and_tried_again() {
+    let folder = tempdir().unwrap();
+    let identity = identity(&configuration());
+    open(folder.path(), &configuration()).fail("no\n  memory").unwrap();
+    let state = || State::of(folder.path(), &identity).unwrap();
+    assert_eq!(state(), State::Failed("no memory".into()));
+    let run = open(folder.path(), &configuration());
+    assert_eq!(state(), State::Running);
+    run.finish(&0).unwrap();
+    assert_eq!(state(), State::Done(0.into()));
+    assert!(!folder.path().join(ERROR).exists());
+}
+
+#[test]
+fn files_that_are_not_a_runs_own_are_named() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join(RESULT), "{\"run\": 3").unwrap();
+    let error = refused(folder.path(), &configuration());
+    assert!(error.contains("result.json: is no result of a run") && error.contains("remove it"));
+    // A file where the folder should be.
+    let error = refused(&folder.path().join(RESULT).join("a"), &configuration());
+    assert!(error.contains("result.json/a"), "{error}");
+}
