@@ -21,7 +21,7 @@ use burn::{
 use higanbana_core::Degree;
 
 use crate::{
-    Group, ModelOptimizer, Rule, Scaling, Settings, TrainError,
+    Group, ModelOptimizer, Rule, Scaling, TrainError,
     model::Clip,
     network::Network,
     optimizers::{optimizer, optimizers},

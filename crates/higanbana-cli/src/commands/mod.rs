@@ -11,6 +11,7 @@ mod reproduce;
 mod resize;
 mod scaling;
 mod theorem;
+mod train;
 mod unet;
 
 use anyhow::Result;
@@ -31,6 +32,7 @@ pub enum Command {
     Unet(unet::Arguments),
     Scaling(scaling::Arguments),
     Theorem(theorem::Arguments),
+    Train(Box<train::Arguments>),
 }
 
 /// Does it.
@@ -48,5 +50,6 @@ pub fn run(command: Command) -> Result<()> {
         Command::Unet(arguments) => unet::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
     }
 }
