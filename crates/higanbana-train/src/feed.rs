@@ -39,17 +39,24 @@ pub struct Feed {
     text: [u8; 32],
 }
 
-/// What is drawn for a sample, and what is given.
+/// What the draws of a batch follow from.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
     /// Seed of the run.
     pub seed: u64,
     /// Number of the first sample of the batch; the others follow.
     pub first: u64,
-    /// The time; drawn, if it is not given.
-    pub time: Option<usize>,
     /// Whether captions are taken as they are, and nothing is mirrored.
     pub plain: bool,
+}
+
+impl Draw {
+    /// The times of a batch of `count` samples.
+    pub fn times(&self, count: usize, task: &Task) -> Vec<usize> {
+        let [from, to] = task.objective.times.unwrap_or([0, task.schedule.len()]);
+        let numbers = self.first..self.first + count as u64;
+        numbers.map(|number| stream(self.seed, "time", number).random_range(from..to)).collect()
+    }
 }
 
 /// What the model is asked and how.
@@ -150,13 +157,15 @@ impl Feed {
         self.concepts[self.pictures[index].concept].regularisation
     }
 
-    /// A batch of these images.
+    /// A batch of these images at these times. The network is the one that will see it: it encodes the
+    /// texts where that is trained.
     ///
     /// # Errors
     /// When a text or latents cannot be had.
     pub fn batch(
         &mut self,
         images: &[usize],
+        times: &[usize],
         draw: Draw,
         task: &Task,
         pipeline: &Pipeline,
@@ -164,16 +173,14 @@ impl Feed {
     ) -> Result<Batch, TrainError> {
         let device = Network::device(pipeline);
         let objective = &task.objective;
-        let [from, to] = objective.times.unwrap_or([0, task.schedule.len()]);
         let (mut clean, mut noise, mut extra) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut times, mut texts, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut texts, mut sizes) = (Vec::new(), Vec::new());
         let mut shape = [0; 3];
         for (number, &index) in (draw.first..).zip(images) {
             let picture = &self.pictures[index];
             let concept = &self.concepts[picture.concept];
             let mut rng = stream(draw.seed, "sample", number);
             let mirrored = rng.random_bool(0.5) && concept.flip && !draw.plain;
-            times.push(draw.time.unwrap_or_else(|| rng.random_range(from..to)));
             texts.push(match draw.plain {
                 true => Captions::default().text(&picture.caption, 0, 0),
                 false => {
@@ -206,10 +213,10 @@ impl Feed {
             true => n.clone(),
             false => n.clone() + maps(extra).mul_scalar(objective.input_perturbation),
         };
-        let noisy = task.schedule.add_noise(z.clone(), seen, &times);
+        let noisy = task.schedule.add_noise(z.clone(), seen, times);
         let target = match task.prediction {
             Prediction::Epsilon => n,
-            Prediction::Velocity => task.schedule.velocity(z, n, &times),
+            Prediction::Velocity => task.schedule.velocity(z, n, times),
         };
         let Text { context, pooled } = self.texts(&texts, pipeline, network, &device)?;
         let added = pipeline.unet.config().text_time.map(|_| {
@@ -220,6 +227,7 @@ impl Feed {
         let regular: Vec<bool> = images.iter().map(|index| self.is_regular(*index)).collect();
         let weights = regular.iter().map(|is| if *is { objective.prior_weight } else { 1.0 });
         let weights = weights.collect();
+        let times = times.to_vec();
         let mut batch = Batch { noisy, target, times, weights, context, added };
         if objective.preserve_output && regular.contains(&true) && !draw.plain {
             preserve(&mut batch, &regular, pipeline, &device);

@@ -254,19 +254,22 @@ impl<'a> Trainer<'a> {
             let number = self.step * train.accumulation + part;
             let images = self.order.batch(number);
             let first = (number * train.batch) as u64;
-            let draw = Draw { seed: self.recipe.seed, first, time: None, plain: false };
-            // The text encoders see the batch's times as the UNet does.
+            let draw = Draw { seed: self.recipe.seed, first, plain: false };
+            let times = draw.times(images.len(), &self.task);
+            let left_out = self.recipe.seed.wrapping_add(number as u64);
+            self.network = self.network.clone().conditioned(
+                &times,
+                self.task.schedule.len(),
+                Some(left_out),
+            );
             let batch = self.feed.batch(
                 &images,
+                &times,
                 draw,
                 &self.task,
                 &self.pipeline,
                 &self.network,
             )?;
-            let horizon = self.task.schedule.len();
-            let draw = self.recipe.seed.wrapping_add(number as u64);
-            self.network =
-                self.network.clone().conditioned(&batch.times, horizon, Some(draw));
             let Task { objective, schedule, prediction } = &self.task;
             let losses = self.network.losses(&batch, objective, schedule, *prediction);
             let loss = losses.mean();
@@ -345,9 +348,10 @@ impl<'a> Trainer<'a> {
         for index in 0..feed.pictures.len() {
             for (number, &time) in times.iter().enumerate() {
                 let first = (index * times.len() + number) as u64;
-                let draw = Draw { seed: 0, first, time: Some(time), plain: true };
+                let draw = Draw { seed: 0, first, plain: true };
                 let network = self.network.clone().conditioned(&[time], schedule.len(), None);
-                let batch = feed.batch(&[index], draw, &self.task, &self.pipeline, &network)?;
+                let batch =
+                    feed.batch(&[index], &[time], draw, &self.task, &self.pipeline, &network)?;
                 let losses = network.losses(&batch, objective, schedule, *prediction);
                 total += number_of(&losses.mean());
                 count += 1.0;

@@ -89,7 +89,7 @@ pub fn normal(count: usize, rng: &mut impl Rng) -> Vec<f32> {
 }
 
 /// A map enlarged, as PyTorch's `interpolate` does with `align_corners=False`.
-pub(crate) fn bilinear(map: &[f32], [h, w]: [usize; 2], [height, width]: [usize; 2]) -> Vec<f32> {
+pub fn bilinear(map: &[f32], [h, w]: [usize; 2], [height, width]: [usize; 2]) -> Vec<f32> {
     let place = |i: usize, old: usize, new: usize| {
         let at = ((i as f64 + 0.5) * old as f64 / new as f64 - 0.5).max(0.0);
         let low = at as usize;
