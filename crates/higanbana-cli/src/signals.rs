@@ -1,10 +1,21 @@
-//! Signals end the process; what is half-written goes first.
+//! Signals end the process; what is half-written goes first. Work that can be gone on with is first brought
+//! to a state that is kept.
+
+use std::sync::{Arc, OnceLock, atomic::AtomicBool};
+
+/// Set by the first signal, where there is work to be brought to an end.
+static FINISH: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// A flag that the first signal sets instead of ending the process; the second one ends it.
+pub fn finish_first() -> Arc<AtomicBool> {
+    FINISH.get_or_init(Arc::default).clone()
+}
 
 /// Removes half-written outputs when the process is told to end. A write beyond the limit on the size
 /// of files is an error like that of a full disk.
 #[cfg(unix)]
 pub fn clean_up() {
-    use std::{process::exit, sync::Arc, thread};
+    use std::{process::exit, sync::atomic::Ordering, thread};
 
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -16,7 +27,11 @@ pub fn clean_up() {
     let _ = flag::register(SIGXFSZ, Arc::default());
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
     thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
+            if FINISH.get().is_some_and(|finish| !finish.swap(true, Ordering::Relaxed)) {
+                eprintln!("stopping after this step; a second signal stops at once");
+                continue;
+            }
             higanbana_io::writer::abandon();
             eprintln!("error: interrupted; nothing was written");
             exit(128 + signal);

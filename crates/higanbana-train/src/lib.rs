@@ -1,19 +1,44 @@
-//! Training: optimizers, and what the gamma-equivalence theorem says about their hyperparameters.
+//! Training: from a folder of captioned images to an adapter file, and what the gamma-equivalence theorem
+//! says about it.
 //!
+//! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
+//! * [`data`]: images and captions; [`feed`]: batches of them;
+//! * [`objective`]: what is minimised; [`network`]: what is trained; [`groups`]: at which rates;
+//!   [`schedule`]: when;
+//! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
 //! * [`model`]: stepping a whole model, in groups, with a pass over all gradients first;
 //! * [`scaling`]: which initial values, learning rates and hyperparameters make a training with the
 //!   merge ratio $\gamma$ the same as one without;
 //! * [`euler`]: the exponents of any adapter, from its gradients.
 
+pub mod checkpoint;
+pub mod data;
+mod error;
 pub mod euler;
+pub mod events;
+pub mod feed;
+pub mod file;
+pub mod groups;
 pub mod model;
+pub mod network;
+pub mod objective;
 pub mod optimizers;
+pub mod random;
+pub mod recipe;
 pub mod scaling;
+pub mod schedule;
+pub mod sheet;
+pub mod trainer;
+pub mod weights;
 
-pub use model::{Clip, Group, ModelOptimizer};
+pub use error::TrainError;
+
+pub use model::{Clip, Group, GroupState, ModelOptimizer};
 pub use optimizers::{Hyperparameter, Role, Rule, Settings, optimizer, optimizers};
 // Burn's derive of `RecordState` looks for these at the root of the crate.
 use burn::optim::{RecordState, StateSink, StateSource, join_path};
 
+pub use recipe::Recipe;
 pub use scaling::{Block, Scaling, ScalingError};
+pub use trainer::{Outcome, Progress, Trainer};

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
-    tensor::Tensor,
+    store::RecordError,
+    tensor::{Bytes, Tensor},
 };
 
 use crate::optimizers::{Engine, Rule, Settings};
@@ -32,6 +33,15 @@ pub enum Clip {
     Whole(f64),
 }
 
+/// What a group carries from step to step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupState {
+    /// Tensors and counts of each parameter, as Burn writes them.
+    pub bytes: Vec<u8>,
+    /// What the parameters share.
+    pub numbers: Vec<f64>,
+}
+
 /// An optimizer of a whole model.
 #[derive(Clone)]
 pub struct ModelOptimizer {
@@ -52,8 +62,15 @@ impl ModelOptimizer {
         groups: &[Group],
         mut choose: impl FnMut(&str) -> usize,
     ) -> Self {
-        let members: HashMap<_, _> =
-            parameters(model).into_iter().map(|(id, path)| (id, choose(&path))).collect();
+        let members = parameters(model).into_iter().map(|(id, path)| (id, choose(&path)));
+        Self::of(rule, groups, members.collect())
+    }
+
+    /// The same for parameters by their ids, each with the number of its group.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn of(rule: &Rule, groups: &[Group], members: HashMap<ParamId, usize>) -> Self {
         assert!(members.values().all(|&group| group < groups.len()), "a group that there is not");
         let groups = groups.iter().map(|g| (g.rate, (rule.build)(&g.settings))).collect();
         Self { members, groups, clip: None, norms: Vec::new() }
@@ -87,9 +104,38 @@ impl ModelOptimizer {
         let model = model.map(&mut Step { schedule, members, groups, factors, gradients });
         self.groups
             .iter()
-            .filter_map(|(_, engine)| engine.after.as_ref())
-            .for_each(|after| after());
+            .filter_map(|(_, engine)| engine.common.as_ref())
+            .for_each(|common| common.after());
         model
+    }
+
+    /// What each group carries from step to step, as bytes and numbers.
+    ///
+    /// # Errors
+    /// When Burn cannot write a state.
+    pub fn state(&self) -> Result<Vec<GroupState>, RecordError> {
+        let state = |(_, engine): &(f64, Engine)| {
+            let numbers = engine.common.as_ref().map(|common| common.numbers());
+            Ok(GroupState {
+                bytes: engine.step.into_bytes()?.to_vec(),
+                numbers: numbers.unwrap_or_default(),
+            })
+        };
+        self.groups.iter().map(state).collect()
+    }
+
+    /// Takes up such a state again: the parameters need the ids that they had.
+    ///
+    /// # Errors
+    /// When a state cannot be read.
+    pub fn restored(mut self, states: Vec<GroupState>) -> Result<Self, RecordError> {
+        for ((_, engine), state) in self.groups.iter_mut().zip(states) {
+            engine.step = engine.step.clone().from_bytes(Bytes::from_bytes_vec(state.bytes))?;
+            if let Some(common) = &engine.common {
+                common.restore(&state.numbers);
+            }
+        }
+        Ok(self)
     }
 
     /// What the gradients of each group are multiplied by.

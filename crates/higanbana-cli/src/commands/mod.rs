@@ -15,6 +15,7 @@ mod run;
 mod scaling;
 mod sweep;
 mod theorem;
+mod train;
 mod unet;
 
 use anyhow::Result;
@@ -39,6 +40,7 @@ pub enum Command {
     Unet(unet::Arguments),
     Scaling(scaling::Arguments),
     Theorem(theorem::Arguments),
+    Train(Box<train::Arguments>),
 }
 
 /// Does it.
@@ -60,5 +62,6 @@ pub fn run(command: Command) -> Result<()> {
         Command::Unet(arguments) => unet::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
     }
 }

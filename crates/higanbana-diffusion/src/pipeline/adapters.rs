@@ -12,7 +12,10 @@ use higanbana_io::{
 };
 
 use super::Pipeline;
-use crate::{ModelError, weights::table};
+use crate::{
+    ModelError,
+    weights::{Tensor, table},
+};
 
 /// What of a file acts.
 #[derive(Debug)]
@@ -69,16 +72,12 @@ fn read(
     registry: &Registry,
 ) -> Result<(Found, Attached), ModelError> {
     let reader = AdapterReader::open(path, &stems(registry))?;
-    let mut keys = keys_of("unet", &pipeline.unet);
     let mut places = places_of(Component::Unet, &pipeline.unet);
     let components = [Component::TextEncoder, Component::TextEncoder2];
-    for ((encoder, component), prefix) in
-        pipeline.encoders.iter().zip(components).zip(["text_encoder", "text_encoder_2"])
-    {
-        keys.extend(keys_of(prefix, &encoder.model));
+    for (encoder, component) in pipeline.encoders.iter().zip(components) {
         places.extend(places_of(component, &encoder.model));
     }
-    let names = Names::new(&keys);
+    let names = Names::new(pipeline.tensors().into_iter().map(|tensor| tensor.key));
 
     let mut leftovers: Vec<Leftover> = Vec::new();
     let mut leave = |name: &str, reason: String| {
@@ -131,8 +130,21 @@ fn read(
     Ok((found, Attached { modules, parameters: parameters_adapted, leftovers, notes }))
 }
 
-fn keys_of(prefix: &str, model: &impl Module) -> Vec<String> {
-    table(model).into_iter().map(|tensor| format!("{prefix}.{}", tensor.key)).collect()
+impl Pipeline {
+    /// The weights that adapters can be for, under the names of diffusers' components: `unet.` and
+    /// `text_encoder.`.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let mut all = prefixed("unet", &self.unet);
+        for (encoder, prefix) in self.encoders.iter().zip(["text_encoder", "text_encoder_2"]) {
+            all.extend(prefixed(prefix, &encoder.model));
+        }
+        all
+    }
+}
+
+fn prefixed(prefix: &str, model: &impl Module) -> Vec<Tensor> {
+    let tensors = table(model).into_iter();
+    tensors.map(|it| Tensor { key: format!("{prefix}.{}", it.key), ..it }).collect()
 }
 
 /// The parameters of each layer of a model.

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::Pipeline;
 use crate::{
     CLIPTextModel, ModelError,
-    text::{Chunk, Tokenizer, chunks},
+    text::{Chunk, Tokenizer, caption_chunks, chunks},
 };
 
 /// A tokenizer and the encoder of its tokens.
@@ -17,12 +17,12 @@ pub struct TextEncoder {
     pub model: CLIPTextModel,
 }
 
-/// A prompt as a UNet takes it.
+/// Texts as a UNet takes them.
 #[derive(Debug, Clone)]
 pub struct Text {
-    /// `[1, tokens, width]`.
+    /// `[texts, tokens, width]`.
     pub context: Tensor<3>,
-    /// The pooled text, `[1, width]`; used by SDXL.
+    /// The pooled texts, `[texts, width]`; used by SDXL.
     pub pooled: Tensor<2>,
 }
 
@@ -54,8 +54,11 @@ impl Pipeline {
             let other = negative.unwrap_or_default();
             let positive = chunk(prompt, chunk(other, 1)?.len())?;
             let other = chunk(other, positive.len())?;
-            texts[0].push(self.encoded(encoder, &positive, skip)?);
-            texts[1].push(self.encoded(encoder, &other, 0)?);
+            let encode = |chunks: &[Chunk], skip| {
+                encoded(&encoder.model, chunks, chunks.len(), skip, self.encoders.len() > 1)
+            };
+            texts[0].push(encode(&positive, skip)?);
+            texts[1].push(encode(&other, 0)?);
         }
         let [positive, other] = texts.map(joined);
         match negative {
@@ -63,36 +66,58 @@ impl Pipeline {
             _ => Ok([positive, other]),
         }
     }
+}
 
-    fn encoded(
-        &self,
-        encoder: &TextEncoder,
-        chunks: &[Chunk],
-        skip: usize,
-    ) -> Result<Text, ModelError> {
-        let model = &encoder.model;
-        let layers = model.config().layers;
-        // SDXL begins one layer before the last, and takes it as it is.
-        let xl = self.encoders.len() > 1;
-        let back = skip + usize::from(xl);
-        if back >= layers {
-            let reason = format!("is {skip}; the text encoder has {layers} layers");
-            return Err(ModelError::input("clip skip", reason));
-        }
-        let texts: Vec<Vec<usize>> = chunks.iter().map(|chunk| chunk.tokens.clone()).collect();
-        let encoded = model.forward(&texts)?;
-        let hidden = encoded.hidden[layers - back].clone();
-        let hidden = match (xl, skip) {
-            (true, _) => hidden,
-            (false, 0) => encoded.last,
-            (false, _) => model.normalised(hidden),
-        };
-        let [count, length, width] = hidden.dims();
-        Ok(Text {
-            context: weighted(hidden, chunks).reshape([1, count * length, width]),
-            pooled: encoded.pooled.narrow(0, 0, 1),
-        })
+/// Texts of `each` chunks: `[chunks, tokens, width]` becomes `[texts, each · tokens, width]`.
+fn encoded(
+    model: &CLIPTextModel,
+    chunks: &[Chunk],
+    each: usize,
+    skip: usize,
+    xl: bool,
+) -> Result<Text, ModelError> {
+    let layers = model.config().layers;
+    // SDXL begins one layer before the last, and takes it as it is.
+    let back = skip + usize::from(xl);
+    if back >= layers {
+        let reason = format!("is {skip}; the text encoder has {layers} layers");
+        return Err(ModelError::input("clip skip", reason));
     }
+    let texts: Vec<Vec<usize>> = chunks.iter().map(|chunk| chunk.tokens.clone()).collect();
+    let encoded = model.forward(&texts)?;
+    let hidden = encoded.hidden[layers - back].clone();
+    let hidden = match (xl, skip) {
+        (true, _) => hidden,
+        (false, 0) => encoded.last,
+        (false, _) => model.normalised(hidden),
+    };
+    let [rows, length, width] = hidden.dims();
+    let [_, pooled] = encoded.pooled.dims();
+    let first = encoded.pooled.reshape([rows / each, each, pooled]).narrow(1, 0, 1);
+    Ok(Text {
+        context: weighted(hidden, chunks).reshape([rows / each, each * length, width]),
+        pooled: first.reshape([rows / each, pooled]),
+    })
+}
+
+/// Captions as training takes them, plain text in `count` chunks each: `[captions, tokens, width]`.
+///
+/// # Errors
+/// When a caption cannot be split, or `skip` leaves no layer.
+pub fn captions(
+    encoders: &[(&Tokenizer, &CLIPTextModel)],
+    captions: &[String],
+    count: usize,
+    skip: usize,
+) -> Result<Text, ModelError> {
+    let texts = encoders.iter().map(|(tokenizer, model)| {
+        let positions = model.config().positions;
+        let chunks =
+            captions.iter().map(|caption| caption_chunks(tokenizer, caption, positions, count));
+        let chunks = chunks.collect::<Result<Vec<_>, _>>()?.concat();
+        encoded(model, &chunks, count, skip, encoders.len() > 1)
+    });
+    Ok(joined(texts.collect::<Result<_, _>>()?))
 }
 
 /// The vectors of several encoders, side by side; the pooled text is the last one's.

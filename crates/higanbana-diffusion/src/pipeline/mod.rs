@@ -10,9 +10,9 @@ mod run;
 mod single;
 
 pub use adapters::{AdapterProblem, Attached, attach_file};
-pub use encode::{Text, TextEncoder};
+pub use encode::{Text, TextEncoder, captions};
 pub use folder::Pipeline;
-pub use image::{from_image, png, to_pixels};
+pub use image::{Pixels, from_image, png, to_pixels};
 pub use noise::Noise;
 pub use published::Published;
 pub(crate) use published::{ENCODERS, INDEX, SCHEDULER, UNET, VAE};

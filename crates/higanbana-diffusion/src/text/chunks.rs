@@ -32,6 +32,32 @@ pub fn chunks(
         let found = tokenizer.tokens(&piece.text)?;
         tokens.extend(found.into_iter().map(|token| (token, piece.weight as f32)));
     }
+    cut(tokenizer, &tokens, positions, least)
+}
+
+/// A caption, in exactly `count` chunks: plain text, whose brackets are no weights, and of which what
+/// is longer is left out.
+///
+/// # Errors
+/// As [`chunks`].
+pub fn caption_chunks(
+    tokenizer: &Tokenizer,
+    caption: &str,
+    positions: usize,
+    count: usize,
+) -> Result<Vec<Chunk>, ModelError> {
+    let tokens: Vec<_> = tokenizer.tokens(caption)?.into_iter().map(|token| (token, 1.0)).collect();
+    let mut chunks = cut(tokenizer, &tokens, positions, count)?;
+    chunks.truncate(count);
+    Ok(chunks)
+}
+
+fn cut(
+    tokenizer: &Tokenizer,
+    tokens: &[(usize, f32)],
+    positions: usize,
+    least: usize,
+) -> Result<Vec<Chunk>, ModelError> {
     let inner = positions.checked_sub(2).filter(|inner| *inner > 0).ok_or_else(|| {
         ModelError::input("prompt", format!("has no place in {positions} positions"))
     })?;

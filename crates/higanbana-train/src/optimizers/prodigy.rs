@@ -16,7 +16,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Engine, Hyperparameter, Role, Rule, Settings, adam::ADAM};
+use super::{Engine, Hyperparameter, Role, Rule, Settings, adam::ADAM, rule::Common};
 
 /// Prodigy.
 pub(super) const PRODIGY: Rule = Rule {
@@ -52,9 +52,8 @@ pub(super) const PRODIGY: Rule = Rule {
         let shared = Shared { d: settings.get("d0"), r: 0.0, numerator: 0.0, denominator: 0.0 };
         let shared = Arc::new(Mutex::new(shared));
         let prodigy = Prodigy { settings: settings.clone(), shared: shared.clone() };
-        let decay = settings.get("beta_2").sqrt();
-        let after = Arc::new(move || lock(&shared).estimate(decay));
-        Engine { after: Some(after), ..prodigy.into() }
+        let common = Arc::new(Distance { shared, decay: settings.get("beta_2").sqrt() });
+        Engine { common: Some(common), ..prodigy.into() }
     },
     ..ADAM
 };
@@ -82,6 +81,30 @@ impl Shared {
         let denominator = std::mem::take(&mut self.denominator);
         if denominator > 0.0 {
             self.d = self.d.max(self.r / denominator);
+        }
+    }
+}
+
+/// The estimate, with the decay of what it is made of.
+struct Distance {
+    shared: Arc<Mutex<Shared>>,
+    decay: f64,
+}
+
+impl Common for Distance {
+    fn after(&self) {
+        lock(&self.shared).estimate(self.decay);
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        let shared = lock(&self.shared);
+        vec![shared.d, shared.r]
+    }
+
+    fn restore(&self, numbers: &[f64]) {
+        if let [d, r] = *numbers {
+            let mut shared = lock(&self.shared);
+            (shared.d, shared.r) = (d, r);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is known of an optimizer.
 
+use std::sync::Arc;
+
 use burn::optim::{ModuleOptimizer, Optimizer};
 
 /// An optimizer: its update, how it scales, how to build it.
@@ -174,12 +176,22 @@ pub struct Engine {
     pub(crate) step: ModuleOptimizer,
     /// Divides all gradients by their norm plus this.
     pub(crate) normalise: Option<f64>,
-    /// What follows when every tensor has been stepped.
-    pub(crate) after: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
+    /// What the tensors of a group share.
+    pub(crate) common: Option<Arc<dyn Common>>,
+}
+
+/// Numbers that follow from all tensors of a group together.
+pub(crate) trait Common: Send + Sync {
+    /// Every tensor has been stepped.
+    fn after(&self);
+    /// The numbers as they are between two steps.
+    fn numbers(&self) -> Vec<f64>;
+    /// Takes up such numbers again.
+    fn restore(&self, numbers: &[f64]);
 }
 
 impl<O: Optimizer> From<O> for Engine {
     fn from(optimizer: O) -> Self {
-        Self { step: optimizer.into(), normalise: None, after: None }
+        Self { step: optimizer.into(), normalise: None, common: None }
     }
 }

@@ -1,0 +1,167 @@
+//! The state between two steps, in one file.
+//!
+//! Nothing else is needed to go on: what a step draws follows from its number ([`crate::random`]). The file
+//! is written beside its place, synchronised and renamed, so that whenever the process or the machine stops
+//! there is a whole one, the last or the one before.
+//!
+//! ```text
+//! weights.<path>        trained tensors, f32
+//! average.<path>        their average, where one is kept
+//! optimizer.<group>     what Burn's optimizer carries, as bytes
+//! numbers.<group>       what the optimizer shares between the tensors of a group
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::TensorData;
+use higanbana_io::{Checkpoint as File, FileError, writer::write_tensors};
+
+use crate::{TrainError, model::GroupState, weights::Weights};
+
+/// The state between two steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Number of steps done.
+    pub step: usize,
+    /// Lines of metrics until then.
+    pub lines: usize,
+    /// The trained tensors.
+    pub weights: Weights,
+    /// Their average.
+    pub average: Option<Weights>,
+    /// What the optimizer carries.
+    pub optimizer: Vec<GroupState>,
+}
+
+impl Checkpoint {
+    /// Writes it into a folder and removes all but the last `keep` there.
+    ///
+    /// # Errors
+    /// When it cannot be written; the ones before stay.
+    pub fn save(&self, folder: &Path, keep: usize) -> Result<(), FileError> {
+        let mut tensors = BTreeMap::new();
+        let mut put = |kind: &str, weights: &Weights| {
+            tensors.extend(weights.iter().map(|(k, v)| (format!("{kind}.{k}"), v.clone())));
+        };
+        put("weights", &self.weights);
+        if let Some(average) = &self.average {
+            put("average", average);
+        }
+        for (group, state) in self.optimizer.iter().enumerate() {
+            let bytes = TensorData::new(state.bytes.clone(), [state.bytes.len()]);
+            tensors.insert(format!("optimizer.{group}"), bytes);
+            let numbers = TensorData::new(state.numbers.clone(), [state.numbers.len()]);
+            tensors.insert(format!("numbers.{group}"), numbers);
+        }
+        let about = [("step", self.step), ("lines", self.lines)];
+        let about = about.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let path = folder.join(format!("step-{:08}.safetensors", self.step));
+        write_tensors(&path, &tensors, &about, true)?;
+        let saved = saved(folder);
+        // What cannot be removed does no harm.
+        saved.iter().rev().skip(keep.max(1)).for_each(|old| drop(fs::remove_file(old)));
+        Ok(())
+    }
+
+    /// The last one in a folder that can be read; those that cannot are told of.
+    ///
+    /// # Errors
+    /// When there are some, and none can be read.
+    pub fn last(folder: &Path) -> Result<Option<Self>, TrainError> {
+        let mut first = None;
+        for path in saved(folder).iter().rev() {
+            match Self::read(path) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        first.map_or(Ok(None), Err)
+    }
+
+    fn read(path: &Path) -> Result<Self, TrainError> {
+        let wrong =
+            |reason: &str| TrainError::Checkpoint { path: path.into(), reason: reason.into() };
+        let file = File::open(path)?;
+        let number = |name: &str| file.metadata().get(name)?.parse::<usize>().ok();
+        let both = (number("step"), number("lines"));
+        let (Some(step), Some(lines)) = both else { return Err(wrong("is no checkpoint")) };
+        let mut weights = Weights::new();
+        let mut average = Weights::new();
+        let mut optimizer = BTreeMap::<usize, GroupState>::new();
+        for name in file.names() {
+            let data = file.read(name)?;
+            let (kind, rest) = name.split_once('.').ok_or_else(|| wrong("is no checkpoint"))?;
+            match kind {
+                "weights" => drop(weights.insert(rest.into(), data)),
+                "average" => drop(average.insert(rest.into(), data)),
+                kind => {
+                    let group = rest.parse().map_err(|_| wrong("is no checkpoint"))?;
+                    let empty = GroupState { bytes: Vec::new(), numbers: Vec::new() };
+                    let state = optimizer.entry(group).or_insert(empty);
+                    match kind {
+                        "optimizer" => state.bytes = data.as_bytes().to_vec(),
+                        _ => state.numbers = data.iter().collect(),
+                    }
+                }
+            }
+        }
+        let average = (!average.is_empty()).then_some(average);
+        let optimizer = optimizer.into_values().collect();
+        Ok(Self { step, lines, weights, average, optimizer })
+    }
+}
+
+/// The checkpoints of a folder, the last step last.
+fn saved(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("step-") && name.ends_with(".safetensors")
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(step: usize) -> Checkpoint {
+        let weights = |x: f32| Weights::from([("a.b".to_string(), TensorData::from([[x, 2.0]]))]);
+        let state = GroupState { bytes: vec![1, 2, 3], numbers: vec![0.1, -2.0] };
+        Checkpoint {
+            step,
+            lines: 3,
+            weights: weights(1.5),
+            average: Some(weights(0.5)),
+            optimizer: vec![state, GroupState { bytes: vec![], numbers: vec![] }],
+        }
+    }
+
+    #[test]
+    fn the_last_whole_one_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Checkpoint::last(folder.path()).unwrap(), None);
+        for step in [5, 20, 100] {
+            checkpoint(step).save(folder.path(), 2).unwrap();
+        }
+        assert_eq!(saved(folder.path()).len(), 2);
+        assert_eq!(Checkpoint::last(folder.path()).unwrap(), Some(checkpoint(100)));
+
+        // Damaged as by a failing disk, it is passed over.
+        let last = folder.path().join("step-00000100.safetensors");
+        let bytes = fs::read(&last).unwrap();
+        fs::write(&last, &bytes[..bytes.len() - 7]).unwrap();
+        assert_eq!(Checkpoint::last(folder.path()).unwrap(), Some(checkpoint(20)));
+        fs::write(folder.path().join("step-00000020.safetensors"), b"").unwrap();
+        let error = Checkpoint::last(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("step-00000100.safetensors"), "{error}");
+    }
+}

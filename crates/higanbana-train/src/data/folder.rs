@@ -1,0 +1,171 @@
+//! Which images a folder has, their captions, and what is wrong with either.
+//!
+//! Three layouts: images with a text file of the same name beside each; kohya's, folders `N_name` of such
+//! images, which count `N` times and whose name is the caption of those that have none; and Hugging Face's
+//! `metadata.jsonl`, a line `{"file_name": ..., "text": ...}` for each image.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use higanbana_diffusion::pipeline::Pixels;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Concept, Problem};
+use crate::TrainError;
+
+/// An image that can be learnt from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub hash: [u8; 32],
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+    /// Its caption, as the file has it.
+    pub caption: String,
+    /// Which concept it belongs to.
+    pub concept: usize,
+    /// How often it counts in an epoch.
+    pub repeats: usize,
+}
+
+/// The images of all concepts, in the order of their names, and those that cannot be used. Every image
+/// is decoded once.
+///
+/// # Errors
+/// When a folder cannot be read, or holds no image.
+pub fn scan(concepts: &[Concept]) -> Result<(Vec<Picture>, Vec<Problem>), TrainError> {
+    let (mut pictures, mut problems) = (Vec::new(), Vec::new());
+    for (index, concept) in concepts.iter().enumerate() {
+        let before = pictures.len() + problems.len();
+        for place in places(concept)? {
+            let found = place.read(index)?;
+            pictures.extend(found.0);
+            problems.extend(found.1);
+        }
+        if pictures.len() + problems.len() == before {
+            let reason = "holds no PNG, JPEG or WebP, and no folder named as 10_cat that does";
+            return Err(wrong(&concept.folder, reason));
+        }
+    }
+    Ok((pictures, problems))
+}
+
+/// A folder of images itself.
+struct Place {
+    folder: PathBuf,
+    repeats: usize,
+    caption: Option<String>,
+}
+
+/// A concept's folder, and kohya's folders inside.
+fn places(concept: &Concept) -> Result<Vec<Place>, TrainError> {
+    let Concept { folder, repeats, caption, .. } = concept;
+    let mut places =
+        vec![Place { folder: folder.clone(), repeats: *repeats, caption: caption.clone() }];
+    for path in listing(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((count, name)) = name.split_once('_') else { continue };
+        let Ok(count) = count.parse::<usize>() else { continue };
+        let caption = caption.clone().unwrap_or_else(|| name.into());
+        places.push(Place { folder: path, repeats: repeats * count, caption: Some(caption) });
+    }
+    Ok(places)
+}
+
+impl Place {
+    fn read(&self, concept: usize) -> Result<(Vec<Picture>, Vec<Problem>), TrainError> {
+        let listed = listing(&self.folder)?;
+        let table = self.folder.join("metadata.jsonl");
+        let captions = if table.is_file() { Some(metadata(&table)?) } else { None };
+        let mut paths: Vec<PathBuf> = listed.into_iter().filter(|path| is_image(path)).collect();
+        // A line without its image is a problem of that image.
+        paths.extend(captions.iter().flat_map(|table| table.keys().cloned()));
+        paths.sort();
+        paths.dedup();
+
+        let (mut pictures, mut problems) = (Vec::new(), Vec::new());
+        for path in paths {
+            let picture = self.caption(&path, captions.as_ref()).and_then(|caption| {
+                let bytes = fs::read(&path).map_err(|error| format!("cannot be read ({error})"))?;
+                let pixels = Pixels::decode(&path, &bytes).map_err(|error| {
+                    let message = error.to_string();
+                    let about = format!("{}: ", path.display());
+                    message.strip_prefix(&about).unwrap_or(&message).to_string()
+                })?;
+                let hash = Sha256::digest(&bytes).into();
+                let (size, repeats) = (pixels.size, self.repeats);
+                Ok(Picture { path: path.clone(), hash, size, caption, concept, repeats })
+            });
+            match picture {
+                Ok(picture) => pictures.push(picture),
+                Err(reason) => problems.push(Problem { path, reason }),
+            }
+        }
+        Ok((pictures, problems))
+    }
+
+    /// The caption of an image, or why it has none.
+    fn caption(
+        &self,
+        path: &Path,
+        table: Option<&BTreeMap<PathBuf, String>>,
+    ) -> Result<String, String> {
+        if let Some(caption) = table.and_then(|table| table.get(path)) {
+            return Ok(caption.clone());
+        }
+        let text = path.with_extension("txt");
+        match fs::read(&text) {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map(|text| text.trim_start_matches('\u{feff}').trim().into())
+                .map_err(|_| format!("its caption {} is not UTF-8", text.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.caption.clone().ok_or_else(|| {
+                    format!("has no caption: write {} or give its concept one", text.display())
+                })
+            }
+            Err(error) => Err(format!("its caption {} cannot be read ({error})", text.display())),
+        }
+    }
+}
+
+/// The paths and captions of a `metadata.jsonl`.
+fn metadata(path: &Path) -> Result<BTreeMap<PathBuf, String>, TrainError> {
+    let text = fs::read_to_string(path).map_err(|error| wrong(path, error.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let entries = lines.map(|(number, line)| {
+        let value: Result<Value, _> = serde_json::from_str(line);
+        let field = |name: &str| Some(value.as_ref().ok()?.get(name)?.as_str()?.to_string());
+        match (field("file_name"), field("text")) {
+            (Some(file), Some(text)) => Ok((folder.join(file), text)),
+            _ => {
+                let what = r#"is not {"file_name": ..., "text": ...}"#;
+                Err(wrong(path, format!("line {} {what}", number + 1)))
+            }
+        }
+    });
+    entries.collect()
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
+}
+
+fn listing(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let entries = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    let mut entries = entries.map_err(|e| wrong(folder, format!("cannot be read ({e})")))?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn wrong(path: &Path, reason: impl Into<String>) -> TrainError {
+    TrainError::Data { path: path.into(), reason: reason.into() }
+}

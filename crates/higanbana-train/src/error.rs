@@ -1,0 +1,102 @@
+//! What can go wrong with a training, in lines that name the file, the key or the step.
+
+use std::path::PathBuf;
+
+use higanbana_adapters::InjectError;
+use higanbana_diffusion::ModelError;
+use higanbana_io::{FileError, run::RunError};
+
+use crate::{ScalingError, data::Problem};
+
+/// An error of a training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The model, or an image.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The folder of the run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The adapters cannot be placed.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+    /// There is no scaling to another alpha.
+    #[error("scale_from: {0}")]
+    Scaling(#[from] ScalingError),
+    /// The recipe cannot be read, or asks for something that cannot be.
+    #[error("{}: {reason}", path.display())]
+    Recipe {
+        /// The recipe.
+        path: PathBuf,
+        /// Which key, and why.
+        reason: String,
+    },
+    /// A folder of images cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Data {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Images or captions cannot be used.
+    #[error("{}", summary(.0))]
+    Problems(Vec<Problem>),
+    /// A checkpoint cannot be gone on from.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The training diverged.
+    #[error(
+        "{what} of step {step} is not finite; first at fault: {layer}; the batch is {batch}; \
+         {kept}, lower train.rate or raise train.warmup and begin anew"
+    )]
+    NotFinite {
+        /// `the loss`, or `a gradient`.
+        what: &'static str,
+        /// The step, from 1.
+        step: usize,
+        /// The first layer whose numbers are not finite.
+        layer: String,
+        /// The images of the batch.
+        batch: String,
+        /// What there is of the run until then.
+        kept: String,
+    },
+    /// It was asked to stop.
+    #[error("stopped after step {step} of {of}; go on with --resume")]
+    Stopped {
+        /// Steps done.
+        step: usize,
+        /// Steps asked for.
+        of: usize,
+    },
+}
+
+impl TrainError {
+    /// A fault of a recipe.
+    pub(crate) fn recipe(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Recipe { path: path.into(), reason: reason.into() }
+    }
+}
+
+fn summary(problems: &[Problem]) -> String {
+    let mut text = match problems {
+        [only] => format!("{only}"),
+        _ => format!("{} images cannot be used:", problems.len()),
+    };
+    if problems.len() > 1 {
+        problems.iter().for_each(|problem| text += &format!("\n  {problem}"));
+        text += "\n ";
+    } else {
+        text += ";";
+    }
+    text + " mend them, or leave them out with --skip-bad"
+}

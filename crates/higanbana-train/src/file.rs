@@ -1,0 +1,123 @@
+//! The adapter as a file: LyCORIS's tensors under kohya's names, with the metadata that the field reads.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use higanbana_core::{Registry, Tensors};
+use higanbana_diffusion::{Pipeline, schedulers::Prediction};
+use higanbana_io::{AdapterFile, Dialect, Names, dialect};
+use serde_json::json;
+
+use crate::{TrainError, feed::Feed, network::Network, recipe::Recipe, trainer::Progress};
+
+/// Writes the adapters of a network.
+///
+/// # Errors
+/// When a module has no name, or the file cannot be written.
+pub fn save(
+    path: &Path,
+    network: &Network,
+    pipeline: &Pipeline,
+    registry: &Registry,
+    metadata: BTreeMap<String, String>,
+) -> Result<(), TrainError> {
+    let mut modules = BTreeMap::<String, Tensors>::new();
+    for (prefix, site, adapter) in network.adapters()? {
+        modules.entry(format!("{prefix}.{}", site.path)).or_default().extend(adapter.write(&site));
+    }
+    let shapes: HashMap<String, Vec<usize>> =
+        pipeline.tensors().into_iter().map(|tensor| (tensor.key, tensor.shape)).collect();
+    let names = Names::new(shapes.keys());
+    let described = dialect::Network::of(registry, modules.values())
+        .on(&names, |key| shapes.get(key).map(Vec::as_slice));
+    let file = AdapterFile {
+        path: path.into(),
+        // The paths of modules are dotted, below the component's.
+        dialect: Dialect::Diffusers,
+        modules,
+        metadata,
+        unused: Vec::new(),
+    };
+    file.encode(Dialect::Kohya, Some(&names), &described)?.write(path, true)?;
+    Ok(())
+}
+
+/// What the field's tools read of a training. Nothing in it depends on when or where it ran.
+pub fn metadata(
+    recipe: &Recipe,
+    feed: &Feed,
+    prediction: Prediction,
+    pipeline: &Pipeline,
+    progress: &Progress,
+) -> BTreeMap<String, String> {
+    let train = &recipe.train;
+    let [width, height] = recipe.data.resolution.size();
+    let regular = (0..feed.pictures.len()).filter(|index| feed.is_regular(*index)).count();
+    let none = || "None".to_string();
+    let number = |value: Option<f64>| value.map_or_else(none, |value| value.to_string());
+    let velocity = prediction == Prediction::Velocity;
+    let context = pipeline.unet.config().levels.last().map_or(0, |level| level.context);
+    let v2 = if context == 1024 { "True" } else { "False" };
+    let model = recipe.model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let architecture = match (context, pipeline.encoders.len()) {
+        (_, 2) => "stable-diffusion-xl-v1-base",
+        (1024, _) if velocity => "stable-diffusion-v2-768-v",
+        (1024, _) => "stable-diffusion-v2-512",
+        _ => "stable-diffusion-v1",
+    };
+    let text_rate = train.text_encoder_rate.unwrap_or(train.rate);
+    let entries = [
+        ("ss_output_name", recipe.name.clone()),
+        ("ss_sd_model_name", model),
+        ("ss_v2", v2.into()),
+        ("ss_seed", recipe.seed.to_string()),
+        ("ss_learning_rate", train.rate.to_string()),
+        ("ss_unet_lr", train.rate.to_string()),
+        ("ss_text_encoder_lr", number(recipe.adapter.text_encoder.then_some(text_rate))),
+        ("ss_optimizer", train.optimizer.clone()),
+        ("ss_lr_scheduler", format!("{:?}", train.schedule.kind).to_lowercase()),
+        ("ss_lr_warmup_steps", train.schedule.warmup.to_string()),
+        ("ss_max_train_steps", progress.of.to_string()),
+        ("ss_steps", progress.step.to_string()),
+        ("ss_num_epochs", progress.epochs.to_string()),
+        ("ss_num_batches_per_epoch", progress.batches.to_string()),
+        ("ss_batch_size_per_device", train.batch.to_string()),
+        ("ss_gradient_accumulation_steps", train.accumulation.to_string()),
+        ("ss_max_grad_norm", number(train.clip)),
+        ("ss_num_train_images", (feed.pictures.len() - regular).to_string()),
+        ("ss_num_reg_images", regular.to_string()),
+        ("ss_resolution", format!("({width}, {height})")),
+        ("ss_enable_bucket", if recipe.data.buckets.is_some() { "True" } else { "False" }.into()),
+        ("ss_clip_skip", (recipe.data.clip_skip + 1).to_string()),
+        ("ss_min_snr_gamma", number(recipe.objective.min_snr_gamma)),
+        ("ss_noise_offset", recipe.objective.noise_offset.to_string()),
+        ("ss_prior_loss_weight", recipe.objective.prior_weight.to_string()),
+        ("ss_caption_dropout_rate", recipe.data.captions.dropout.to_string()),
+        (
+            "ss_zero_terminal_snr",
+            if recipe.objective.zero_terminal_snr { "True" } else { "False" }.into(),
+        ),
+        ("ss_tag_frequency", tags(feed).to_string()),
+        ("modelspec.sai_model_spec", "1.0.0".into()),
+        ("modelspec.architecture", format!("{architecture}/lora")),
+        ("modelspec.title", recipe.name.clone()),
+        ("modelspec.resolution", format!("{width}x{height}")),
+        ("modelspec.prediction_type", if velocity { "v" } else { "epsilon" }.into()),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// How often each tag occurs, by the folder of its images.
+fn tags(feed: &Feed) -> serde_json::Value {
+    let mut folders = BTreeMap::<String, BTreeMap<String, usize>>::new();
+    for picture in &feed.pictures {
+        let folder = picture.path.parent().and_then(Path::file_name).unwrap_or_default();
+        let tags = folders.entry(folder.to_string_lossy().into_owned()).or_default();
+        for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            *tags.entry(tag.into()).or_default() += 1;
+        }
+    }
+    json!(folders)
+}

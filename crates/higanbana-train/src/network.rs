@@ -1,0 +1,131 @@
+//! The models that are trained together, and the loss of a batch.
+
+use burn::{
+    module::Module,
+    tensor::{DType, Device, Tensor, TensorData},
+};
+use higanbana_adapters::inject::{self, Injection, Preset};
+use higanbana_core::{Condition, Registry, Site, slot};
+use higanbana_diffusion::{
+    Added, CLIPTextModel, Pipeline, UNet2DConditionModel,
+    schedulers::{NoiseSchedule, Prediction},
+};
+
+use crate::{TrainError, objective::Objective, recipe, weights};
+
+/// Name of the set of adapters that is trained.
+pub const SET: &str = "trained";
+
+/// The models that are trained together.
+#[derive(Module, Debug)]
+pub struct Network {
+    /// The denoiser.
+    pub unet: UNet2DConditionModel,
+    /// The text encoders.
+    pub encoders: Vec<CLIPTextModel>,
+}
+
+/// A batch as the UNet sees it.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Latents with noise, `[batch, channels, h, w]`.
+    pub noisy: Tensor<4>,
+    /// What the model is to tell.
+    pub target: Tensor<4>,
+    /// The time of each sample.
+    pub times: Vec<usize>,
+    /// The weight of each sample, before that of the [objective](crate::objective).
+    pub weights: Vec<f64>,
+    /// The texts.
+    pub context: Tensor<3>,
+    /// SDXL's second conditioning.
+    pub added: Option<Added>,
+}
+
+impl Network {
+    /// The models of a pipeline with new adapters, ready to be trained.
+    ///
+    /// # Errors
+    /// When the adapters cannot be placed.
+    pub fn new(
+        pipeline: &Pipeline,
+        adapter: &recipe::Adapter,
+        preset: &Preset,
+        registry: &Registry,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let mut injection = Injection::new(SET, &adapter.algorithm)
+            .options(adapter.options.clone())
+            .seed(seed)
+            .preset(preset.clone());
+        injection.rules.extend(adapter.rules.clone());
+        let (unet, _) = inject::inject(&pipeline.unet, registry, &injection)?;
+        let encoders = pipeline.encoders.iter().enumerate().map(|(i, encoder)| {
+            if !adapter.text_encoder {
+                return Ok(encoder.model.clone().no_grad());
+            }
+            // Layers of both encoders have the same paths: they are not to start from the same numbers.
+            let injection = injection.clone().seed(seed.wrapping_add(1 + i as u64));
+            Ok::<_, TrainError>(inject::inject(&encoder.model, registry, &injection)?.0)
+        });
+        let network = Self { unet, encoders: encoders.collect::<Result<_, _>>()? };
+        Ok(weights::identified(network.train()))
+    }
+
+    /// The loss of each sample of a batch, weighted, `[batch]`.
+    pub fn losses(
+        &self,
+        batch: &Batch,
+        objective: &Objective,
+        schedule: &NoiseSchedule,
+        prediction: Prediction,
+    ) -> Tensor<1> {
+        let device = batch.noisy.device();
+        let times: Vec<f32> = batch.times.iter().map(|time| *time as f32).collect();
+        let times = Tensor::from_data(times.as_slice(), (&device, DType::F32));
+        let predicted = self.unet.forward(
+            batch.noisy.clone(),
+            times,
+            batch.context.clone(),
+            batch.added.as_ref(),
+        );
+        let losses = objective.losses(predicted, batch.target.clone(), schedule, &batch.times);
+        let weights = batch.times.iter().zip(&batch.weights);
+        let weights: Vec<f32> = weights
+            .map(|(time, w)| (w * objective.weight(prediction, schedule.snr(*time))) as f32)
+            .collect();
+        let weights = TensorData::new(weights, [batch.times.len()]);
+        losses.clone() * Tensor::from_data(weights, (&device, losses.dtype()))
+    }
+
+    /// The same models, told the times of the next batch, and a number from which they draw what they
+    /// leave out.
+    #[must_use]
+    pub fn conditioned(self, times: &[usize], horizon: usize, draw: Option<u64>) -> Self {
+        let times: Vec<f64> = times.iter().map(|time| *time as f64).collect();
+        slot::condition(self, &Condition { step: draw, ..Condition::at(times, horizon as f64) })
+    }
+
+    /// The adapters of all models, with the prefix that diffusers gives each model's paths.
+    ///
+    /// # Errors
+    /// When a model has none.
+    pub fn adapters(&self) -> Result<Vec<(String, Site, higanbana_core::DynAdapter)>, TrainError> {
+        let mut all = Vec::new();
+        let mut add = |prefix: &str, adapters: Vec<(Site, higanbana_core::DynAdapter)>| {
+            all.extend(adapters.into_iter().map(|(site, it)| (prefix.to_string(), site, it)));
+        };
+        add("unet", inject::adapters(&self.unet, SET)?);
+        for (encoder, prefix) in self.encoders.iter().zip(["text_encoder", "text_encoder_2"]) {
+            if !inject::sets(encoder).is_empty() {
+                add(prefix, inject::adapters(encoder, SET)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Where it computes, with gradients.
+    pub fn device(pipeline: &Pipeline) -> Device {
+        pipeline.device.clone().autodiff()
+    }
+}

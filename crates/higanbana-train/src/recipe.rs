@@ -1,0 +1,365 @@
+//! What a training is asked for: `RUN.toml`.
+//!
+//! ```toml
+//! model = "sd15"                    # a folder of diffusers, or a single file; paths are those of this file
+//! seed = 23
+//!
+//! [adapter]
+//! algorithm = "loha"
+//! preset = "attn-mlp"
+//! options = { rank = 8, alpha = 4.0 }
+//!
+//! [data]
+//! resolution = 512
+//! buckets = {}
+//! concepts = [{ folder = "images", repeats = 10 }]
+//!
+//! [objective]
+//! min_snr_gamma = 5.0
+//!
+//! [train]
+//! steps = 1000
+//! batch = 2
+//! rate = 5e-4
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use higanbana_adapters::inject::Rule;
+use serde::{Deserialize, Serialize};
+
+use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
+
+/// What a training is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The model: a folder as diffusers saves it, or a single file of the web UIs.
+    pub model: PathBuf,
+    /// Seed of everything that is drawn.
+    #[serde(default)]
+    pub seed: u64,
+    /// Name of the adapter file, without its extension.
+    #[serde(default = "name")]
+    pub name: String,
+    /// What is trained.
+    pub adapter: Adapter,
+    /// What there is to learn from.
+    pub data: Data,
+    /// What is minimised.
+    #[serde(default)]
+    pub objective: Objective,
+    /// How.
+    pub train: Train,
+    /// Images on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// Loss of images that are not trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapter {
+    /// Name of the algorithm.
+    pub algorithm: String,
+    /// A built-in preset, or a file of one.
+    #[serde(default = "preset")]
+    pub preset: String,
+    /// Options of the algorithm.
+    #[serde(default)]
+    pub options: toml::Table,
+    /// Rules below those of the preset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Whether the text encoders get adapters too.
+    #[serde(default)]
+    pub text_encoder: bool,
+    /// The alpha that rates and hyperparameters were published for: they are scaled to the one in use, so
+    /// that the training is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_from: Option<ScaleFrom>,
+}
+
+/// A published setting.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleFrom {
+    /// Its alpha.
+    pub alpha: f64,
+}
+
+/// How it is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Number of steps; instead of epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Number of epochs; instead of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Images of a batch.
+    #[serde(default = "one")]
+    pub batch: usize,
+    /// Batches of a step.
+    #[serde(default = "one")]
+    pub accumulation: usize,
+    /// Name of the optimizer.
+    #[serde(default = "optimizer")]
+    pub optimizer: String,
+    /// Its hyperparameters, besides the learning rate.
+    #[serde(default)]
+    pub options: std::collections::BTreeMap<String, f64>,
+    /// Learning rate.
+    pub rate: f64,
+    /// Learning rate of the text encoders; the same if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_encoder_rate: Option<f64>,
+    /// How much faster the factors learn that start from zero (LoRA+, arXiv:2402.12354).
+    #[serde(default = "unit")]
+    pub loraplus: f64,
+    /// Factors of the rate of some layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<Block>,
+    /// How the rate goes with the steps.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Bound on the norm of the gradients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Whether each group of parameters keeps that bound by itself.
+    #[serde(default)]
+    pub clip_groups: bool,
+    /// Decay of an average of the weights, which is what is saved then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Steps from one checkpoint to the next; 0 for none.
+    #[serde(default = "every")]
+    pub checkpoint: usize,
+    /// Checkpoints that are kept.
+    #[serde(default = "keep")]
+    pub keep: usize,
+}
+
+/// A factor of the rate of some layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// Patterns over paths of layers, as in rules of presets.
+    pub paths: Vec<higanbana_adapters::inject::Pattern>,
+    /// The factor; 0 leaves them as they are.
+    pub rate: f64,
+}
+
+/// Images on the way: rows of a contact sheet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Steps from one row to the next.
+    pub every: usize,
+    /// What the images show, one of each row.
+    pub prompts: Vec<String>,
+    /// What they do not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative: Option<String>,
+    /// Seed of the noise.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps of each image.
+    #[serde(default = "sample_steps")]
+    pub steps: usize,
+    /// How much more an image follows its prompt than the negative one.
+    #[serde(default = "guidance")]
+    pub guidance: f64,
+    /// The scheduler; the model's own if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// Height and width in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+}
+
+/// Loss of images that are not trained on, with the same noise every time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Steps from one measurement to the next.
+    pub every: usize,
+    /// The images.
+    pub concepts: Vec<crate::data::Concept>,
+    /// The times at which each is measured.
+    #[serde(default = "times")]
+    pub times: Vec<usize>,
+}
+
+impl Recipe {
+    /// Reads `RUN.toml`, with values laid over those of the file: `key.inner=value`, the value in TOML or
+    /// plain text.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no recipe, or asks for something that cannot be.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        let wrong = |reason: String| TrainError::recipe(path, reason);
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| wrong(format!("cannot be read ({error})")))?;
+        let located = |error: toml::de::Error| {
+            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            wrong(format!("{line}{}", error.message().replace('\n', " ")))
+        };
+        // As it is, so that messages name lines.
+        if overrides.is_empty() {
+            let recipe: Self = toml::from_str(&text).map_err(located)?;
+            return recipe.checked(path);
+        }
+        let mut value: toml::Value = toml::from_str(&text).map_err(located)?;
+        for it in overrides {
+            lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
+        }
+        let recipe: Self = value.try_into().map_err(|e: toml::de::Error| {
+            wrong(format!("with --set: {}", e.message().replace('\n', " ")))
+        })?;
+        recipe.checked(path)
+    }
+
+    /// The recipe with paths that lead from a folder, that of its file.
+    #[must_use]
+    pub fn located(mut self, folder: &Path) -> Self {
+        let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
+        let concepts = self.data.concepts.iter_mut().chain(held_out);
+        let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
+        paths.chain([&mut self.model]).for_each(|path| *path = folder.join(&*path));
+        self
+    }
+
+    fn checked(self, path: &Path) -> Result<Self, TrainError> {
+        let wrong = |reason: String| Err(TrainError::recipe(path, reason));
+        let Train { steps, epochs, batch, accumulation, rate, ema, loraplus, .. } = &self.train;
+        match (steps, epochs) {
+            (Some(0), _) | (_, Some(0)) => return wrong("train: takes one step at least".into()),
+            (Some(_), Some(_)) => return wrong("train: give steps or epochs, not both".into()),
+            (None, None) => return wrong("train: give steps or epochs".into()),
+            _ => {}
+        }
+        if *batch == 0 || *accumulation == 0 {
+            return wrong("train: batch and accumulation are 1 at least".into());
+        }
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        if !positive(*rate) || !positive(*loraplus) {
+            return wrong(format!("train: rate {rate} and loraplus {loraplus} must be positive"));
+        }
+        if ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
+            return wrong("train.ema: give a number below 1, such as 0.999".into());
+        }
+        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+            return wrong(format!("name: {:?} is no name of a file", self.name));
+        }
+        let data = &self.data;
+        let [width, height] = data.resolution.size();
+        if width == 0 || height == 0 || data.chunks == 0 {
+            return wrong("data: resolution and chunks are 1 at least".into());
+        }
+        if let Some(buckets) = &data.buckets {
+            let side = (width * height).isqrt();
+            if buckets.step == 0 || buckets.min < buckets.step || buckets.step > side {
+                return wrong(
+                    "data.buckets: step must be between 1 and min and the resolution".into(),
+                );
+            }
+        }
+        if data.concepts.is_empty() {
+            return wrong("data.concepts: there are none".into());
+        }
+        let captions = data.concepts.iter().flat_map(|concept| concept.captions.as_ref());
+        for captions in captions.chain([&data.captions]) {
+            if let Some((name, p)) = captions.wrong() {
+                return wrong(format!("captions.{name}: {p} is no probability"));
+            }
+        }
+        if data.concepts.iter().all(|concept| concept.regularisation) {
+            return wrong("data.concepts: all are for regularisation".into());
+        }
+        if self.sample.as_ref().is_some_and(|it| it.every == 0 || it.prompts.is_empty()) {
+            return wrong("sample: needs prompts, and every 1 at least".into());
+        }
+        if self.validation.as_ref().is_some_and(|it| it.every == 0 || it.times.is_empty()) {
+            return wrong("validation: needs times, and every 1 at least".into());
+        }
+        Ok(self)
+    }
+
+    /// The recipe as a table, every default spelled out.
+    pub fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("a recipe is plain values with names")
+    }
+}
+
+/// Lays `key.inner=value` over a value; a number is an index into an array.
+fn lay(value: &mut toml::Value, set: &str) -> Result<(), String> {
+    let (keys, text) = set.split_once('=').ok_or("is not KEY=VALUE")?;
+    let parsed = toml::from_str::<toml::Table>(&format!("x = {text}"));
+    let new = match parsed.ok().and_then(|mut table| table.remove("x")) {
+        Some(new) => new,
+        None => toml::Value::String(text.into()),
+    };
+    let mut place = value;
+    for key in keys.trim().split('.') {
+        place = match place {
+            toml::Value::Table(table) => {
+                table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            }
+            toml::Value::Array(array) => {
+                let count = array.len();
+                let index = key.parse::<usize>().ok();
+                let entry = index.and_then(|index| array.get_mut(index));
+                entry.ok_or_else(|| format!("{key} is no entry of {count}"))?
+            }
+            _ => return Err(format!("{key} is inside of a plain value")),
+        };
+    }
+    *place = new;
+    Ok(())
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+fn every() -> usize {
+    500
+}
+
+fn keep() -> usize {
+    2
+}
+
+fn sample_steps() -> usize {
+    25
+}
+
+fn guidance() -> f64 {
+    7.5
+}
+
+fn times() -> Vec<usize> {
+    vec![100, 300, 500, 700, 900]
+}
+
+fn name() -> String {
+    "adapter".into()
+}
+
+fn preset() -> String {
+    "attn-mlp".into()
+}
+
+fn optimizer() -> String {
+    "adamw".into()
+}

@@ -1,0 +1,111 @@
+//! Images on the way: a contact sheet that grows by a row.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use higanbana_diffusion::{
+    Pipeline, Request,
+    pipeline::{Pixels, png, to_pixels},
+};
+use higanbana_io::writer::write_bytes;
+
+use crate::{TrainError, network::Network, recipe::Sample};
+
+/// Pixels between two images.
+const GAP: usize = 2;
+
+/// Makes the images of a row and puts it below the others of `folder`, whose rows are
+/// `samples/step-N.png` and whose sheet is `samples.png`.
+///
+/// # Errors
+/// When an image cannot be made, or a file not be written.
+pub fn add_row(
+    folder: &Path,
+    step: usize,
+    sample: &Sample,
+    pipeline: &mut Pipeline,
+    network: &Network,
+) -> Result<(), TrainError> {
+    pipeline.unet = network.unet.valid();
+    for (encoder, trained) in pipeline.encoders.iter_mut().zip(&network.encoders) {
+        encoder.model = trained.valid();
+    }
+    let mut images = Vec::new();
+    for (index, prompt) in sample.prompts.iter().enumerate() {
+        let request = Request {
+            prompt: prompt.clone(),
+            negative: sample.negative.clone(),
+            scheduler: sample.scheduler.clone(),
+            steps: sample.steps,
+            guidance: sample.guidance,
+            size: sample.size,
+            seed: sample.seed.wrapping_add(index as u64),
+            ..Request::default()
+        };
+        let made = pipeline.generate(&request, &mut |_, _| ())?.images;
+        let [_, _, height, width] = made.dims();
+        let rgb = to_pixels(made).swap_remove(0);
+        images.push(Pixels { size: [height, width], rgb });
+    }
+    let rows = folder.join("samples");
+    std::fs::create_dir_all(&rows).map_err(|error| TrainError::Data {
+        path: rows.clone(),
+        reason: format!("cannot be made ({error})"),
+    })?;
+    let row = beside(&images, [0, 1]);
+    let about = format!("step {step}: {}", sample.prompts.join(" | "));
+    let path = rows.join(format!("step-{step:08}.png"));
+    write_bytes(&path, &png(row.size, &row.rgb, &about)?, true)?;
+
+    let sheet = beside(&all(&rows)?, [1, 0]);
+    write_bytes(&folder.join("samples.png"), &png(sheet.size, &sheet.rgb, &about)?, true)?;
+    Ok(())
+}
+
+/// The rows so far, in the order of their steps.
+fn all(rows: &Path) -> Result<Vec<Pixels>, TrainError> {
+    let entries = std::fs::read_dir(rows).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    paths.sort();
+    paths.iter().map(|path| Ok(Pixels::read(path)?)).collect()
+}
+
+/// Images below each other, `[1, 0]`, or side by side, `[0, 1]`, on white.
+fn beside(images: &[Pixels], [down, right]: [usize; 2]) -> Pixels {
+    let sizes = || images.iter().map(|image| image.size);
+    let along = |i: usize| sizes().map(|size| size[i] + GAP).sum::<usize>().saturating_sub(GAP);
+    let across = |i: usize| sizes().map(|size| size[i]).max().unwrap_or(0);
+    let height = if down == 1 { along(0) } else { across(0) };
+    let width = if right == 1 { along(1) } else { across(1) };
+    let mut rgb = vec![255; height * width * 3];
+    let [mut top, mut left] = [0, 0];
+    for image in images {
+        let [h, w] = image.size;
+        for (y, row) in image.rgb.chunks(w * 3).enumerate() {
+            let at = ((top + y) * width + left) * 3;
+            rgb[at..at + w * 3].copy_from_slice(row);
+        }
+        top += down * (h + GAP);
+        left += right * (w + GAP);
+    }
+    Pixels { size: [height, width], rgb }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_stand_beside_and_below_each_other() {
+        let image = |h, w, value| Pixels { size: [h, w], rgb: vec![value; h * w * 3] };
+        let row = beside(&[image(2, 1, 10), image(1, 2, 20)], [0, 1]);
+        assert_eq!(row.size, [2, 5]);
+        let red: Vec<u8> = row.rgb.iter().step_by(3).copied().collect();
+        assert_eq!(red, [10, 255, 255, 20, 20, 10, 255, 255, 255, 255]);
+        let sheet = beside(&[image(1, 1, 10), image(1, 2, 20)], [1, 0]);
+        assert_eq!(sheet.size, [4, 2]);
+        let red: Vec<u8> = sheet.rgb.iter().step_by(3).copied().collect();
+        assert_eq!(red, [10, 255, 255, 255, 255, 255, 20, 20]);
+    }
+}

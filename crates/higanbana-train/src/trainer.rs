@@ -1,0 +1,500 @@
+//! The training itself: step after step, from wherever it stopped.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use burn::{
+    module::Module,
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{DType, Device, Tensor},
+};
+use higanbana_adapters::inject::{Preset, limit_norms};
+use higanbana_core::Registry;
+use higanbana_diffusion::{Pipeline, schedulers::Prediction};
+use higanbana_io::run::Run;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    ModelOptimizer, TrainError,
+    checkpoint::Checkpoint,
+    data::{Order, Problem},
+    events::Events,
+    feed::{Draw, Feed, Task},
+    file,
+    groups::Groups,
+    network::Network,
+    recipe::Recipe,
+    sheet,
+    weights::{self, Weights},
+};
+
+/// Name of the event file; TensorBoard looks for the middle of it.
+const EVENTS: &str = "events.out.tfevents.0000000000.higanbana";
+
+/// A training that is ready to begin, or to go on.
+pub struct Trainer<'a> {
+    recipe: Recipe,
+    registry: &'a Registry,
+    pipeline: Pipeline,
+    task: Task,
+    feed: Feed,
+    held_out: Option<Feed>,
+    order: Order,
+    network: Network,
+    optimizer: ModelOptimizer,
+    average: Option<Weights>,
+    step: usize,
+    steps: usize,
+}
+
+/// How far a training is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// Steps asked for.
+    pub of: usize,
+    /// Loss of the last step.
+    pub loss: f64,
+    /// Batches of an epoch.
+    pub batches: usize,
+    /// Epochs begun.
+    pub epochs: usize,
+}
+
+/// What became of a training.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Steps done.
+    pub steps: usize,
+    /// Mean loss of the last epoch.
+    pub loss: Option<f64>,
+    /// Loss of the images that were held out, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// Trained numbers.
+    pub parameters: usize,
+    /// Images that were trained on.
+    pub images: usize,
+    /// Images that were left out, and why.
+    pub left_out: Vec<Problem>,
+    /// Name of the adapter file in the folder of the run.
+    pub file: String,
+}
+
+impl<'a> Trainer<'a> {
+    /// Reads images, model and captions of a [located](Recipe::located) recipe; nothing is written but
+    /// the cache. `tell` is told each part of that work and how many there are.
+    ///
+    /// # Errors
+    /// When anything of the recipe cannot be had.
+    pub fn new(
+        recipe: Recipe,
+        registry: &'a Registry,
+        device: &Device,
+        skip_bad: bool,
+        tell: &mut dyn FnMut(&str, usize),
+    ) -> Result<Self, TrainError> {
+        let preset = preset(&recipe.adapter.preset)?;
+        let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, skip_bad)?;
+        let held_out = recipe.validation.as_ref();
+        let mut held_out =
+            held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
+        let pipeline = match recipe.model.is_file() {
+            true => Pipeline::read_file(&recipe.model, device, DType::F32)?,
+            false => Pipeline::read(&recipe.model, device, DType::F32)?,
+        };
+        let task = task(&recipe, &pipeline)?;
+        for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
+            feed.prepare(&pipeline, tell)?;
+        }
+        let network = Network::new(&pipeline, &recipe.adapter, &preset, registry, recipe.seed)?;
+        let groups = Groups::new(&recipe, &network)?;
+        let network = groups.start(network);
+        let order = feed.order(recipe.seed, recipe.train.batch);
+        let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
+        let epochs = recipe.train.epochs.map(|epochs| epochs * per_epoch);
+        let steps = recipe.train.steps.or(epochs).unwrap_or_default();
+        let average = recipe.train.ema.map(|_| weights::read(&network));
+        let optimizer = groups.optimizer(&recipe);
+        Ok(Self {
+            recipe,
+            registry,
+            pipeline,
+            task,
+            feed,
+            held_out,
+            order,
+            network,
+            optimizer,
+            average,
+            step: 0,
+            steps,
+        })
+    }
+
+    /// Trains until the end, or until `stop` is set. `tell` is told of every step.
+    ///
+    /// # Errors
+    /// When a number is no longer finite, it was asked to stop, or a file cannot be written; in each case
+    /// a checkpoint says how far it came.
+    pub fn run(
+        &mut self,
+        run: &mut Run,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(&Progress),
+    ) -> Result<Outcome, TrainError> {
+        let folder = run.checkpoints()?;
+        let mut last = self.resume(run, &folder)?;
+        let mut events = Events::new();
+        for line in run.metrics()? {
+            event(&mut events, &line);
+        }
+        if self.step == 0 {
+            self.look(run)?;
+        }
+        while self.step < self.steps {
+            let loss = match self.advance() {
+                Ok(loss) => loss,
+                Err(TrainError::NotFinite { what, step, layer, batch, .. }) => {
+                    let kept = self.keep_last_good(run, &folder, last)?;
+                    return Err(TrainError::NotFinite { what, step, layer, batch, kept });
+                }
+                Err(error) => return Err(error),
+            };
+            let norm = self.optimizer.norms().iter().map(|n| n * n).sum::<f64>().sqrt();
+            let rate = self.recipe.train.schedule.factor(self.step - 1, self.steps)
+                * self.recipe.train.rate;
+            let mut line = json!({ "step": self.step, "loss": loss, "rate": rate, "norm": norm });
+            if let Some(validation) = self.validate()? {
+                line["validation"] = json!(validation);
+            }
+            run.record(&line)?;
+            event(&mut events, &line);
+            tell(&self.progress(loss));
+            self.look(run)?;
+            let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
+            let every = self.recipe.train.checkpoint;
+            if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps
+            {
+                self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
+                last = Some(self.step);
+                let path = run.folder().join(EVENTS);
+                higanbana_io::writer::write_bytes(&path, events.bytes(), true)?;
+            }
+            if stopped {
+                return Err(TrainError::Stopped { step: self.step, of: self.steps });
+            }
+        }
+        self.finish(run)
+    }
+
+    /// Images of a run that can be trained on, and those that are left out.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Steps asked for.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Number of trained values.
+    pub fn parameters(&self) -> usize {
+        weights::read(&self.network).values().map(|data| data.num_elements()).sum()
+    }
+
+    /// Takes up the last checkpoint; gives its step.
+    fn resume(&mut self, run: &mut Run, folder: &Path) -> Result<Option<usize>, TrainError> {
+        let Some(checkpoint) = Checkpoint::last(folder)? else {
+            run.rewind(0)?;
+            return Ok(None);
+        };
+        let Checkpoint { step, lines, weights, average, optimizer } = checkpoint;
+        let known = weights::read(&self.network);
+        if !known.keys().eq(weights.keys()) {
+            let reason = "is of other adapters".into();
+            return Err(TrainError::Checkpoint { path: folder.into(), reason });
+        }
+        self.network = weights::write(self.network.clone(), &weights);
+        self.average = average.or(self.average.take());
+        let unreadable = |error: burn::store::RecordError| TrainError::Checkpoint {
+            path: folder.into(),
+            reason: error.to_string(),
+        };
+        self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
+        self.step = step;
+        run.rewind(lines)?;
+        Ok(Some(step))
+    }
+
+    fn checkpoint(&self, run: &Run) -> Result<Checkpoint, TrainError> {
+        let unwritable = |error: burn::store::RecordError| TrainError::Checkpoint {
+            path: run.folder().into(),
+            reason: error.to_string(),
+        };
+        Ok(Checkpoint {
+            step: self.step,
+            lines: run.metrics()?.len(),
+            weights: weights::read(&self.network),
+            average: self.average.clone(),
+            optimizer: self.optimizer.state().map_err(unwritable)?,
+        })
+    }
+
+    /// One step. Gives its loss.
+    fn advance(&mut self) -> Result<f64, TrainError> {
+        let train = &self.recipe.train;
+        let (mut gradients, mut total) = (GradientsAccumulator::new(), 0.0);
+        let mut seen = Vec::new();
+        for part in 0..train.accumulation {
+            let number = self.step * train.accumulation + part;
+            let images = self.order.batch(number);
+            let first = (number * train.batch) as u64;
+            let draw = Draw { seed: self.recipe.seed, first, plain: false };
+            let times = draw.times(images.len(), &self.task);
+            let left_out = self.recipe.seed.wrapping_add(number as u64);
+            self.network =
+                self.network.clone().conditioned(&times, self.task.schedule.len(), Some(left_out));
+            let batch = self.feed.batch(
+                &images,
+                &times,
+                draw,
+                &self.task,
+                &self.pipeline,
+                &self.network,
+            )?;
+            let Task { objective, schedule, prediction } = &self.task;
+            let losses = self.network.losses(&batch, objective, schedule, *prediction);
+            let loss = losses.mean();
+            let value = number_of(&loss);
+            seen.extend(images);
+            if !value.is_finite() {
+                return Err(self.not_finite("the loss", &seen, None));
+            }
+            total += value / train.accumulation as f64;
+            let loss = loss.div_scalar(train.accumulation as f64);
+            let found = GradientsParams::from_grads(loss.backward(), &self.network);
+            gradients.accumulate(&self.network, found);
+        }
+        let gradients = gradients.grads();
+        let fault = first_bad_gradient(&self.network, &gradients);
+        if let Some(path) = fault {
+            return Err(self.not_finite("a gradient", &seen, Some(path)));
+        }
+        let factor = train.schedule.factor(self.step, self.steps);
+        let stepped = self.optimizer.step(factor, self.network.clone(), gradients);
+        self.network = limit_norms(&stepped).0;
+        self.step += 1;
+        if let (Some(average), Some(decay)) = (&mut self.average, train.ema) {
+            weights::average(average, &weights::read(&self.network), decay);
+        }
+        Ok(total)
+    }
+
+    /// What is not finite, and where that began.
+    fn not_finite(&self, what: &'static str, images: &[usize], path: Option<String>) -> TrainError {
+        let weights = weights::read(&self.network);
+        let layer = match (weights::first_not_finite(&weights), path) {
+            (Some(weight), _) => weight.to_string(),
+            (None, Some(gradient)) => format!("the gradient of {gradient}"),
+            (None, None) => "no weight, but what the model makes of the batch".into(),
+        };
+        let names =
+            images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
+        let batch = names.collect::<Vec<_>>().join(", ");
+        TrainError::NotFinite { what, step: self.step + 1, layer, batch, kept: String::new() }
+    }
+
+    /// Keeps the state before a step that failed, where it is whole. Says what there is.
+    fn keep_last_good(
+        &self,
+        run: &Run,
+        folder: &Path,
+        last: Option<usize>,
+    ) -> Result<String, TrainError> {
+        let checkpoint = self.checkpoint(run)?;
+        if weights::first_not_finite(&checkpoint.weights).is_none() && self.step > 0 {
+            checkpoint.save(folder, self.recipe.train.keep)?;
+            return Ok(format!("the state of step {} is kept in {}", self.step, folder.display()));
+        }
+        Ok(match last {
+            Some(step) => format!("the state of step {step} is kept in {}", folder.display()),
+            None => "no step before it was whole".into(),
+        })
+    }
+
+    /// The loss of the images held out, if it is time for it.
+    fn validate(&mut self) -> Result<Option<f64>, TrainError> {
+        let Some(validation) = &self.recipe.validation else { return Ok(None) };
+        if !self.step.is_multiple_of(validation.every) && self.step != self.steps {
+            return Ok(None);
+        }
+        let times = validation.times.clone();
+        let Some(mut feed) = self.held_out.take() else { return Ok(None) };
+        let loss = self.validated(&mut feed, &times);
+        self.held_out = Some(feed);
+        loss.map(Some)
+    }
+
+    fn validated(&self, feed: &mut Feed, times: &[usize]) -> Result<f64, TrainError> {
+        let Task { objective, schedule, prediction } = &self.task;
+        let (mut total, mut count) = (0.0, 0.0);
+        for index in 0..feed.pictures.len() {
+            for (number, &time) in times.iter().enumerate() {
+                let first = (index * times.len() + number) as u64;
+                let draw = Draw { seed: 0, first, plain: true };
+                let network = self.network.clone().conditioned(&[time], schedule.len(), None);
+                let batch =
+                    feed.batch(&[index], &[time], draw, &self.task, &self.pipeline, &network)?;
+                let losses = network.losses(&batch, objective, schedule, *prediction);
+                total += number_of(&losses.mean());
+                count += 1.0;
+            }
+        }
+        Ok(total / count)
+    }
+
+    /// Adds a row to the contact sheet, if it is time for it.
+    fn look(&mut self, run: &Run) -> Result<(), TrainError> {
+        let Some(sample) = self.recipe.sample.clone() else { return Ok(()) };
+        if self.step.is_multiple_of(sample.every) || self.step == self.steps {
+            let base = self.pipeline.unet.clone();
+            let encoders: Vec<_> = self.pipeline.encoders.iter().map(|e| e.model.clone()).collect();
+            let network = self.shown();
+            let row =
+                sheet::add_row(run.folder(), self.step, &sample, &mut self.pipeline, &network);
+            self.pipeline.unet = base;
+            for (encoder, model) in self.pipeline.encoders.iter_mut().zip(encoders) {
+                encoder.model = model;
+            }
+            row?;
+        }
+        Ok(())
+    }
+
+    /// The network as it is saved: with the average of its weights, where there is one, and nothing left
+    /// out.
+    fn shown(&self) -> Network {
+        let network = match &self.average {
+            Some(average) => weights::write(self.network.clone(), average),
+            None => self.network.clone(),
+        };
+        network.conditioned(&[], self.task.schedule.len(), None)
+    }
+
+    fn progress(&self, loss: f64) -> Progress {
+        let batches = self.order.batches();
+        let epochs = (self.step * self.recipe.train.accumulation).div_ceil(batches);
+        Progress { step: self.step, of: self.steps, loss, batches, epochs }
+    }
+
+    fn finish(&self, run: &Run) -> Result<Outcome, TrainError> {
+        let name = format!("{}.safetensors", self.recipe.name);
+        let lines = run.metrics()?;
+        let per_epoch = self.order.batches().div_ceil(self.recipe.train.accumulation);
+        let losses = lines.iter().rev().take(per_epoch).filter_map(|line| line["loss"].as_f64());
+        let losses: Vec<f64> = losses.collect();
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        let metadata = file::metadata(
+            &self.recipe,
+            &self.feed,
+            self.task.prediction,
+            &self.pipeline,
+            &self.progress(mean),
+        );
+        let path = run.folder().join(&name);
+        file::save(&path, &self.shown(), &self.pipeline, self.registry, metadata)?;
+        Ok(Outcome {
+            steps: self.step,
+            loss: (!losses.is_empty()).then_some(mean),
+            validation: lines.last().and_then(|line| line["validation"].as_f64()),
+            parameters: self.parameters(),
+            images: self.feed.pictures.len(),
+            left_out: self.feed.left_out.clone(),
+            file: name,
+        })
+    }
+}
+
+fn preset(name: &str) -> Result<Preset, TrainError> {
+    let path = Path::new(name);
+    if !path.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(Preset::built_in(name)?);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| TrainError::recipe(path, format!("cannot be read ({error})")))?;
+    Ok(Preset::parse(name, &text)?)
+}
+
+fn task(recipe: &Recipe, pipeline: &Pipeline) -> Result<Task, TrainError> {
+    let objective = recipe.objective.clone();
+    let (schedule, own) = pipeline.scheduler.training()?;
+    let prediction = objective.prediction.map_or(own, Prediction::from);
+    let wrong = |reason: &str| Err(TrainError::recipe("RUN.toml", format!("objective.{reason}")));
+    if objective.zero_terminal_snr && prediction == Prediction::Epsilon {
+        return wrong(
+            "zero_terminal_snr: needs v_prediction: at the last time there is only noise to see",
+        );
+    }
+    if objective.scale_v_like_noise && prediction == Prediction::Epsilon {
+        return wrong("scale_v_like_noise: the model predicts the noise");
+    }
+    if let Some([from, to]) = objective.times
+        && (from >= to || to > schedule.len())
+    {
+        return wrong(&format!("times: {from} to {to}; there are {}", schedule.len()));
+    }
+    let late =
+        recipe.validation.iter().flat_map(|it| &it.times).find(|time| **time >= schedule.len());
+    if let Some(late) = late {
+        let reason = format!("validation.times: {late}; there are {}", schedule.len());
+        return Err(TrainError::recipe("RUN.toml", reason));
+    }
+    let schedule =
+        if objective.zero_terminal_snr { schedule.zero_terminal_snr() } else { schedule };
+    Ok(Task { objective, schedule, prediction })
+}
+
+/// The scalars of a line of metrics.
+fn event(events: &mut Events, line: &Value) {
+    let names = ["loss", "rate", "norm", "validation"];
+    let scalars = names.iter().filter_map(|name| Some((*name, line.get(name)?.as_f64()?)));
+    events.scalars(line["step"].as_u64().unwrap_or_default(), scalars.collect::<Vec<_>>());
+}
+
+fn number_of(tensor: &Tensor<1>) -> f64 {
+    tensor.to_data().iter::<f64>().sum()
+}
+
+/// The path of the first gradient that is not finite.
+fn first_bad_gradient(network: &Network, gradients: &GradientsParams) -> Option<String> {
+    struct Visit<'a> {
+        path: Vec<String>,
+        gradients: &'a GradientsParams,
+        found: Option<String>,
+    }
+    impl burn::module::ModuleVisitor for Visit<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+            if self.found.is_some() {
+                return;
+            }
+            let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+            if !gradient.is_finite().all().into_scalar::<bool>() {
+                self.found = Some(self.path.join("."));
+            }
+        }
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+    }
+    let mut visit = Visit { path: Vec::new(), gradients, found: None };
+    network.visit(&mut visit);
+    visit.found
+}

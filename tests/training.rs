@@ -1,0 +1,12 @@
+//! Training against torch, diffusers and LyCORIS.
+
+mod training {
+    #[allow(dead_code)]
+    #[path = "../diffusion/formula.rs"]
+    mod formula;
+    mod parts;
+    #[allow(dead_code)]
+    #[path = "../diffusion/reference.rs"]
+    mod reference;
+    mod step;
+}
