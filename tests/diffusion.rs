@@ -4,6 +4,7 @@ mod diffusion {
     mod adapters;
     mod clip;
     mod formula;
+    mod full;
     mod pipeline;
     mod reference;
     mod schedulers;
