@@ -53,6 +53,12 @@ fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
+/// The same as a parameter, where there are gradients.
+fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let x = random(shape, device);
+    if x.is_autodiff() { x.require_grad() } else { x }
+}
+
 impl Case {
     fn new<M: 'static, const D: usize, const E: usize>(
         name: impl Into<String>,
@@ -85,8 +91,7 @@ impl Case {
             let padding = [(side, side); 2];
             ConvOptions::new_with_padding([stride, stride], padding, [1, 1], 1)
         };
-        let weight =
-            move |device: &Device| random([output, input, kernel, kernel], device).require_grad();
+        let weight = move |device: &Device| parameter([output, input, kernel, kernel], device);
         Self::new(name, [1, input, size, size], weight, move |weight, x| {
             ops::conv2d(x, weight.clone(), None, options())
         })
@@ -95,7 +100,7 @@ impl Case {
     /// Attention of `n` positions to `m`, or to themselves, of eight heads.
     fn attention(n: usize, m: Option<usize>, width: usize) -> Self {
         let name = format!("attention {n}-{} width {width}", m.unwrap_or(n));
-        let keys = move |device: &Device| m.map(|m| random([1, m, width], device).require_grad());
+        let keys = move |device: &Device| m.map(|m| parameter([1, m, width], device));
         Self::new(name, [1, n, width], keys, |keys, q| {
             let keys = keys.clone().unwrap_or_else(|| q.clone());
             ops::attention([q, keys.clone(), keys], 8, false)
@@ -146,9 +151,7 @@ impl Case {
     }
 
     fn all() -> Vec<Self> {
-        let vectors = |device: &Device| {
-            [Tensor::ones([320], device), Tensor::zeros([320], device)].map(Tensor::require_grad)
-        };
+        let vectors = |device: &Device| [(); 2].map(|_| parameter([320], device));
         vec![
             Self::conv([320, 320], 64, 3, 1),
             Self::conv([640, 640], 32, 3, 1),

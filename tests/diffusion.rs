@@ -5,6 +5,7 @@ mod diffusion {
     mod adapters;
     mod clip;
     mod formula;
+    mod full;
     mod half;
     mod pipeline;
     mod reference;

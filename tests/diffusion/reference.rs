@@ -62,10 +62,14 @@ pub fn deviation(expected: &[f32], found: &[f32]) -> f64 {
 
 /// A model folder with the weights of the formula.
 pub fn unet_folder(case: &str) -> TempDir {
+    unet_folder_of(&folder(case).join("config.json"))
+}
+
+/// The same for any configuration.
+pub fn unet_folder_of(config: &Path) -> TempDir {
     let temp = tempfile::tempdir().unwrap();
-    let config = folder(case).join("config.json");
-    std::fs::copy(&config, temp.path().join("config.json")).unwrap();
-    let model = UNet2DConditionModel::new(&UNetConfig::read(&config).unwrap(), &Device::default());
+    std::fs::copy(config, temp.path().join("config.json")).unwrap();
+    let model = UNet2DConditionModel::new(&UNetConfig::read(config).unwrap(), &Device::default());
     formula::write_weights(&model, &temp.path().join("diffusion_pytorch_model.safetensors"));
     temp
 }

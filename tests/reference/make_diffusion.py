@@ -3,7 +3,7 @@
 Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0.
 
     pip install diffusers==0.42.1 transformers==5.23.0 torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
-    python -B tests/reference/make_diffusion.py
+    python -B tests/reference/make_diffusion.py [unets full_unet vae clip schedulers tokenizers pipelines]
 
 Writes the folder `diffusion/` beside this file. Weights and inputs are not stored: both sides compute them from a tensor's
 name by the formula of `unit` below, exactly, so that only configurations and results are here.
@@ -199,6 +199,15 @@ def unets():
         )
         write_json(OUT / "published" / f"{name}.json", public(model))
     write_json(OUT / "published" / "counts.json", counts)
+
+
+def full_unet():
+    """Stable Diffusion 1.5's at its full size: some values of the output, and what a deviation is relative to."""
+    model = fill(UNet2DConditionModel(**PUBLISHED["sd15"]))
+    with torch.no_grad():
+        out = model(**unet_inputs(model, (64, 64), batch=1)).sample.flatten()
+    tensors = dict(values=out[::61], largest=out.abs().max().reshape(1), norm=out.double().norm().float().reshape(1))
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "published" / "expected.safetensors")
 
 
 # --- autoencoder ----------------------------------------------------------------------------------------------------
@@ -556,9 +565,7 @@ def more_pipelines(sd, common):
 
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    unets()
-    vae()
-    clip()
-    schedulers()
-    tokenizers()
-    pipelines()
+    parts = (unets, full_unet, vae, clip, schedulers, tokenizers, pipelines)
+    for part in parts:
+        if part.__name__ in (sys.argv[1:] or [part.__name__]):
+            part()

@@ -45,7 +45,8 @@ pub(in super::super) fn merge<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_reshape(B::float_swap_dims(x, 1, 2), Shape::new([batch, n, heads * d]))
 }
 
-/// Burn's own attention.
+/// Burn's own attention, for as many queries at a time as [`SCORES`] allows: not every backend has one
+/// that does without the scores.
 pub(in super::super) fn composed<B: Backend>(
     qkv: [FloatTensor<B>; 3],
     heads: usize,
@@ -53,7 +54,26 @@ pub(in super::super) fn composed<B: Backend>(
 ) -> FloatTensor<B> {
     let [q, k, v] = qkv.map(|x| split::<B>(x, heads));
     let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
-    merge::<B>(B::attention(q, k, v, None, None, options))
+    let attend = |q, options| B::attention(q, k.clone(), v.clone(), None, None, options);
+    let (n, block) = (q.shape()[2], block::<B>(&q, &k));
+    // Burn's causal attention takes the last query to see all keys.
+    if causal || block == n {
+        return merge::<B>(attend(q, options));
+    }
+    let blocks = (0..n).step_by(block).map(|start| attend(rows::<B>(&q, start, block), options));
+    merge::<B>(B::float_cat(blocks.collect(), 2))
+}
+
+/// How many queries at a time.
+fn block<B: Backend>(q: &FloatTensor<B>, k: &FloatTensor<B>) -> usize {
+    let ([batch, heads, n, _], [_, _, m, _]) = (q.shape().dims(), k.shape().dims());
+    (SCORES / (batch * heads * m)).clamp(1, n)
+}
+
+/// The queries from `start` on, at most `count`.
+fn rows<B: Backend>(x: &FloatTensor<B>, start: usize, count: usize) -> FloatTensor<B> {
+    let end = (start + count).min(x.shape()[2]);
+    B::float_slice(x.clone(), &[Slice::full(), Slice::full(), Slice::from(start..end)])
 }
 
 /// With $P = softmax(s Q K^\top)$ and $G$ the gradient of $P V$:
@@ -70,19 +90,14 @@ pub(in super::super) fn composed_backward<B: Backend>(
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let [q, k, v] = qkv.map(|x| split::<B>(x, heads));
     let gradient = split::<B>(gradient, heads);
-    let ([batch, _, n, d], [_, _, m, _]) = (q.shape().dims(), k.shape().dims());
-    let scale = (d as f64).powf(-0.5);
-    let block = (SCORES / (batch * heads * m)).clamp(1, n);
+    let ([_, _, n, d], [_, _, m, _]) = (q.shape().dims(), k.shape().dims());
+    let (scale, block) = ((d as f64).powf(-0.5), block::<B>(&q, &k));
     let [k_t, v_t] = [&k, &v].map(|x| B::float_transpose(x.clone()));
 
     let mut of_q = Vec::new();
     let mut of_kv: Option<[FloatTensor<B>; 2]> = None;
     for start in (0..n).step_by(block) {
-        let rows = |x: &FloatTensor<B>| {
-            let rows = Slice::from(start..(start + block).min(n));
-            B::float_slice(x.clone(), &[Slice::full(), Slice::full(), rows])
-        };
-        let (q, gradient) = (rows(&q), rows(&gradient));
+        let [q, gradient] = [&q, &gradient].map(|x| rows::<B>(x, start, block));
         let scores = B::float_mul_scalar(B::float_matmul(q.clone(), k_t.clone()), scale.into());
         let scores = match causal {
             true => B::float_add(scores, hidden::<B>(&q, start, m)),
