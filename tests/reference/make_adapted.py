@@ -14,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from lycoris import LycorisNetwork, create_lycoris
 from safetensors.torch import save_file
 
-from make_diffusion import OUT, SMALL, fill, tensor, unet_inputs, write_json
+from make_diffusion import OUT, SMALL, fill, tensor, unet_inputs
 
 # Options of LyCORIS, and the size of the random part of each trained tensor.
 CASES = {
@@ -63,7 +63,7 @@ def adapted(options, scale):
 
 
 def main():
-    names = {}
+    (OUT / "adapted").mkdir(exist_ok=True)
     for case, (options, scale) in CASES.items():
         model, _network, named = adapted(options, scale)
         inputs = unet_inputs(model, (8, 6))
@@ -78,12 +78,7 @@ def main():
             "grad norms": torch.stack([g.norm() for g in gradients.values()]).float(),
             "grad dots": torch.stack(dots).float(),
         }
-        (OUT / "adapted").mkdir(exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "adapted" / f"{case}.safetensors")
-        names[case] = len(named)
-        plain = fill(UNet2DConditionModel(**SMALL))(**unet_inputs(model, (8, 6))).sample
-        print(case, len(named), float((out - plain).abs().max() / plain.abs().max()))
-    write_json(OUT / "adapted" / "counts.json", names)
 
 
 if __name__ == "__main__":

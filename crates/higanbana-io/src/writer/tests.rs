@@ -180,3 +180,30 @@ fn text_is_written_whole() {
     assert!(matches!(write_text(&path, "[]", false), Err(FileError::Exists { .. })));
     assert_eq!(fs::read(&path).unwrap(), b"{}");
 }
+
+#[test]
+fn a_folder_is_whole_or_not_there() {
+    let around = tempdir().unwrap();
+    let path = around.path().join("model");
+    let folder = Folder::new(&path).unwrap();
+    fs::write(folder.path().join("a"), "a").unwrap();
+    drop(folder);
+    assert!(listing(around.path()).is_empty());
+
+    let folder = Folder::new(&path).unwrap();
+    fs::write(folder.path().join("a"), "a").unwrap();
+    assert!(!path.exists());
+    folder.commit().unwrap();
+    assert_eq!(listing(around.path()), ["model"]);
+    assert_eq!(listing(&path), ["a"]);
+
+    assert!(matches!(Folder::new(&path), Err(FileError::Exists { .. })));
+    let nowhere = around.path().join("nowhere/model");
+    assert!(matches!(Folder::new(&nowhere), Err(FileError::NoFolder { .. })));
+    // One that appears meanwhile is not replaced.
+    let late = around.path().join("late");
+    let folder = Folder::new(&late).unwrap();
+    fs::create_dir(&late).unwrap();
+    assert!(matches!(folder.commit(), Err(FileError::Exists { .. })));
+    assert_eq!(listing(&late), [""; 0]);
+}
