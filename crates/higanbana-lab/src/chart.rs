@@ -121,8 +121,12 @@ mod tests {
     #[test]
     fn every_curve_is_drawn_and_named() {
         let curve = |name: &str, values: &[f64]| Curve { name: name.into(), values: values.into() };
-        let svg =
-            chart("loss", &[curve("a", &[2.0, 1.0]), curve("b", &[1.0, f64::NAN])], Axis::Linear, 2);
+        let svg = chart(
+            "loss",
+            &[curve("a", &[2.0, 1.0]), curve("b", &[1.0, f64::NAN])],
+            Axis::Linear,
+            2,
+        );
         assert!(svg.contains("<path class=\"c2\" d=\"M64.0 "), "{svg}");
         assert!(svg.contains("<title>b</title>") && !svg.contains("NaN"), "{svg}");
     }
