@@ -150,7 +150,7 @@ impl<'a, T: Task> Course<'a, T> {
             model = model.map(&mut Round(dtype));
         }
         self.norms.push(self.optimizer.norms().to_vec());
-        let update = self.update(&model);
+        let update = self.net.updates(&model);
         self.model = Some(model);
         update
     }
@@ -161,16 +161,6 @@ impl<'a, T: Task> Course<'a, T> {
             let update = self.step();
             self.updates.push(update);
         }
-    }
-
-    fn update(&self, model: &T::Model) -> Vec<f64> {
-        let slots = slot::collect(&model.valid());
-        let updates = slots.iter().zip(&self.net.sites).map(|(slot, (site, w0))| {
-            let member = &slot.members[0];
-            let gamma = member.gamma.expect("every member has one");
-            member.adapter.update_gamma(site, w0, gamma).to_data()
-        });
-        updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
     }
 
     /// The first step whose update is not finite.

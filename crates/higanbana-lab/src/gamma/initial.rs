@@ -4,7 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Tensor, TensorData},
 };
-use higanbana_core::{Init, Site, SiteKind, slot};
+use higanbana_core::{Init, Site, SiteKind};
 
 use super::task::{Adapted, Task, stream};
 
@@ -17,12 +17,7 @@ pub(super) fn noised_update<T: Task>(net: &Adapted<T>) -> Vec<f64> {
         factor: &|path| site_of(&net.sites, path).map(|_| 1.0),
         multiplied: false,
     });
-    let slots = slot::collect(&model.valid());
-    let updates = slots
-        .iter()
-        .zip(&net.sites)
-        .map(|(slot, (site, w0))| slot.members[0].adapter.update_at(site, w0, 1.0).to_data());
-    updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
+    net.updates(&model)
 }
 
 /// The last name of a path that is no index.

@@ -5,7 +5,7 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use higanbana_adapters::{InjectError, Injection, inject};
-use higanbana_core::{Degree, Init, Registry, Site, SiteKind, slot};
+use higanbana_core::{Degree, Init, Member, Registry, Site, SiteKind, slot};
 use higanbana_train::{Rule, Scaling, ScalingError, scaling::is_power_of_two};
 use serde::Serialize;
 
@@ -80,6 +80,19 @@ impl<T: Task> Adapted<T> {
         let sites = slot::collect(&model).into_iter().map(|slot| slot.site);
         let sites = sites.map(|site| (site.clone(), matrix(&site))).collect();
         Ok(Self { model, task, sites })
+    }
+
+    /// $\Delta W$ of all sites.
+    pub(super) fn updates(&self, model: &T::Model) -> Vec<f64> {
+        let slots = slot::collect(&model.valid());
+        let updates = slots.iter().zip(&self.sites).map(|(slot, (site, w0))| {
+            let Member { adapter, gamma, strength, .. } = &slot.members[0];
+            match gamma {
+                Some(gamma) => adapter.update_gamma(site, w0, *gamma).to_data(),
+                None => adapter.update_at(site, w0, *strength).to_data(),
+            }
+        });
+        updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
     }
 
     /// Homogeneity of the adapter of each site.
