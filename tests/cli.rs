@@ -16,4 +16,5 @@ mod cli {
     mod resize;
     mod run;
     mod theorem;
+    mod train;
 }
