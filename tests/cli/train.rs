@@ -147,7 +147,10 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     let mut kills = 0;
     for delay in (0..).map(|i: u64| 40 + i * 37 % 101) {
         let begun = desk.path("killed/run.toml").exists();
-        let mut child = start(&desk, if begun { "train run.toml -o killed --resume" } else { "train run.toml -o killed" });
+        let mut child = start(
+            &desk,
+            if begun { "train run.toml -o killed --resume" } else { "train run.toml -o killed" },
+        );
         let before = fs::read_to_string(desk.path("killed/metrics.jsonl")).unwrap_or_default();
         wait_for_more(&desk, before.lines().count(), &mut child);
         sleep(Duration::from_millis(delay));
@@ -257,7 +260,10 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
         ("train.epochs=2", "train: give steps or epochs, not both"),
         ("train.optimizer=adm", "train.optimizer: no adm; there are sgd, "),
         ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
-        ("train.blocks=[{paths=['**.nowhere'],rate=1}]", "train.blocks: no adapted layer for **.nowhere"),
+        (
+            "train.blocks=[{paths=['**.nowhere'],rate=1}]",
+            "train.blocks: no adapted layer for **.nowhere",
+        ),
         ("adapter.algorithm=lorra", "no algorithm is called `lorra`"),
         ("adapter.options.rnk=3", "options of lokr: unknown field `rnk`"),
         ("adapter.preset=nothing", "no preset is called `nothing`"),
@@ -281,10 +287,12 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
 #[test]
 fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
     let desk = desk();
-    let run = "train run.toml --set train.rate=1e20 --set train.optimizer=sgd --set train.options={}";
+    let run =
+        "train run.toml --set train.rate=1e20 --set train.optimizer=sgd --set train.options={}";
     let run = format!("{run} --set adapter.text_encoder=false --set adapter.options={{rank=2}}");
     let error = desk.run(&run).fails();
-    for expected in ["is not finite; first at fault: ", "the batch is images/", "lower train.rate"] {
+    for expected in ["is not finite; first at fault: ", "the batch is images/", "lower train.rate"]
+    {
         assert!(error.contains(expected), "{error}");
     }
     assert!(fs::read_to_string(desk.path("runs/run/error.txt")).unwrap().contains("not finite"));
@@ -294,24 +302,48 @@ fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
 #[test]
 fn a_published_recipe_trains_the_same_at_another_alpha() {
     let desk = desk();
-    let common = "--set adapter.text_encoder=false --set train.ema=0.0 --set train.options={eps=1e-30}";
+    let common =
+        "--set adapter.text_encoder=false --set train.ema=0.0 --set train.options={eps=1e-30}";
     let options = |alpha: &str| format!("--set adapter.options={{rank=2,alpha={alpha}}} {common}");
     let losses = |folder: &str| -> Vec<f64> {
         let metrics = fs::read_to_string(desk.path(folder).join("metrics.jsonl")).unwrap();
         let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
         metrics.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
     };
-    // Without clipping: its threshold is one of gradients, which scale too.
-    let recipe = RECIPE.replace("clip = 1.0\n", "");
-    desk.bytes("run.toml", recipe.as_bytes());
+    // A bound that is felt.
+    desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
     desk.run(&format!("train run.toml -o published {}", options("16.0"))).succeeds();
     desk.run(&format!("train run.toml -o other {}", options("1.0"))).succeeds();
     let scaled = format!("train run.toml -o scaled --scale-from alpha=16 {}", options("1.0"));
     desk.run(&scaled).succeeds();
     let [published, other, scaled] = ["published", "other", "scaled"].map(losses);
-    let off = |a: &[f64]| {
-        a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max)
-    };
+    let off =
+        |a: &[f64]| a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");
     assert!(off(&scaled) < 1e-5, "{scaled:?} {published:?}");
+}
+
+#[test]
+fn factors_that_start_from_zero_may_learn_faster() {
+    let desk = desk();
+    let norms = |arguments: &str| -> [f64; 2] {
+        desk.run(&format!("train run.toml --overwrite --set train.ema=0.0 {arguments}")).succeeds();
+        let file = desk.open("runs/run/lily.safetensors");
+        let norm = |stem: &str| {
+            let keys = file.names().iter().filter(|key| key.contains(stem));
+            let values =
+                keys.flat_map(|key| file.read(key).unwrap().iter::<f64>().collect::<Vec<_>>());
+            values.map(|x| x * x).sum::<f64>().sqrt()
+        };
+        [norm(".lora_up."), norm(".lora_down.")]
+    };
+    let one = "--set adapter.algorithm=lora --set train.steps=1 --set train.schedule={}";
+    let [plain, plus] = ["1.0", "16.0"].map(|r| norms(&format!("{one} --set train.loraplus={r}")));
+    // Adam's first step is the rate in every direction, whatever the gradient.
+    assert!((plus[0] / plain[0] / 16.0 - 1.0).abs() < 1e-3, "{plus:?} {plain:?}");
+    assert_eq!(plus[1], plain[1]);
+    let single = "train run.toml -o new --set adapter.algorithm=ia3 --set adapter.options={} \
+                  --set train.loraplus=4";
+    let error = desk.refusal(single);
+    assert!(error.contains("train.loraplus: ia3 has one factor at unet."), "{error}");
 }

@@ -84,8 +84,12 @@ fn losses_by_their_formulas() {
     ];
     for kind in [HuberSchedule::Constant, HuberSchedule::Exponential, HuberSchedule::Snr] {
         for (loss, formula) in &cases {
-            let objective =
-                Objective { loss: *loss, huber_schedule: kind, huber_c: 0.2, ..Objective::default() };
+            let objective = Objective {
+                loss: *loss,
+                huber_schedule: kind,
+                huber_c: 0.2,
+                ..Objective::default()
+            };
             let c = times.map(|time| match kind {
                 HuberSchedule::Constant => 0.2,
                 HuberSchedule::Exponential => (0.2f64.ln() * time as f64 / 1000.0).exp(),
@@ -138,9 +142,8 @@ fn noise_of_several_resolutions_has_unit_variance_and_large_areas() {
     let variance = noise.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / 4095.0;
     assert!((variance - 1.0).abs() < 1e-3, "{variance}");
     // Neighbours of plain noise are independent: their mean product is 0 but for about 1/64.
-    let neighbours = |noise: &[f32]| {
-        noise.chunks(2).map(|pair| pair[0] * pair[1]).sum::<f32>() / 2048.0
-    };
+    let neighbours =
+        |noise: &[f32]| noise.chunks(2).map(|pair| pair[0] * pair[1]).sum::<f32>() / 2048.0;
     let plain = Objective::default().noise(&[0.0; 4096], shape, &mut stream(3, "t", 0));
     assert!(neighbours(&noise) > 0.2 && neighbours(&plain).abs() < 0.1);
 }

@@ -128,9 +128,8 @@ fn worst(file: &Checkpoint, kind: &str, found: &BTreeMap<String, Vec<f64>>) -> f
 
 fn algorithms() -> Vec<String> {
     let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name());
-    let names = files.filter_map(|name| {
-        Some(name.to_str()?.strip_suffix(".expected.safetensors")?.to_string())
-    });
+    let names = files
+        .filter_map(|name| Some(name.to_str()?.strip_suffix(".expected.safetensors")?.to_string()));
     let mut names: Vec<String> = names.collect();
     names.sort();
     names

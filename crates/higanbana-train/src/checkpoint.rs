@@ -83,7 +83,8 @@ impl Checkpoint {
     }
 
     fn read(path: &Path) -> Result<Self, TrainError> {
-        let wrong = |reason: &str| TrainError::Checkpoint { path: path.into(), reason: reason.into() };
+        let wrong =
+            |reason: &str| TrainError::Checkpoint { path: path.into(), reason: reason.into() };
         let file = File::open(path)?;
         let number = |name: &str| file.metadata().get(name)?.parse::<usize>().ok();
         let both = (number("step"), number("lines"));

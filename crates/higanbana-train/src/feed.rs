@@ -120,7 +120,8 @@ impl Feed {
             let fit = self.fits[index];
             if fit.bucket.iter().any(|side| side / factor == 0) {
                 let [w, h] = fit.bucket;
-                let reason = format!("is {w}x{h} in its bucket; {factor} pixels are one of latents");
+                let reason =
+                    format!("is {w}x{h} in its bucket; {factor} pixels are one of latents");
                 return Err(TrainError::Data { path: self.pictures[index].path.clone(), reason });
             }
             tell("latents", count);
@@ -262,14 +263,17 @@ impl Feed {
                 ]))
             };
             // Of captions that change there is no end.
-            let fixed = self.concepts.iter().all(|concept| {
-                concept.captions.as_ref().unwrap_or(&self.data.captions).is_fixed()
-            });
+            let fixed = self
+                .concepts
+                .iter()
+                .all(|concept| concept.captions.as_ref().unwrap_or(&self.data.captions).is_fixed());
             encoded.push(if fixed { self.cache.get(key, make)? } else { make()? });
         }
         let on = |name: &str| encoded.iter().map(|it| it[name].clone()).collect::<Vec<_>>();
-        let context = on("context").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
-        let pooled = on("pooled").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
+        let context =
+            on("context").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
+        let pooled =
+            on("pooled").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
         Ok(Text {
             context: Tensor::cat(context.collect(), 0),
             pooled: Tensor::cat(pooled.collect(), 0),

@@ -95,7 +95,10 @@ pub fn metadata(
         ("ss_noise_offset", recipe.objective.noise_offset.to_string()),
         ("ss_prior_loss_weight", recipe.objective.prior_weight.to_string()),
         ("ss_caption_dropout_rate", recipe.data.captions.dropout.to_string()),
-        ("ss_zero_terminal_snr", if recipe.objective.zero_terminal_snr { "True" } else { "False" }.into()),
+        (
+            "ss_zero_terminal_snr",
+            if recipe.objective.zero_terminal_snr { "True" } else { "False" }.into(),
+        ),
         ("ss_tag_frequency", tags(feed).to_string()),
         ("modelspec.sai_model_spec", "1.0.0".into()),
         ("modelspec.architecture", format!("{architecture}/lora")),

@@ -10,7 +10,7 @@
 //!
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
 //! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, and [`Scaling`] has the initial values, rates and
-//! hyperparameters that replace $\gamma$.
+//! hyperparameters that replace $\gamma$, the bound on the gradients included.
 
 use std::collections::HashMap;
 
@@ -36,6 +36,8 @@ pub struct Groups {
     pub rule: &'static Rule,
     /// The groups.
     pub groups: Vec<Group>,
+    /// What the bound on the gradients of each group is multiplied by.
+    thresholds: Vec<f64>,
     members: HashMap<ParamId, usize>,
     factors: HashMap<ParamId, f64>,
 }
@@ -50,14 +52,21 @@ impl Groups {
         let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
         let rule = optimizer(&train.optimizer).ok_or_else(|| {
             let known: Vec<_> = optimizers().iter().map(|rule| rule.name).collect();
-            wrong(format!("train.optimizer: no {}; there are {}", train.optimizer, known.join(", ")))
+            wrong(format!(
+                "train.optimizer: no {}; there are {}",
+                train.optimizer,
+                known.join(", ")
+            ))
         })?;
         let mut settings = rule.settings();
         for (name, value) in &train.options {
             if !rule.hyperparameters.iter().any(|known| known.name == name) {
                 let known: Vec<_> = rule.hyperparameters.iter().map(|h| h.name).collect();
                 let known = known.join(", ");
-                return Err(wrong(format!("train.options: {} has no {name}; it has {known}", rule.name)));
+                return Err(wrong(format!(
+                    "train.options: {} has no {name}; it has {known}",
+                    rule.name
+                )));
             }
             settings = settings.with(name, *value);
         }
@@ -66,6 +75,7 @@ impl Groups {
         let mut all = Self {
             rule,
             groups: Vec::new(),
+            thresholds: Vec::new(),
             members: HashMap::new(),
             factors: HashMap::new(),
         };
@@ -83,9 +93,8 @@ impl Groups {
                 *used = true;
             }
             let degree = adapter.degree();
-            let scaling = gamma
-                .map(|gamma| Scaling::for_gamma(&degree, rule, gamma))
-                .transpose()?;
+            let scaling =
+                gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
             if train.loraplus != 1.0 && factors(&degree) < 2 {
                 let reason = format!(
                     "train.loraplus: {} has one factor at {path}, so that none is faster than another",
@@ -95,6 +104,7 @@ impl Groups {
             }
             for Trained { id, name, is_zero } in trained(&adapter) {
                 let mut group = Group { rate, settings: settings.clone() };
+                let mut threshold = 1.0;
                 if is_zero {
                     group.rate *= train.loraplus;
                 }
@@ -103,9 +113,10 @@ impl Groups {
                 {
                     group.rate *= scaling.rate(block);
                     group.settings = scaling.settings(block, &settings);
+                    threshold = scaling.threshold(block);
                     all.factors.insert(id, scaling.blocks[block].factor);
                 }
-                let number = all.number(group);
+                let number = all.number(group, threshold);
                 all.members.insert(id, number);
             }
         }
@@ -119,10 +130,13 @@ impl Groups {
     }
 
     /// The number of a group, a new one if there is none like it.
-    fn number(&mut self, group: Group) -> usize {
-        let same = |known: &Group| known.rate == group.rate && known.settings == group.settings;
-        self.groups.iter().position(same).unwrap_or_else(|| {
+    fn number(&mut self, group: Group, threshold: f64) -> usize {
+        let same = |(known, bound): (&Group, &f64)| {
+            known.rate == group.rate && known.settings == group.settings && *bound == threshold
+        };
+        self.groups.iter().zip(&self.thresholds).position(same).unwrap_or_else(|| {
             self.groups.push(group);
+            self.thresholds.push(threshold);
             self.groups.len() - 1
         })
     }
@@ -133,14 +147,25 @@ impl Groups {
     }
 
     /// The optimizer.
-    pub fn optimizer(&self, recipe: &Recipe) -> ModelOptimizer {
+    ///
+    /// # Errors
+    /// When all gradients have one bound, and scaling would give each group another.
+    pub fn optimizer(&self, recipe: &Recipe) -> Result<ModelOptimizer, TrainError> {
         let optimizer = ModelOptimizer::of(self.rule, &self.groups, self.members.clone());
-        match recipe.train.clip {
-            None => optimizer,
-            Some(bound) if recipe.train.clip_groups => {
-                optimizer.clipped(Clip::Groups(vec![bound; self.groups.len()]))
+        let Some(bound) = recipe.train.clip else { return Ok(optimizer) };
+        let bounds: Vec<f64> = self.thresholds.iter().map(|factor| bound * factor).collect();
+        if recipe.train.clip_groups {
+            return Ok(optimizer.clipped(Clip::Groups(bounds)));
+        }
+        match bounds[..] {
+            [first, ..] if bounds.iter().all(|bound| *bound == first) => {
+                Ok(optimizer.clipped(Clip::Whole(first)))
             }
-            Some(bound) => optimizer.clipped(Clip::Whole(bound)),
+            _ => Err(TrainError::recipe(
+                "RUN.toml",
+                "train.clip: scale_from scales the gradients of some tensors otherwise than those of \
+                 others; set train.clip_groups",
+            )),
         }
     }
 }

@@ -136,7 +136,7 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
-    /// Steps from one checkpoint to the next; 0 for none.
+    /// Steps from one checkpoint to the next; 0 for none but the last.
     #[serde(default = "every")]
     pub checkpoint: usize,
     /// Checkpoints that are kept.
@@ -228,6 +228,9 @@ impl Recipe {
     /// The recipe with paths that lead from a folder, that of its file.
     #[must_use]
     pub fn located(mut self, folder: &Path) -> Self {
+        if Path::new(&self.adapter.preset).extension().is_some_and(|it| it == "toml") {
+            self.adapter.preset = folder.join(&self.adapter.preset).display().to_string();
+        }
         let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
         let concepts = self.data.concepts.iter_mut().chain(held_out);
         let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
@@ -265,7 +268,9 @@ impl Recipe {
         if let Some(buckets) = &data.buckets {
             let side = (width * height).isqrt();
             if buckets.step == 0 || buckets.min < buckets.step || buckets.step > side {
-                return wrong("data.buckets: step must be between 1 and min and the resolution".into());
+                return wrong(
+                    "data.buckets: step must be between 1 and min and the resolution".into(),
+                );
             }
         }
         if data.concepts.is_empty() {
@@ -306,9 +311,9 @@ fn lay(value: &mut toml::Value, set: &str) -> Result<(), String> {
     let mut place = value;
     for key in keys.trim().split('.') {
         place = match place {
-            toml::Value::Table(table) => table
-                .entry(key)
-                .or_insert_with(|| toml::Value::Table(toml::Table::new())),
+            toml::Value::Table(table) => {
+                table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            }
             toml::Value::Array(array) => {
                 let count = array.len();
                 let index = key.parse::<usize>().ok();

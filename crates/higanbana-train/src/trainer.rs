@@ -101,9 +101,8 @@ impl<'a> Trainer<'a> {
         let preset = preset(&recipe.adapter.preset)?;
         let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, skip_bad)?;
         let held_out = recipe.validation.as_ref();
-        let mut held_out = held_out
-            .map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad))
-            .transpose()?;
+        let mut held_out =
+            held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         let pipeline = match recipe.model.is_file() {
             true => Pipeline::read_file(&recipe.model, device, DType::F32)?,
             false => Pipeline::read(&recipe.model, device, DType::F32)?,
@@ -120,7 +119,7 @@ impl<'a> Trainer<'a> {
         let epochs = recipe.train.epochs.map(|epochs| epochs * per_epoch);
         let steps = recipe.train.steps.or(epochs).unwrap_or_default();
         let average = recipe.train.ema.map(|_| weights::read(&network));
-        let optimizer = groups.optimizer(&recipe);
+        let optimizer = groups.optimizer(&recipe)?;
         Ok(Self {
             recipe,
             registry,
@@ -155,6 +154,7 @@ impl<'a> Trainer<'a> {
             event(&mut events, &line);
         }
         if self.step == 0 {
+            sheet::clear(run.folder())?;
             self.look(run)?;
         }
         while self.step < self.steps {
@@ -179,7 +179,8 @@ impl<'a> Trainer<'a> {
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
             let every = self.recipe.train.checkpoint;
-            if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps {
+            if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps
+            {
                 self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
                 last = Some(self.step);
                 let path = run.folder().join(EVENTS);
@@ -257,11 +258,8 @@ impl<'a> Trainer<'a> {
             let draw = Draw { seed: self.recipe.seed, first, plain: false };
             let times = draw.times(images.len(), &self.task);
             let left_out = self.recipe.seed.wrapping_add(number as u64);
-            self.network = self.network.clone().conditioned(
-                &times,
-                self.task.schedule.len(),
-                Some(left_out),
-            );
+            self.network =
+                self.network.clone().conditioned(&times, self.task.schedule.len(), Some(left_out));
             let batch = self.feed.batch(
                 &images,
                 &times,
@@ -306,7 +304,8 @@ impl<'a> Trainer<'a> {
             (None, Some(gradient)) => format!("the gradient of {gradient}"),
             (None, None) => "no weight, but what the model makes of the batch".into(),
         };
-        let names = images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
+        let names =
+            images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
         let batch = names.collect::<Vec<_>>().join(", ");
         TrainError::NotFinite { what, step: self.step + 1, layer, batch, kept: String::new() }
     }
@@ -367,7 +366,8 @@ impl<'a> Trainer<'a> {
             let base = self.pipeline.unet.clone();
             let encoders: Vec<_> = self.pipeline.encoders.iter().map(|e| e.model.clone()).collect();
             let network = self.shown();
-            let row = sheet::add_row(run.folder(), self.step, &sample, &mut self.pipeline, &network);
+            let row =
+                sheet::add_row(run.folder(), self.step, &sample, &mut self.pipeline, &network);
             self.pipeline.unet = base;
             for (encoder, model) in self.pipeline.encoders.iter_mut().zip(encoders) {
                 encoder.model = model;
@@ -437,7 +437,9 @@ fn task(recipe: &Recipe, pipeline: &Pipeline) -> Result<Task, TrainError> {
     let prediction = objective.prediction.map_or(own, Prediction::from);
     let wrong = |reason: &str| Err(TrainError::recipe("RUN.toml", format!("objective.{reason}")));
     if objective.zero_terminal_snr && prediction == Prediction::Epsilon {
-        return wrong("zero_terminal_snr: needs v_prediction: at the last time there is only noise to see");
+        return wrong(
+            "zero_terminal_snr: needs v_prediction: at the last time there is only noise to see",
+        );
     }
     if objective.scale_v_like_noise && prediction == Prediction::Epsilon {
         return wrong("scale_v_like_noise: the model predicts the noise");
@@ -447,12 +449,14 @@ fn task(recipe: &Recipe, pipeline: &Pipeline) -> Result<Task, TrainError> {
     {
         return wrong(&format!("times: {from} to {to}; there are {}", schedule.len()));
     }
-    let late = recipe.validation.iter().flat_map(|it| &it.times).find(|time| **time >= schedule.len());
+    let late =
+        recipe.validation.iter().flat_map(|it| &it.times).find(|time| **time >= schedule.len());
     if let Some(late) = late {
         let reason = format!("validation.times: {late}; there are {}", schedule.len());
         return Err(TrainError::recipe("RUN.toml", reason));
     }
-    let schedule = if objective.zero_terminal_snr { schedule.zero_terminal_snr() } else { schedule };
+    let schedule =
+        if objective.zero_terminal_snr { schedule.zero_terminal_snr() } else { schedule };
     Ok(Task { objective, schedule, prediction })
 }
 

@@ -77,9 +77,8 @@ fn decode_png(bytes: &[u8]) -> Result<Pixels, String> {
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<Pixels, String> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let options =
+        DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let rgb = decoder.decode().map_err(|error| format!("is damaged ({error})"))?;
     let info = decoder.info().ok_or("has no size")?;

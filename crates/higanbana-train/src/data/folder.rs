@@ -159,9 +159,8 @@ fn is_image(path: &Path) -> bool {
 }
 
 fn listing(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
-    let entries = fs::read_dir(folder).and_then(|entries| {
-        entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()
-    });
+    let entries = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut entries = entries.map_err(|e| wrong(folder, format!("cannot be read ({e})")))?;
     entries.sort();
     Ok(entries)
