@@ -9,7 +9,8 @@
 //! is refused there.
 //!
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
-//! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, and [`Scaling`] has the initial values, rates and
+//! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, the ratio of what adapters made with either write into
+//! their files (an adapter that ignores alpha writes the same), and [`Scaling`] has the initial values, rates and
 //! hyperparameters that replace $\gamma$, the bound on the gradients included.
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::Tensor,
 };
-use higanbana_core::Degree;
+use higanbana_core::{Degree, DynAdapter, Site};
 
 use crate::{
     Group, ModelOptimizer, Rule, Scaling, TrainError,
@@ -26,7 +27,6 @@ use crate::{
     network::Network,
     optimizers::{optimizer, optimizers},
     recipe::Recipe,
-    scaling,
 };
 
 /// Groups of parameters, and what their initial values are multiplied by.
@@ -43,11 +43,15 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The groups of a network.
+    /// The groups of a network; `published` is one that was made with the alpha to scale from.
     ///
     /// # Errors
     /// When the optimizer, one of its options or a pattern is unknown, or an adapter cannot be scaled.
-    pub fn new(recipe: &Recipe, network: &Network) -> Result<Self, TrainError> {
+    pub fn new(
+        recipe: &Recipe,
+        network: &Network,
+        published: Option<&Network>,
+    ) -> Result<Self, TrainError> {
         let train = &recipe.train;
         let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
         let rule = optimizer(&train.optimizer).ok_or_else(|| {
@@ -70,7 +74,7 @@ impl Groups {
             }
             settings = settings.with(name, *value);
         }
-        let gamma = recipe.adapter.scale_from.map(|from| gamma(recipe, from.alpha)).transpose()?;
+        let published = published.map(Network::adapters).transpose()?;
         let mut used = vec![false; train.blocks.len()];
         let mut all = Self {
             rule,
@@ -79,7 +83,7 @@ impl Groups {
             members: HashMap::new(),
             factors: HashMap::new(),
         };
-        for (prefix, site, adapter) in network.adapters()? {
+        for (index, (prefix, site, adapter)) in network.adapters()?.into_iter().enumerate() {
             let mut rate = match train.text_encoder_rate {
                 Some(rate) if prefix != "unet" => rate,
                 _ => train.rate,
@@ -93,6 +97,16 @@ impl Groups {
                 *used = true;
             }
             let degree = adapter.degree();
+            let gamma = match published.as_ref().map(|all| &all[index]) {
+                None => None,
+                Some((_, site, other)) => match (alpha(other, site), alpha(&adapter, site)) {
+                    (Some(published), Some(own)) => Some(published / own).filter(|g| *g != 1.0),
+                    _ => {
+                        let name = adapter.name();
+                        return Err(wrong(format!("scale_from: {name} has no alpha at {path}")));
+                    }
+                },
+            };
             let scaling =
                 gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
             if train.loraplus != 1.0 && factors(&degree) < 2 {
@@ -170,17 +184,9 @@ impl Groups {
     }
 }
 
-/// $\gamma = \alpha'/\alpha$.
-fn gamma(recipe: &Recipe, published: f64) -> Result<f64, TrainError> {
-    let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
-    let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|n| n as f64));
-    let own = recipe.adapter.options.get("alpha").and_then(number);
-    let own = own.ok_or_else(|| {
-        wrong("adapter.scale_from: give the alpha to train at in adapter.options".into())
-    })?;
-    let gamma = published / own;
-    scaling::root(gamma, 1)?;
-    Ok(gamma)
+/// Alpha, as an adapter's file has it.
+fn alpha(adapter: &DynAdapter, site: &Site) -> Option<f64> {
+    adapter.write(site).get("alpha")?.iter::<f64>().next()
 }
 
 /// Number of factors that an update is a product of.

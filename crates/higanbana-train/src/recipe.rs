@@ -25,7 +25,7 @@
 
 use std::path::{Path, PathBuf};
 
-use higanbana_adapters::inject::Rule;
+use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
@@ -81,6 +81,22 @@ pub struct Adapter {
     /// that the training is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_from: Option<ScaleFrom>,
+}
+
+impl Adapter {
+    /// The preset.
+    ///
+    /// # Errors
+    /// When there is none of the name, or its file cannot be read.
+    pub fn preset(&self) -> Result<Preset, TrainError> {
+        let path = Path::new(&self.preset);
+        if !path.extension().is_some_and(|extension| extension == "toml") {
+            return Ok(Preset::built_in(&self.preset)?);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| TrainError::recipe(path, format!("cannot be read ({error})")))?;
+        Ok(Preset::parse(&self.preset, &text)?)
+    }
 }
 
 /// A published setting.
@@ -149,7 +165,7 @@ pub struct Train {
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// Patterns over paths of layers, as in rules of presets.
-    pub paths: Vec<higanbana_adapters::inject::Pattern>,
+    pub paths: Vec<Pattern>,
     /// The factor; 0 leaves them as they are.
     pub rate: f64,
 }
