@@ -20,4 +20,5 @@ mod cli {
     mod run;
     mod sweep;
     mod theorem;
+    mod train;
 }

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-io/src/names/spelling.rs", "kohya's prefixes of modules"),
     ("crates/higanbana-cli/src/commands/scaling.rs", "rsLoRA and LoRA+, rules about scales"),
     ("crates/higanbana-cli/src/commands/generate.rs", "how web UIs write an adapter in a prompt"),
+    ("crates/higanbana-train/src/file.rs", "what metadata call any adapter"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
     ("tests/diffusion/", "files and presets of certain algorithms"),
     ("tests/lab.rs", "experiments on some algorithms"),
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("tests/presets.rs", "presets, and what they are for"),
     ("tests/readme/formulas.rs", "symbols of the table that stand for sizes in a file"),
     ("tests/reference.rs", "files of LyCORIS's, algorithm by algorithm"),
+    ("tests/training/", "files of LyCORIS's"),
     ("tests/cli/", "commands about a certain file"),
     ("tests/one_file.rs", "here"),
 ];

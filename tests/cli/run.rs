@@ -61,6 +61,15 @@ impl Desk {
         message
     }
 
+    /// The same where the message lists several lines.
+    pub fn refusal_of_lines(&self, arguments: &str) -> String {
+        let before = self.listing();
+        let run = self.run(arguments);
+        assert_eq!(run.0.status.code(), Some(1), "{}", run.err());
+        assert_eq!(self.listing(), before);
+        run.err()
+    }
+
     /// As [`Self::run`] where no file may grow beyond 500 kB: writing stops as on a full disk.
     #[cfg(unix)]
     pub fn run_without_room(&self, arguments: &str) -> Run {

@@ -9,7 +9,7 @@ safetensors 0.8.0.
 Writes `training/` beside this file. `<algorithm>.safetensors` is an adapter on four layers of the tiny UNet of
 `diffusion/unet_sd1`, as LyCORIS saves it; `<algorithm>.expected.safetensors` holds for one batch the loss (`loss`), the
 gradient of every trained tensor (`gradient.<module>.<tensor>`) and the tensors after ten steps of AdamW
-(`after.<module>.<tensor>`). The UNet's weights and
+(`after.<module>.<tensor>`; of `full` how far they are from where they began). The UNet's weights and
 the batch are those of the formula of `make_diffusion.py`, and not stored. `parts.safetensors` holds the rest.
 """
 
@@ -81,9 +81,10 @@ def step(algorithm, options):
     noisy = noise.add_noise(z, n, times)
     context = tensor("training context", (2, 7, model.config.cross_attention_dim))
     trained = {f"{m.lora_name}.{name}": p for m in network.loras for name, p in m.named_parameters() if p.requires_grad}
-    # LyCORIS's `full` trains the weight, not the difference: its decay would be another.
+    # LyCORIS's `full` trains the weight, not the difference: its decay would be another, and what is kept is the change.
     decay = 0.0 if algorithm == "full" else 0.01
     optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=decay)
+    start = {k: p.detach().clone() for k, p in trained.items()} if algorithm == "full" else {}
     for number in range(10):
         loss = F.mse_loss(model(noisy, times, context).sample, n)
         optimizer.zero_grad()
@@ -92,7 +93,7 @@ def step(algorithm, options):
             tensors["loss"] = loss.detach().reshape(1)
             tensors |= {f"gradient.{k}": p.grad.clone() for k, p in trained.items()}
         optimizer.step()
-    tensors |= {f"after.{k}": p.detach().clone() for k, p in trained.items()}
+    tensors |= {f"after.{k}": p.detach() - start.get(k, torch.zeros(())) for k, p in trained.items()}
     save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, OUT / f"{algorithm}.expected.safetensors")
 
 

@@ -15,6 +15,14 @@
 //!
 //! The time of an event is its step: two runs of the same recipe write the same file.
 
+use std::path::Path;
+
+use higanbana_io::{FileError, writer::write_bytes};
+use serde_json::Value;
+
+/// Name of the file; TensorBoard looks for the middle of it.
+pub const NAME: &str = "events.out.tfevents.0000000000.higanbana";
+
 /// The events of a run under way.
 #[derive(Debug, Clone)]
 pub struct Events {
@@ -52,6 +60,21 @@ impl Events {
         varint(&mut event, step);
         text(&mut event, 5, &summary);
         self.record(&event);
+    }
+
+    /// Adds the scalars of a line of metrics.
+    pub fn metrics(&mut self, line: &Value) {
+        let names = ["loss", "rate", "norm", "validation"];
+        let scalars = names.iter().filter_map(|name| Some((*name, line.get(name)?.as_f64()?)));
+        self.scalars(line["step"].as_u64().unwrap_or_default(), scalars);
+    }
+
+    /// Writes the file into a folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        write_bytes(&folder.join(NAME), &self.bytes, true)
     }
 
     /// The content of the file.

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_diffusion::{
     Added, Pipeline,
     pipeline::{Pixels, Text, captions},
-    schedulers::{NoiseSchedule, Prediction},
+    schedulers::Prediction,
 };
 use rand::RngExt;
 
@@ -18,8 +18,9 @@ use crate::{
         scan,
     },
     network::{Batch, Network},
-    objective::{Objective, noise::normal},
+    objective::noise::normal,
     random::stream,
+    task::Task,
 };
 
 /// Images with everything that a batch of them needs.
@@ -57,17 +58,6 @@ impl Draw {
         let numbers = self.first..self.first + count as u64;
         numbers.map(|number| stream(self.seed, "time", number).random_range(from..to)).collect()
     }
-}
-
-/// What the model is asked and how.
-#[derive(Debug, Clone)]
-pub struct Task {
-    /// What is minimised.
-    pub objective: Objective,
-    /// The noise of each time.
-    pub schedule: NoiseSchedule,
-    /// What the model predicts.
-    pub prediction: Prediction,
 }
 
 impl Feed {

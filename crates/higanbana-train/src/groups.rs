@@ -9,8 +9,9 @@
 //! is refused there.
 //!
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
-//! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, and [`Scaling`] has the initial values, rates and
-//! hyperparameters that replace $\gamma$.
+//! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, the ratio of what adapters made with either write into
+//! their files (an adapter that ignores alpha writes the same), and [`Scaling`] has the initial values, rates and
+//! hyperparameters that replace $\gamma$, the bound on the gradients included.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::Tensor,
 };
-use higanbana_core::Degree;
+use higanbana_core::{Degree, DynAdapter, Site};
 
 use crate::{
     Group, ModelOptimizer, Rule, Scaling, TrainError,
@@ -26,7 +27,6 @@ use crate::{
     network::Network,
     optimizers::{optimizer, optimizers},
     recipe::Recipe,
-    scaling,
 };
 
 /// Groups of parameters, and what their initial values are multiplied by.
@@ -36,16 +36,22 @@ pub struct Groups {
     pub rule: &'static Rule,
     /// The groups.
     pub groups: Vec<Group>,
+    /// What the bound on the gradients of each group is multiplied by.
+    thresholds: Vec<f64>,
     members: HashMap<ParamId, usize>,
     factors: HashMap<ParamId, f64>,
 }
 
 impl Groups {
-    /// The groups of a network.
+    /// The groups of a network; `published` is one that was made with the alpha to scale from.
     ///
     /// # Errors
     /// When the optimizer, one of its options or a pattern is unknown, or an adapter cannot be scaled.
-    pub fn new(recipe: &Recipe, network: &Network) -> Result<Self, TrainError> {
+    pub fn new(
+        recipe: &Recipe,
+        network: &Network,
+        published: Option<&Network>,
+    ) -> Result<Self, TrainError> {
         let train = &recipe.train;
         let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
         let rule = optimizer(&train.optimizer).ok_or_else(|| {
@@ -68,11 +74,16 @@ impl Groups {
             }
             settings = settings.with(name, *value);
         }
-        let gamma = recipe.adapter.scale_from.map(|from| gamma(recipe, from.alpha)).transpose()?;
+        let published = published.map(Network::adapters).transpose()?;
         let mut used = vec![false; train.blocks.len()];
-        let mut all =
-            Self { rule, groups: Vec::new(), members: HashMap::new(), factors: HashMap::new() };
-        for (prefix, site, adapter) in network.adapters()? {
+        let mut all = Self {
+            rule,
+            groups: Vec::new(),
+            thresholds: Vec::new(),
+            members: HashMap::new(),
+            factors: HashMap::new(),
+        };
+        for (index, (prefix, site, adapter)) in network.adapters()?.into_iter().enumerate() {
             let mut rate = match train.text_encoder_rate {
                 Some(rate) if prefix != "unet" => rate,
                 _ => train.rate,
@@ -86,6 +97,16 @@ impl Groups {
                 *used = true;
             }
             let degree = adapter.degree();
+            let gamma = match published.as_ref().map(|all| &all[index]) {
+                None => None,
+                Some((_, site, other)) => match (alpha(other, site), alpha(&adapter, site)) {
+                    (Some(published), Some(own)) => Some(published / own).filter(|g| *g != 1.0),
+                    _ => {
+                        let name = adapter.name();
+                        return Err(wrong(format!("scale_from: {name} has no alpha at {path}")));
+                    }
+                },
+            };
             let scaling =
                 gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
             if train.loraplus != 1.0 && factors(&degree) < 2 {
@@ -97,6 +118,7 @@ impl Groups {
             }
             for Trained { id, name, is_zero } in trained(&adapter) {
                 let mut group = Group { rate, settings: settings.clone() };
+                let mut threshold = 1.0;
                 if is_zero {
                     group.rate *= train.loraplus;
                 }
@@ -105,9 +127,10 @@ impl Groups {
                 {
                     group.rate *= scaling.rate(block);
                     group.settings = scaling.settings(block, &settings);
+                    threshold = scaling.threshold(block);
                     all.factors.insert(id, scaling.blocks[block].factor);
                 }
-                let number = all.number(group);
+                let number = all.number(group, threshold);
                 all.members.insert(id, number);
             }
         }
@@ -121,10 +144,13 @@ impl Groups {
     }
 
     /// The number of a group, a new one if there is none like it.
-    fn number(&mut self, group: Group) -> usize {
-        let same = |known: &Group| known.rate == group.rate && known.settings == group.settings;
-        self.groups.iter().position(same).unwrap_or_else(|| {
+    fn number(&mut self, group: Group, threshold: f64) -> usize {
+        let same = |(known, bound): (&Group, &f64)| {
+            known.rate == group.rate && known.settings == group.settings && *bound == threshold
+        };
+        self.groups.iter().zip(&self.thresholds).position(same).unwrap_or_else(|| {
             self.groups.push(group);
+            self.thresholds.push(threshold);
             self.groups.len() - 1
         })
     }
@@ -135,29 +161,32 @@ impl Groups {
     }
 
     /// The optimizer.
-    pub fn optimizer(&self, recipe: &Recipe) -> ModelOptimizer {
+    ///
+    /// # Errors
+    /// When all gradients have one bound, and scaling would give each group another.
+    pub fn optimizer(&self, recipe: &Recipe) -> Result<ModelOptimizer, TrainError> {
         let optimizer = ModelOptimizer::of(self.rule, &self.groups, self.members.clone());
-        match recipe.train.clip {
-            None => optimizer,
-            Some(bound) if recipe.train.clip_groups => {
-                optimizer.clipped(Clip::Groups(vec![bound; self.groups.len()]))
+        let Some(bound) = recipe.train.clip else { return Ok(optimizer) };
+        let bounds: Vec<f64> = self.thresholds.iter().map(|factor| bound * factor).collect();
+        if recipe.train.clip_groups {
+            return Ok(optimizer.clipped(Clip::Groups(bounds)));
+        }
+        match bounds[..] {
+            [first, ..] if bounds.iter().all(|bound| *bound == first) => {
+                Ok(optimizer.clipped(Clip::Whole(first)))
             }
-            Some(bound) => optimizer.clipped(Clip::Whole(bound)),
+            _ => Err(TrainError::recipe(
+                "RUN.toml",
+                "train.clip: scale_from scales the gradients of some tensors otherwise than those of \
+                 others; set train.clip_groups",
+            )),
         }
     }
 }
 
-/// $\gamma = \alpha'/\alpha$.
-fn gamma(recipe: &Recipe, published: f64) -> Result<f64, TrainError> {
-    let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
-    let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|n| n as f64));
-    let own = recipe.adapter.options.get("alpha").and_then(number);
-    let own = own.ok_or_else(|| {
-        wrong("adapter.scale_from: give the alpha to train at in adapter.options".into())
-    })?;
-    let gamma = published / own;
-    scaling::root(gamma, 1)?;
-    Ok(gamma)
+/// Alpha, as an adapter's file has it.
+fn alpha(adapter: &DynAdapter, site: &Site) -> Option<f64> {
+    adapter.write(site).get("alpha")?.iter::<f64>().next()
 }
 
 /// Number of factors that an update is a product of.

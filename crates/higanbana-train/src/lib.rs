@@ -3,7 +3,7 @@
 //!
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
 //! * [`data`]: images and captions; [`feed`]: batches of them;
-//! * [`objective`]: what is minimised; [`network`]: what is trained; [`groups`]: at which rates;
+//! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates;
 //!   [`schedule`]: when;
 //! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
@@ -17,6 +17,7 @@ pub mod data;
 mod error;
 pub mod euler;
 pub mod events;
+mod fault;
 pub mod feed;
 pub mod file;
 pub mod groups;
@@ -29,6 +30,7 @@ pub mod recipe;
 pub mod scaling;
 pub mod schedule;
 pub mod sheet;
+pub mod task;
 pub mod trainer;
 pub mod weights;
 

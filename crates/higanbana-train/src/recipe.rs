@@ -25,7 +25,7 @@
 
 use std::path::{Path, PathBuf};
 
-use higanbana_adapters::inject::Rule;
+use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
@@ -83,6 +83,22 @@ pub struct Adapter {
     pub scale_from: Option<ScaleFrom>,
 }
 
+impl Adapter {
+    /// The preset.
+    ///
+    /// # Errors
+    /// When there is none of the name, or its file cannot be read.
+    pub fn preset(&self) -> Result<Preset, TrainError> {
+        let path = Path::new(&self.preset);
+        if !path.extension().is_some_and(|extension| extension == "toml") {
+            return Ok(Preset::built_in(&self.preset)?);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| TrainError::recipe(path, format!("cannot be read ({error})")))?;
+        Ok(Preset::parse(&self.preset, &text)?)
+    }
+}
+
 /// A published setting.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,7 +152,7 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
-    /// Steps from one checkpoint to the next; 0 for none.
+    /// Steps from one checkpoint to the next; 0 for none but the last.
     #[serde(default = "every")]
     pub checkpoint: usize,
     /// Checkpoints that are kept.
@@ -149,7 +165,7 @@ pub struct Train {
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// Patterns over paths of layers, as in rules of presets.
-    pub paths: Vec<higanbana_adapters::inject::Pattern>,
+    pub paths: Vec<Pattern>,
     /// The factor; 0 leaves them as they are.
     pub rate: f64,
 }
@@ -228,6 +244,9 @@ impl Recipe {
     /// The recipe with paths that lead from a folder, that of its file.
     #[must_use]
     pub fn located(mut self, folder: &Path) -> Self {
+        if Path::new(&self.adapter.preset).extension().is_some_and(|it| it == "toml") {
+            self.adapter.preset = folder.join(&self.adapter.preset).display().to_string();
+        }
         let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
         let concepts = self.data.concepts.iter_mut().chain(held_out);
         let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);

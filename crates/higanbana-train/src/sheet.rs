@@ -62,6 +62,21 @@ pub fn add_row(
     Ok(())
 }
 
+/// Removes the rows of an earlier run.
+///
+/// # Errors
+/// When that is not possible.
+pub fn clear(folder: &Path) -> Result<(), TrainError> {
+    let rows = folder.join("samples");
+    if !rows.exists() {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(&rows).map_err(|error| TrainError::Data {
+        path: rows,
+        reason: format!("cannot be removed ({error})"),
+    })
+}
+
 /// The rows so far, in the order of their steps.
 fn all(rows: &Path) -> Result<Vec<Pixels>, TrainError> {
     let entries = std::fs::read_dir(rows).into_iter().flatten().filter_map(Result::ok);

@@ -1,5 +1,7 @@
 //! The training itself: step after step, from wherever it stopped.
 
+mod looks;
+
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -22,17 +24,16 @@ use crate::{
     checkpoint::Checkpoint,
     data::{Order, Problem},
     events::Events,
-    feed::{Draw, Feed, Task},
+    fault,
+    feed::{Draw, Feed},
     file,
     groups::Groups,
     network::Network,
     recipe::Recipe,
     sheet,
+    task::Task,
     weights::{self, Weights},
 };
-
-/// Name of the event file; TensorBoard looks for the middle of it.
-const EVENTS: &str = "events.out.tfevents.0000000000.higanbana";
 
 /// A training that is ready to begin, or to go on.
 pub struct Trainer<'a> {
@@ -98,7 +99,7 @@ impl<'a> Trainer<'a> {
         skip_bad: bool,
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<Self, TrainError> {
-        let preset = preset(&recipe.adapter.preset)?;
+        let preset = recipe.adapter.preset()?;
         let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, skip_bad)?;
         let held_out = recipe.validation.as_ref();
         let mut held_out =
@@ -107,19 +108,24 @@ impl<'a> Trainer<'a> {
             true => Pipeline::read_file(&recipe.model, device, DType::F32)?,
             false => Pipeline::read(&recipe.model, device, DType::F32)?,
         };
-        let task = task(&recipe, &pipeline)?;
+        let task = Task::new(&recipe, &pipeline)?;
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
             feed.prepare(&pipeline, tell)?;
         }
         let network = Network::new(&pipeline, &recipe.adapter, &preset, registry, recipe.seed)?;
-        let groups = Groups::new(&recipe, &network)?;
+        let published = recipe.adapter.scale_from.map(|from| {
+            let mut adapter = recipe.adapter.clone();
+            adapter.options.insert("alpha".into(), from.alpha.into());
+            Network::new(&pipeline, &adapter, &preset, registry, recipe.seed)
+        });
+        let groups = Groups::new(&recipe, &network, published.transpose()?.as_ref())?;
         let network = groups.start(network);
         let order = feed.order(recipe.seed, recipe.train.batch);
         let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
         let epochs = recipe.train.epochs.map(|epochs| epochs * per_epoch);
         let steps = recipe.train.steps.or(epochs).unwrap_or_default();
         let average = recipe.train.ema.map(|_| weights::read(&network));
-        let optimizer = groups.optimizer(&recipe);
+        let optimizer = groups.optimizer(&recipe)?;
         Ok(Self {
             recipe,
             registry,
@@ -151,9 +157,10 @@ impl<'a> Trainer<'a> {
         let mut last = self.resume(run, &folder)?;
         let mut events = Events::new();
         for line in run.metrics()? {
-            event(&mut events, &line);
+            events.metrics(&line);
         }
         if self.step == 0 {
+            sheet::clear(run.folder())?;
             self.look(run)?;
         }
         while self.step < self.steps {
@@ -173,7 +180,7 @@ impl<'a> Trainer<'a> {
                 line["validation"] = json!(validation);
             }
             run.record(&line)?;
-            event(&mut events, &line);
+            events.metrics(&line);
             tell(&self.progress(loss));
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
@@ -182,13 +189,14 @@ impl<'a> Trainer<'a> {
             {
                 self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
                 last = Some(self.step);
-                let path = run.folder().join(EVENTS);
-                higanbana_io::writer::write_bytes(&path, events.bytes(), true)?;
+                events.write(run.folder())?;
             }
             if stopped {
                 return Err(TrainError::Stopped { step: self.step, of: self.steps });
             }
         }
+        // It may have been killed between the last checkpoint and this.
+        events.write(run.folder())?;
         self.finish(run)
     }
 
@@ -281,7 +289,7 @@ impl<'a> Trainer<'a> {
             gradients.accumulate(&self.network, found);
         }
         let gradients = gradients.grads();
-        let fault = first_bad_gradient(&self.network, &gradients);
+        let fault = fault::gradient(&self.network, &gradients);
         if let Some(path) = fault {
             return Err(self.not_finite("a gradient", &seen, Some(path)));
         }
@@ -327,65 +335,6 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// The loss of the images held out, if it is time for it.
-    fn validate(&mut self) -> Result<Option<f64>, TrainError> {
-        let Some(validation) = &self.recipe.validation else { return Ok(None) };
-        if !self.step.is_multiple_of(validation.every) && self.step != self.steps {
-            return Ok(None);
-        }
-        let times = validation.times.clone();
-        let Some(mut feed) = self.held_out.take() else { return Ok(None) };
-        let loss = self.validated(&mut feed, &times);
-        self.held_out = Some(feed);
-        loss.map(Some)
-    }
-
-    fn validated(&self, feed: &mut Feed, times: &[usize]) -> Result<f64, TrainError> {
-        let Task { objective, schedule, prediction } = &self.task;
-        let (mut total, mut count) = (0.0, 0.0);
-        for index in 0..feed.pictures.len() {
-            for (number, &time) in times.iter().enumerate() {
-                let first = (index * times.len() + number) as u64;
-                let draw = Draw { seed: 0, first, plain: true };
-                let network = self.network.clone().conditioned(&[time], schedule.len(), None);
-                let batch =
-                    feed.batch(&[index], &[time], draw, &self.task, &self.pipeline, &network)?;
-                let losses = network.losses(&batch, objective, schedule, *prediction);
-                total += number_of(&losses.mean());
-                count += 1.0;
-            }
-        }
-        Ok(total / count)
-    }
-
-    /// Adds a row to the contact sheet, if it is time for it.
-    fn look(&mut self, run: &Run) -> Result<(), TrainError> {
-        let Some(sample) = self.recipe.sample.clone() else { return Ok(()) };
-        if self.step.is_multiple_of(sample.every) || self.step == self.steps {
-            let base = self.pipeline.unet.clone();
-            let encoders: Vec<_> = self.pipeline.encoders.iter().map(|e| e.model.clone()).collect();
-            let network = self.shown();
-            let row =
-                sheet::add_row(run.folder(), self.step, &sample, &mut self.pipeline, &network);
-            self.pipeline.unet = base;
-            for (encoder, model) in self.pipeline.encoders.iter_mut().zip(encoders) {
-                encoder.model = model;
-            }
-            row?;
-        }
-        Ok(())
-    }
-
-    /// The network as it is saved: with the average of its weights, where there is one, and nothing left
-    /// out.
-    fn shown(&self) -> Network {
-        let network = match &self.average {
-            Some(average) => weights::write(self.network.clone(), average),
-            None => self.network.clone(),
-        };
-        network.conditioned(&[], self.task.schedule.len(), None)
-    }
-
     fn progress(&self, loss: f64) -> Progress {
         let batches = self.order.batches();
         let epochs = (self.step * self.recipe.train.accumulation).div_ceil(batches);
@@ -420,81 +369,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn preset(name: &str) -> Result<Preset, TrainError> {
-    let path = Path::new(name);
-    if !path.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(Preset::built_in(name)?);
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| TrainError::recipe(path, format!("cannot be read ({error})")))?;
-    Ok(Preset::parse(name, &text)?)
-}
-
-fn task(recipe: &Recipe, pipeline: &Pipeline) -> Result<Task, TrainError> {
-    let objective = recipe.objective.clone();
-    let (schedule, own) = pipeline.scheduler.training()?;
-    let prediction = objective.prediction.map_or(own, Prediction::from);
-    let wrong = |reason: &str| Err(TrainError::recipe("RUN.toml", format!("objective.{reason}")));
-    if objective.zero_terminal_snr && prediction == Prediction::Epsilon {
-        return wrong(
-            "zero_terminal_snr: needs v_prediction: at the last time there is only noise to see",
-        );
-    }
-    if objective.scale_v_like_noise && prediction == Prediction::Epsilon {
-        return wrong("scale_v_like_noise: the model predicts the noise");
-    }
-    if let Some([from, to]) = objective.times
-        && (from >= to || to > schedule.len())
-    {
-        return wrong(&format!("times: {from} to {to}; there are {}", schedule.len()));
-    }
-    let late =
-        recipe.validation.iter().flat_map(|it| &it.times).find(|time| **time >= schedule.len());
-    if let Some(late) = late {
-        let reason = format!("validation.times: {late}; there are {}", schedule.len());
-        return Err(TrainError::recipe("RUN.toml", reason));
-    }
-    let schedule =
-        if objective.zero_terminal_snr { schedule.zero_terminal_snr() } else { schedule };
-    Ok(Task { objective, schedule, prediction })
-}
-
-/// The scalars of a line of metrics.
-fn event(events: &mut Events, line: &Value) {
-    let names = ["loss", "rate", "norm", "validation"];
-    let scalars = names.iter().filter_map(|name| Some((*name, line.get(name)?.as_f64()?)));
-    events.scalars(line["step"].as_u64().unwrap_or_default(), scalars.collect::<Vec<_>>());
-}
-
 fn number_of(tensor: &Tensor<1>) -> f64 {
     tensor.to_data().iter::<f64>().sum()
-}
-
-/// The path of the first gradient that is not finite.
-fn first_bad_gradient(network: &Network, gradients: &GradientsParams) -> Option<String> {
-    struct Visit<'a> {
-        path: Vec<String>,
-        gradients: &'a GradientsParams,
-        found: Option<String>,
-    }
-    impl burn::module::ModuleVisitor for Visit<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
-            if self.found.is_some() {
-                return;
-            }
-            let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-            if !gradient.is_finite().all().into_scalar::<bool>() {
-                self.found = Some(self.path.join("."));
-            }
-        }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-    }
-    let mut visit = Visit { path: Vec::new(), gradients, found: None };
-    network.visit(&mut visit);
-    visit.found
 }

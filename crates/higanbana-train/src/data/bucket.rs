@@ -87,7 +87,7 @@ impl Buckets {
         let area: usize = resolution.size().iter().product();
         let (step, ratio) = (self.step as f64, aspect([width, height]));
         let scaled = if width * height > area {
-            let multiple = |side: f64| ((side / step).round_ties_even() * step).max(step);
+            let multiple = |side: f64| (((side + 0.5).floor() / step).floor() * step).max(step);
             let side = (area as f64 * ratio).sqrt();
             // Either side may become a multiple; the one that changes the aspect ratio less does.
             let by_width = multiple(side);
@@ -168,8 +168,9 @@ mod tests {
         let buckets = Buckets { upscale: false, ..Buckets::default() };
         let fit = |size| buckets.fit(size, Resolution::Side(512));
         assert_eq!(fit([300, 200]), Fit { scaled: [300, 200], bucket: [256, 192] });
-        // √(512²·1.6) = 647.6 becomes 640, of 409.5 a side of 384 would be further off.
-        assert_eq!(fit([1600, 1000]), Fit { scaled: [640, 400], bucket: [640, 384] });
+        // √(512²·1.6) is 647.6, the other side 404.8. 640 leads to 640/384, as 384 does, and the height is
+        // kept then: 384·1.6 is 614.4.
+        assert_eq!(fit([1600, 1000]), Fit { scaled: [614, 384], bucket: [576, 384] });
         assert_eq!(fit([30, 20]), Fit { scaled: [96, 64], bucket: [64, 64] });
     }
 }

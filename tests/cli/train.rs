@@ -1,0 +1,350 @@
+//! `train`: a recipe to an adapter, stopped anywhere and gone on with.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use higanbana_diffusion::pipeline::png;
+
+use super::{
+    reference::write_pipeline,
+    run::{BINARY, Desk},
+};
+
+const RECIPE: &str = r#"
+model = "model"
+seed = 23
+name = "lily"
+
+[adapter]
+algorithm = "lokr"
+options = { rank = 2, alpha = 1.0, dropout = 0.1 }
+text_encoder = true
+
+[data]
+resolution = 32
+buckets = { min = 16, max = 64, step = 8 }
+captions = { shuffle = true, dropout = 0.1 }
+concepts = [{ folder = "images", flip = true }]
+
+[objective]
+min_snr_gamma = 5.0
+
+[train]
+steps = 12
+batch = 2
+accumulation = 2
+rate = 1e-2
+clip = 1.0
+ema = 0.9
+checkpoint = 2
+schedule = { kind = "cosine", warmup = 2 }
+"#;
+
+fn image(path: &Path, [height, width]: [usize; 2]) {
+    let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 7 % 256) as u8).collect();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, png([height, width], &pixels, "").unwrap()).unwrap();
+}
+
+/// A model, three images with captions, and the recipe.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    write_pipeline("sd", &desk.path("model"));
+    for (name, size) in [("a", [32, 32]), ("b", [24, 40]), ("3_lily/c", [48, 32])] {
+        image(&desk.path(&format!("images/{name}.png")), size);
+    }
+    for name in ["a", "b"] {
+        desk.bytes(&format!("images/{name}.txt"), b"a red lily, wet, tall");
+    }
+    desk.bytes("run.toml", RECIPE.as_bytes());
+    desk
+}
+
+fn start(desk: &Desk, arguments: &str) -> Child {
+    Command::new(BINARY)
+        .args(arguments.split_whitespace())
+        .current_dir(desk.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a run has recorded as many steps.
+fn wait_for(desk: &Desk, folder: &str, steps: usize) {
+    let path = desk.path(folder).join("metrics.jsonl");
+    for _ in 0..30_000 {
+        if fs::read_to_string(&path).is_ok_and(|text| text.lines().count() >= steps) {
+            return;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    panic!("{folder} has not come to step {steps}");
+}
+
+#[test]
+fn a_recipe_becomes_an_adapter_that_the_other_commands_take() {
+    let desk = desk();
+    let sampled = "--set sample.every=6 --set sample.steps=2 --set sample.prompts=['lily','rain'] \
+                   --set validation.every=6 --set validation.concepts=[{folder='images'}]";
+    let run = desk.run(&format!("train run.toml {sampled}"));
+    let out = run.succeeds();
+    assert!(out.starts_with("runs/run/lily.safetensors: 12 steps, loss "), "{out}");
+    assert!(out.contains(", validation "), "{out}");
+
+    let folder = desk.path("runs/run");
+    let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 12);
+    assert!(lines.iter().all(|line| line["loss"].as_f64().unwrap() > 0.0));
+    assert!(lines[5]["validation"].is_f64() && lines[4]["validation"].is_null());
+    let rate = lines[0]["rate"].as_f64().unwrap();
+    assert!((rate - 1e-2 / 3.0).abs() < 1e-12, "{rate}");
+
+    // Rows of two images of 64, for the steps 0, 6 and 12.
+    let sheet = higanbana_diffusion::pipeline::Pixels::read(&folder.join("samples.png")).unwrap();
+    assert_eq!(sheet.size, [3 * 32 + 4, 2 * 32 + 2]);
+
+    let file = desk.open("runs/run/lily.safetensors");
+    let about = |key: &str| file.metadata().get(key).cloned().unwrap_or_default();
+    assert_eq!(about("ss_network_args"), r#"{"algo":"lokr"}"#);
+    assert_eq!(about("ss_output_name"), "lily");
+    assert_eq!(about("ss_steps"), "12");
+    assert_eq!(about("ss_num_train_images"), "3");
+    let tags = r#"{"3_lily":{"lily":1},"images":{"a red lily":2,"tall":2,"wet":2}}"#;
+    assert_eq!(about("ss_tag_frequency"), tags);
+    assert_eq!(about("modelspec.architecture"), "stable-diffusion-v1/lora");
+    assert!(file.names().iter().any(|key| key.starts_with("lora_te_text_model_encoder_layers_0_")));
+    assert!(file.names().iter().any(|key| key.starts_with("lora_unet_mid_block_attentions_0_")));
+
+    desk.run("inspect runs/run/lily.safetensors").succeeds();
+    let generate = "generate --model model --prompt lily --steps 2 -o lily.png";
+    desk.run(&format!("{generate} --adapter runs/run/lily.safetensors")).succeeds();
+
+    // Done is done; another recipe is another run.
+    let again = desk.run(&format!("train run.toml {sampled}"));
+    assert_eq!(again.succeeds(), out);
+    let error = desk.run("train run.toml").fails();
+    assert!(error.starts_with("runs/run: holds a run with another configuration"), "{error}");
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
+    let desk = desk();
+    desk.run("train run.toml -o whole").succeeds();
+    let outputs = |folder: &str| {
+        let read = |name: &str| fs::read(desk.path(folder).join(name)).unwrap();
+        ["lily.safetensors", "metrics.jsonl", "events.out.tfevents.0000000000.higanbana"].map(read)
+    };
+    let whole = outputs("whole");
+
+    // Killed at odd moments, also while a checkpoint is being written, until nothing is left to do.
+    let mut kills = 0;
+    for delay in (0..).map(|i: u64| 40 + i * 37 % 101) {
+        let begun = desk.path("killed/run.toml").exists();
+        let mut child = start(
+            &desk,
+            if begun { "train run.toml -o killed --resume" } else { "train run.toml -o killed" },
+        );
+        let before = fs::read_to_string(desk.path("killed/metrics.jsonl")).unwrap_or_default();
+        wait_for_more(&desk, before.lines().count(), &mut child);
+        sleep(Duration::from_millis(delay));
+        let ended = child.try_wait().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match ended {
+            Some(status) => {
+                assert!(status.success());
+                break;
+            }
+            None => kills += 1,
+        }
+        assert!(kills < 60, "it does not come to an end");
+    }
+    assert!(kills > 0);
+    assert!(outputs("killed") == whole, "after {kills} kills the run is another");
+
+    // A signal that can be caught stops after the step, with a checkpoint.
+    let child = start(&desk, "train run.toml -o asked");
+    wait_for(&desk, "asked", 3);
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(1));
+    let error = String::from_utf8(stopped.stderr).unwrap();
+    assert!(error.contains("of 12; go on with --resume"), "{error}");
+    let error = desk.run("train run.toml -o asked").fails();
+    assert!(error.contains("--resume goes on with it"), "{error}");
+    desk.run("train run.toml -o asked --resume").succeeds();
+    assert!(outputs("asked") == whole);
+}
+
+/// Waits until a run has recorded a step more than before, or ended.
+fn wait_for_more(desk: &Desk, before: usize, child: &mut Child) {
+    for _ in 0..30_000 {
+        let text = fs::read_to_string(desk.path("killed/metrics.jsonl")).unwrap_or_default();
+        // What is gone on with is first cut back to its checkpoint.
+        if text.lines().count() > before || child.try_wait().unwrap().is_some() {
+            return;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    panic!("no step in a minute");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let desk = desk();
+    // Everything of the model: a checkpoint of more than half a megabyte.
+    let arguments = "train run.toml -o full --set adapter.algorithm='full' --set adapter.options={} \
+                     --set adapter.preset='full' --set train.steps=4 --set train.checkpoint=1";
+    let mut child = start(&desk, arguments);
+    wait_for(&desk, "full", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = || {
+        let files = fs::read_dir(desk.path("full/checkpoints")).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        names.retain(|name| name.to_string_lossy().starts_with("step-"));
+        names.sort();
+        names
+    };
+    let before = kept();
+    assert!(!before.is_empty());
+    let error = desk.run_without_room(&format!("{arguments} --resume")).fails();
+    assert!(error.contains("full/checkpoints/step-0000000"), "{error}");
+    assert!(error.contains("cannot be written") && error.contains("free some space"), "{error}");
+    assert_eq!(kept(), before);
+    desk.run(&format!("{arguments} --resume")).succeeds();
+}
+
+#[test]
+fn every_bad_image_is_named_before_the_run_begins() {
+    let desk = desk();
+    image(&desk.path("images/silent.png"), [32, 32]);
+    desk.bytes("images/empty.png", b"");
+    desk.bytes("images/empty.txt", b"x");
+    let whole = fs::read(desk.path("images/a.png")).unwrap();
+    desk.bytes("images/half.png", &whole[..whole.len() / 2]);
+    desk.bytes("images/half.txt", b"x");
+    image(&desk.path("images/latin.png"), [32, 32]);
+    desk.bytes("images/latin.txt", b"\xe9t\xe9");
+    let error = desk.refusal_of_lines("train run.toml");
+    for expected in [
+        "4 images cannot be used:",
+        "images/empty.png: is empty",
+        "images/half.png: ",
+        "images/latin.png: its caption images/latin.txt is not UTF-8",
+        "images/silent.png: has no caption: write images/silent.txt",
+        "--skip-bad",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+    let run = desk.run("train run.toml --skip-bad --json --set train.steps=1");
+    let result = run.json();
+    assert_eq!(result["left_out"].as_array().unwrap().len(), 4);
+    assert_eq!(result["images"], 3);
+}
+
+#[test]
+fn recipes_that_cannot_be_are_refused_by_the_key() {
+    let desk = desk();
+    for (set, expected) in [
+        ("train.stepz=3", "unknown field `stepz`"),
+        ("train.steps=0", "train: takes one step at least"),
+        ("train.epochs=2", "train: give steps or epochs, not both"),
+        ("train.optimizer=adm", "train.optimizer: no adm; there are sgd, "),
+        ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
+        (
+            "train.blocks=[{paths=['**.nowhere'],rate=1}]",
+            "train.blocks: no adapted layer for **.nowhere",
+        ),
+        ("adapter.algorithm=lorra", "no algorithm is called `lorra`"),
+        ("adapter.options.rnk=3", "options of lokr: unknown field `rnk`"),
+        ("adapter.preset=nothing", "no preset is called `nothing`"),
+        ("objective.zero_terminal_snr=true", "zero_terminal_snr: needs v_prediction"),
+        ("objective.times=[900,1001]", "objective.times: 900 to 1001; there are 1000"),
+        ("data.captions.dropout=2", "captions.dropout: 2 is no probability"),
+        ("data.concepts=[{folder='nowhere'}]", "nowhere: cannot be read"),
+        ("data.concepts.1.repeats=3", "--set data.concepts.1.repeats=3: 1 is no entry of 1"),
+        ("model=nothing", "nothing/model_index.json: cannot be read"),
+    ] {
+        let error = desk.refusal(&format!("train run.toml --set {set}"));
+        assert!(error.contains(expected), "{set}: {error}");
+    }
+    desk.bytes("bad.toml", b"model = 3\n");
+    assert!(desk.refusal("train bad.toml").starts_with("bad.toml: line 1: "));
+    assert!(desk.refusal("train none.toml").starts_with("none.toml: cannot be read"));
+    assert!(desk.misuse("train run.toml --scale-from 16").contains("alpha=16"));
+    assert!(desk.refusal("train run.toml --resume").contains("holds no run to go on with"));
+}
+
+#[test]
+fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
+    let desk = desk();
+    let run =
+        "train run.toml --set train.rate=1e20 --set train.optimizer=sgd --set train.options={}";
+    let run = format!("{run} --set adapter.text_encoder=false --set adapter.options={{rank=2}}");
+    let error = desk.run(&run).fails();
+    for expected in ["is not finite; first at fault: ", "the batch is images/", "lower train.rate"]
+    {
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(fs::read_to_string(desk.path("runs/run/error.txt")).unwrap().contains("not finite"));
+    assert!(!desk.path("runs/run/result.json").exists());
+}
+
+#[test]
+fn a_published_recipe_trains_the_same_at_another_alpha() {
+    let desk = desk();
+    let common =
+        "--set adapter.text_encoder=false --set train.ema=0.0 --set train.options={eps=1e-30}";
+    let options = |alpha: &str| format!("--set adapter.options={{rank=2,alpha={alpha}}} {common}");
+    let losses = |folder: &str| -> Vec<f64> {
+        let metrics = fs::read_to_string(desk.path(folder).join("metrics.jsonl")).unwrap();
+        let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        metrics.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
+    };
+    // A bound that is felt.
+    desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
+    desk.run(&format!("train run.toml -o published {}", options("16.0"))).succeeds();
+    desk.run(&format!("train run.toml -o other {}", options("1.0"))).succeeds();
+    let scaled = format!("train run.toml -o scaled --scale-from alpha=16 {}", options("1.0"));
+    desk.run(&scaled).succeeds();
+    let [published, other, scaled] = ["published", "other", "scaled"].map(losses);
+    let off =
+        |a: &[f64]| a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+    assert!(off(&other) > 1e-4, "{other:?} {published:?}");
+    assert!(off(&scaled) < 1e-5, "{scaled:?} {published:?}");
+}
+
+#[test]
+fn factors_that_start_from_zero_may_learn_faster() {
+    let desk = desk();
+    let norms = |arguments: &str| -> [f64; 2] {
+        desk.run(&format!("train run.toml --overwrite --set train.ema=0.0 {arguments}")).succeeds();
+        let file = desk.open("runs/run/lily.safetensors");
+        let norm = |stem: &str| {
+            let keys = file.names().iter().filter(|key| key.contains(stem));
+            let values =
+                keys.flat_map(|key| file.read(key).unwrap().iter::<f64>().collect::<Vec<_>>());
+            values.map(|x| x * x).sum::<f64>().sqrt()
+        };
+        [norm(".lora_up."), norm(".lora_down.")]
+    };
+    let one = "--set adapter.algorithm=lora --set train.steps=1 --set train.schedule={}";
+    let [plain, plus] = ["1.0", "16.0"].map(|r| norms(&format!("{one} --set train.loraplus={r}")));
+    // Adam's first step is the rate in every direction, whatever the gradient.
+    assert!((plus[0] / plain[0] / 16.0 - 1.0).abs() < 1e-3, "{plus:?} {plain:?}");
+    assert_eq!(plus[1], plain[1]);
+    let single = "train run.toml -o new --set adapter.algorithm=ia3 --set adapter.options={} \
+                  --set train.loraplus=4";
+    let error = desk.refusal(single);
+    assert!(error.contains("train.loraplus: ia3 has one factor at unet."), "{error}");
+}
