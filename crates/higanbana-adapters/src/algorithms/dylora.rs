@@ -146,9 +146,11 @@ impl Adapter for DyLora {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let r = parts.dim("lora_down.weight", 0)?;
+        let kernel = site.kernel_shape(r, site.input());
+        let down = parts.unfolded("lora_down.weight", &kernel, [r, site.cols()])?;
         Ok(Self {
             lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
-            lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, site.cols()])?),
+            lora_down: Param::from_tensor(down),
             scale: Scale::read(parts, r)?,
             // Files do not hold it; blocks of one rank divide every rank.
             block_size: 1,

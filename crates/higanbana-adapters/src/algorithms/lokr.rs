@@ -131,11 +131,6 @@ impl Adapter for Lokr {
         Variant { name: "rs_lora", options: "rank = 2\nfactor = 2\nrs_lora = true" },
     ];
 
-    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        let has = |key| tensors.contains_key(key);
-        Self::SITES.contains(&kind) && (has("lokr_w1") || has("lokr_w1_a"))
-    }
-
     fn new(site: &Site, config: &LokrConfig, init: &mut Init) -> Result<Self, AdapterError> {
         if config.factor == 0 || config.factor < -1 {
             let reason = format!("factor is {}, give -1 or a positive number", config.factor);
@@ -210,7 +205,7 @@ impl Adapter for Lokr {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let w1 = First::read(site, parts)?;
         let [l, m] = w1.dims();
-        let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
+        let w2 = Second::read(site, [site.out() / l, site.input() / m], parts)?;
         let scale = Scale::read(parts, rank(&w1, &w2))?;
         Ok(Self { w1, w2, scalar: Scalar::none(), scale })
     }
