@@ -14,6 +14,7 @@ mod encode;
 mod encoded;
 mod key;
 mod low_rank;
+mod meaning;
 mod module;
 mod network;
 mod options;
