@@ -201,6 +201,12 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         Outline::default()
     }
 
+    /// What a reader of a file should know of a module with these keys and no others: an assumption
+    /// that [`Adapter::read`] makes for want of a tensor.
+    fn assumption(_has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        None
+    }
+
     /// The best approximation of `update` in this family, where it can be computed.
     ///
     /// # Errors

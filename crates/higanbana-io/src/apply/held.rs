@@ -172,7 +172,7 @@ impl<'a> ModuleReader<'a> {
         };
         let Some(site) = site else {
             // Nothing is known of what it uses, but perhaps that something is missing.
-            let read = kind.read(&Site::new(module, at, [1, 1]), &parts);
+            let read = kind.read(&Site::new(module, at, [1, 1]), &parts.probing());
             if let Err(error @ AdapterError::Missing { .. }) = read {
                 return Err(ApplyError::adapter(self.path)(error));
             }

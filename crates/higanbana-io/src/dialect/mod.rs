@@ -35,7 +35,7 @@ use std::{
 
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
-pub(crate) use network::Member;
+pub(crate) use network::{Member, named_algorithm};
 pub use network::Network;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};

@@ -106,6 +106,12 @@ impl Network {
     }
 }
 
+/// The algorithm that a file's metadata name.
+pub(crate) fn named_algorithm(metadata: &BTreeMap<String, String>) -> Option<String> {
+    let args: serde_json::Value = serde_json::from_str(metadata.get(ARGS)?).ok()?;
+    Some(args.get("algo")?.as_str()?.to_lowercase())
+}
+
 /// LyCORIS's options for an algorithm: weight decomposition is one, and no algorithm of its own.
 fn args(algorithm: &str) -> BTreeMap<String, String> {
     let (algorithm, decomposed) = match algorithm.strip_suffix("+dora") {

@@ -75,7 +75,9 @@ impl Second {
         let r = parts.dim("lokr_w2_b", 0)?;
         if !parts.has("lokr_t2") {
             let a = parts.tensor("lokr_w2_a", [k, r])?;
-            return Ok(Self::decomposed(a, None, parts.tensor("lokr_w2_b", [r, n * taps])?));
+            let kernel = site.kernel_shape(r, n);
+            let b = parts.unfolded("lokr_w2_b", &kernel, [r, n * taps])?;
+            return Ok(Self::decomposed(a, None, b));
         }
         let p = parts.dim("lokr_t2", 0)?;
         let core = parts.unfolded("lokr_t2", &site.kernel_shape(p, r), [p, r, taps])?;

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use checkpoint::{Contents, Count};
 pub use row::AdapterRow;
 
-use super::{ApplyError, Leftover, Leftovers, ModuleReader, Parameter, stems};
+use super::{ApplyError, Leftover, Leftovers, ModuleReader, Parameter, notes, stems};
 use crate::{AdapterReader, Checkpoint, FileError, Names};
 
 /// What a file is. As JSON: the fields of the variant, and `kind`.
@@ -43,7 +43,7 @@ pub struct Adapters {
     pub modules: usize,
     /// Trained values of all.
     pub parameters: usize,
-    /// Frobenius norm of all updates together; none if one of them could not be computed.
+    /// Frobenius norm of all updates together; none if there is none, or one could not be computed.
     pub norm: Option<f64>,
     /// Modules and tensors that are not understood, or do not fit the base.
     pub leftovers: Vec<Leftover>,
@@ -98,7 +98,8 @@ pub fn inspect(
         let dtype = dtypes(&reader, module);
         rows.extend(holding.held.iter().map(|held| AdapterRow::of(module, held, &tensors, &dtype)));
     }
-    let norm = rows.iter().map(|row| row.norm.map(|norm| norm * norm)).sum::<Option<f64>>();
+    let squares = rows.iter().map(|row| row.norm.map(|norm| norm * norm));
+    let norm = squares.sum::<Option<f64>>().filter(|_| !rows.is_empty());
     Ok(Inspection::Adapter(Box::new(Adapters {
         file: path.into(),
         bytes: std::fs::metadata(path).map_or(0, |about| about.len()),
@@ -108,7 +109,7 @@ pub fn inspect(
         norm: norm.map(f64::sqrt),
         adapters: rows,
         leftovers: leftovers.into_vec(),
-        notes: reader.notes().to_vec(),
+        notes: notes(&reader, registry),
         metadata: reader.metadata().clone(),
     })))
 }
