@@ -149,7 +149,8 @@ pub fn differs_from_inputs<'a>(
 /// # Errors
 /// When one was.
 pub fn keeps_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
-    let is_input = |output: &Path| differs_from_inputs(output, inputs.iter().map(|it| &**it)).is_err();
+    let is_input =
+        |output: &Path| differs_from_inputs(output, inputs.iter().map(|it| &**it)).is_err();
     match outputs.iter().find(|output| is_input(output)) {
         None => Ok(()),
         Some(input) => {

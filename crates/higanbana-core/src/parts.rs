@@ -29,7 +29,15 @@ impl<'a> Parts<'a> {
     /// The tensors of `module`, to be placed on `device` as `dtype`.
     pub fn new(module: &'a str, tensors: &'a Tensors, device: &Device, dtype: DType) -> Self {
         let device = device.clone();
-        Self { module, tensors, device, dtype, base: None, is_probe: false, used: RefCell::default() }
+        Self {
+            module,
+            tensors,
+            device,
+            dtype,
+            base: None,
+            is_probe: false,
+            used: RefCell::default(),
+        }
     }
 
     /// Adds the frozen weight `[out, in·K]`, for files that leave out what follows from it.

@@ -81,7 +81,8 @@ impl Adapter for DyLora {
     const KEYS: &'static [&'static str] = &["lora_up.weight", "lora_down.weight", "alpha"];
     const VARIANTS: &'static [Variant] = &[Variant { name: "blocks", options: "block_size = 2" }];
 
-    /// Never: its files are LoRA's, key for key, and read as such they give the full rank.
+    /// Never: its files are LoRA's, key for key, and read as such they give the full rank. Where the
+    /// metadata of a file name this algorithm, resizing it takes a prefix.
     fn detect(_kind: SiteKind, _tensors: &Tensors) -> bool {
         false
     }

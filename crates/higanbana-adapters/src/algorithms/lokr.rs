@@ -19,6 +19,8 @@
 //! $(l, k)$ and $(m, n)$ are [`factorization`](algebra::factorization)s of `out` and `in`.
 //! $s = \alpha/r$, and 1 where both factors are whole, whatever `alpha` and `rs_lora` say; $\sigma$
 //! and `rs_lora` are those of [LoRA](super::lora), $\sigma$ folded into the first factor on saving.
+//! (LyCORIS trains two whole factors under `rs_lora` at $\sqrt r$ and reloads them at 1: its file
+//! does not tell, and is read here as it is reloaded there.)
 //!
 //! Every size is read from the file's shapes; LyCORIS guesses them back from the factor rule and
 //! cannot reload what it saved with Tucker or unbalanced factors.

@@ -103,7 +103,11 @@ fn less(dtype: &DType) -> &'static str {
 }
 
 fn none_of(modules: usize) -> String {
-    if modules == 1 { "its only module does not fit".into() } else { format!("none of its {modules} modules fits") }
+    if modules == 1 {
+        "its only module does not fit".into()
+    } else {
+        format!("none of its {modules} modules fits")
+    }
 }
 
 fn remedy(reason: &AdapterError) -> &'static str {

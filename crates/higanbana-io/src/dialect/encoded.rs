@@ -32,9 +32,10 @@ impl Encoded {
     /// Those of [`writer::write_tensors`].
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), FileError> {
         let file = writer::stage_tensors(path, &self.tensors, &self.metadata, overwrite)?;
-        let config = self.adapter_config.as_ref().map(|config| {
-            writer::stage_bytes(&config_path(path), config.as_bytes(), overwrite)
-        });
+        let config = self
+            .adapter_config
+            .as_ref()
+            .map(|config| writer::stage_bytes(&config_path(path), config.as_bytes(), overwrite));
         writer::commit([file].into_iter().chain(config.transpose()?).collect())
     }
 

@@ -68,7 +68,9 @@ fn foreign<'a>(
         "lora_embedding_A" | "lora_embedding_B" => {
             Err("an adapter of an embedding, which is not supported")
         }
-        "oft_R" | "oft_r" | "boft_R" | "boft_s" => Err("PEFT's own form of orthogonal adapters, which is not read"),
+        "oft_R" | "oft_r" | "boft_R" | "boft_s" => {
+            Err("PEFT's own form of orthogonal adapters, which is not read")
+        }
         "ia3_l" => Err("PEFT's own form of IA3, which is not read"),
         "lora" | "lora_linear_layer" => Ok(by_direction(None)),
         _ => Ok(marker.strip_suffix("_lora").and_then(|own| by_direction(Some(own)))),

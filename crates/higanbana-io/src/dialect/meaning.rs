@@ -131,11 +131,20 @@ mod tests {
         for (value, begin) in [
             (json!({"fan_in_fan_out": true}), "fan_in_fan_out is set, the base stores"),
             (json!({"alora_invocation_tokens": [1]}), "alora_invocation_tokens is set, "),
-            (json!({"init_lora_weights": "pissa_niter_4"}), "init_lora_weights is \"pissa_niter_4\""),
-            (json!({"init_lora_weights": "OLoRA"}), "init_lora_weights is \"OLoRA\", which changes"),
+            (
+                json!({"init_lora_weights": "pissa_niter_4"}),
+                "init_lora_weights is \"pissa_niter_4\"",
+            ),
+            (
+                json!({"init_lora_weights": "OLoRA"}),
+                "init_lora_weights is \"OLoRA\", which changes",
+            ),
         ] {
             let refusal = refusal(&options(value)).unwrap();
-            assert!(refusal.starts_with(begin) && refusal.contains("merge it with PEFT"), "{refusal}");
+            assert!(
+                refusal.starts_with(begin) && refusal.contains("merge it with PEFT"),
+                "{refusal}"
+            );
         }
         // These start elsewhere, and leave the base as it is.
         for start in ["gaussian", "eva", "orthogonal"] {

@@ -95,10 +95,12 @@ impl Network {
 
     /// Writes itself into a file's metadata. All values are strings there.
     pub fn describe(&self, metadata: &mut BTreeMap<String, String>) {
+        // Arguments that stay are those of the module that stays.
+        let stays = self.args.is_none() && metadata.contains_key(MODULE);
         let mut set = |key: &str, value: Option<String>| {
             metadata.extend(value.map(|value| (key.to_string(), value)));
         };
-        set(MODULE, self.args.as_ref().map(|_| "lycoris.kohya".into()));
+        set(MODULE, (!stays).then(|| "lycoris.kohya".into()));
         set(DIM, self.dim.map(|dim| dim.to_string()));
         set(ALPHA, self.alpha.map(|alpha| alpha.to_string()));
         set(ARGS, self.args.as_ref().map(|args| serde_json::json!(args).to_string()));

@@ -11,7 +11,10 @@ use higanbana_core::{Kind, Parts, Registry, Tensors};
 use super::RefitError;
 use crate::{
     AdapterFile, AdapterReader, Checkpoint, FileError, Names,
-    apply::{Acting, ApplyError, Held, Holding, Leftovers, ModuleReader, Parameter, notes, of_weight, stems},
+    apply::{
+        Acting, ApplyError, Held, Holding, Leftovers, ModuleReader, Parameter, notes, of_weight,
+        stems,
+    },
     dialect::{Network, named_algorithm},
 };
 
@@ -123,8 +126,8 @@ impl<'a> Modules<'a> {
     ) -> Result<(Held<'k>, Acting), RefitError> {
         let is_same = |kind: &&Kind| held.tensors.keys().all(|key| kind.keys().contains(&&**key));
         let Some(kind) = self.named().filter(is_same) else { return Ok((held, acting)) };
-        let parts =
-            Parts::new(&acting.site.path, &held.tensors, self.device, self.dtype).with_base(&acting.w0);
+        let parts = Parts::new(&acting.site.path, &held.tensors, self.device, self.dtype)
+            .with_base(&acting.w0);
         let adapter = kind.read(&acting.site, &parts);
         let adapter = adapter.map_err(ApplyError::adapter(self.reader.path()))?;
         Ok((Held { kind, ..held }, Acting { adapter, ..acting }))

@@ -149,11 +149,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Fil
 }
 
 /// [`write_bytes`] up to the last step, which is [`commit`].
-pub(crate) fn stage_bytes(
-    path: &Path,
-    bytes: &[u8],
-    overwrite: bool,
-) -> Result<Output, FileError> {
+pub(crate) fn stage_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<Output, FileError> {
     let mut output = Output::new(path, overwrite)?;
     let written = output.file().write_all(bytes);
     written.map_err(|source| FileError::Write { path: path.into(), source })?;
