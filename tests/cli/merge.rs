@@ -201,6 +201,8 @@ fn an_existing_output_is_replaced_only_when_asked() {
         let message = desk.misuse(&format!("merge base.safetensors a -o {input} --overwrite"));
         assert!(message.contains(&format!("{input}: is an input; name another")), "{message}");
     }
+    let message = desk.misuse("merge base.safetensors a -o -");
+    assert!(message.contains("-: an output is a file, not standard output"), "{message}");
 }
 
 #[test]
@@ -273,6 +275,8 @@ fn only_regular_files_are_replaced_and_links_are_followed() {
     let _listener = UnixListener::bind(desk.path("socket")).unwrap();
     symlink("nowhere", desk.path("dangling")).unwrap();
     symlink("socket", desk.path("pipe")).unwrap();
+    let message = desk.refusal("merge base.safetensors a -o socket");
+    assert!(message.starts_with("socket: is not a regular file"), "{message}");
     for output in ["socket", "dangling", "pipe"] {
         let command = format!("merge base.safetensors a -o {output} --overwrite");
         let message = desk.refusal(&command);

@@ -130,3 +130,27 @@ fn a_disk_without_room_leaves_nothing_behind() {
     assert!(message.starts_with("out: cannot be written ("), "{message}");
     assert_eq!(desk.listing(), ["a"]);
 }
+
+#[test]
+fn an_input_s_configuration_is_not_replaced() {
+    let desk = Desk::new();
+    desk.tensors(
+        "adapter_model.safetensors",
+        &[
+            ("base_model.model.l.lora_A.weight", TensorData::from([[4.0f32, 0.0], [0.0, 2.0]])),
+            ("base_model.model.l.lora_B.weight", TensorData::from([[2.0f32, 0.0], [0.0, 2.0]])),
+        ],
+    );
+    desk.bytes("adapter_config.json", br#"{"r": 2, "lora_alpha": 8}"#);
+    for command in ["resize", "convert --to peft --bake lora"] {
+        let command = format!("{command} adapter_model.safetensors --rank 1 --overwrite");
+        let message = desk.misuse(&format!("{command} -o small.safetensors"));
+        let expected = "adapter_config.json: belongs to an input; name an output in another folder";
+        assert!(message.contains(expected), "{message}");
+        std::fs::create_dir_all(desk.path("other")).unwrap();
+        desk.run(&format!("{command} -o other/small.safetensors")).succeeds();
+        std::fs::remove_dir_all(desk.path("other")).unwrap();
+    }
+    let config = std::fs::read(desk.path("adapter_config.json")).unwrap();
+    assert_eq!(config, br#"{"r": 2, "lora_alpha": 8}"#);
+}

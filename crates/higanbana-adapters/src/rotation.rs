@@ -6,8 +6,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    AdapterError, Degree, Features, Init, Parts, Site, SiteKind, Tensors, Variant, algebra,
-    parts::{dims, scalar_data, to_data},
+    AdapterError, Degree, Features, Init, Parts, Site, Tensors, Variant, algebra,
+    parts::{scalar_data, to_data},
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,11 +65,6 @@ impl Rotation {
         Variant { name: "rescaled", options: "rescaled = true" },
     ];
 
-    /// Whether a file holds blocks in this many axes.
-    pub fn detect(kind: SiteKind, tensors: &Tensors, axes: usize) -> bool {
-        SiteKind::WEIGHTS.contains(&kind) && dims(tensors, "oft_blocks").len() == axes
-    }
-
     /// None yet, in `n` blocks of `b` rows.
     ///
     /// # Errors
@@ -92,13 +87,21 @@ impl Rotation {
         })
     }
 
-    /// From a file; without `alpha` there is no bound.
+    /// From a file that holds the blocks, `[b, b]` each, in these axes; without `alpha` there is no
+    /// bound.
     ///
     /// # Errors
     /// When a tensor does not fit or `alpha` is not one finite number.
-    pub fn read(site: &Site, parts: &Parts, [n, b]: [usize; 2]) -> Result<Self, AdapterError> {
+    pub fn read(
+        site: &Site,
+        parts: &Parts,
+        axes: &[usize],
+        b: usize,
+    ) -> Result<Self, AdapterError> {
+        let (stored, n) = ([axes, &[b, b]].concat(), axes.iter().product());
+        let blocks = parts.unfolded("oft_blocks", &stored, [n, b, b])?;
         Ok(Self {
-            oft_blocks: Param::from_tensor(parts.tensor("oft_blocks", [n, b, b])?),
+            oft_blocks: Param::from_tensor(blocks),
             rescale: parts.optional("rescale", [site.out()])?.map(Param::from_tensor),
             constraint: parts.scalar("alpha")?.unwrap_or(0.0) as f32,
         })

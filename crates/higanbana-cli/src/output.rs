@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Error, Result, bail};
@@ -10,9 +10,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use higanbana_io::Leftover;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Writes a line to standard output. What a command reports, it has done.
+/// Writes a line, or several, to standard output. What a command reports, it has done. Names of files
+/// may hold control characters, which are none of a terminal's business.
 pub fn line(text: impl AsRef<str>) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{}", text.as_ref()).context(
+    let text = text.as_ref().replace(|c: char| c.is_control() && c != '\n', " ");
+    writeln!(std::io::stdout().lock(), "{text}").context(
         "standard output: the report cannot be written; an output file that it is about is complete",
     )
 }
@@ -120,7 +122,8 @@ pub fn usage(message: impl ToString) -> Error {
     Usage(message.to_string()).into()
 }
 
-/// Refuses an output that is one of the inputs, also under another name.
+/// Refuses an output that is one of the inputs, also under another name, and one that is no name of a
+/// file.
 ///
 /// # Errors
 /// When it is.
@@ -128,6 +131,9 @@ pub fn differs_from_inputs<'a>(
     output: &Path,
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
+    if output == "-" {
+        return Err(usage("-: an output is a file, not standard output; name one, such as ./-"));
+    }
     let Ok(real) = output.canonicalize() else { return Ok(()) };
     for input in inputs {
         if input.canonicalize().is_ok_and(|input| input == real) {
@@ -136,6 +142,22 @@ pub fn differs_from_inputs<'a>(
         }
     }
     Ok(())
+}
+
+/// Refuses to write files of which one, such as a configuration beside another, was read.
+///
+/// # Errors
+/// When one was.
+pub fn keeps_inputs(outputs: &[PathBuf], inputs: &[PathBuf]) -> Result<()> {
+    let is_input =
+        |output: &Path| differs_from_inputs(output, inputs.iter().map(|it| &**it)).is_err();
+    match outputs.iter().find(|output| is_input(output)) {
+        None => Ok(()),
+        Some(input) => {
+            let input = input.display();
+            Err(usage(format!("{input}: belongs to an input; name an output in another folder")))
+        }
+    }
 }
 
 /// An error in one line: what failed and, where the message does not say it itself, why.

@@ -117,7 +117,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const RANK: &'static str;
     /// The parameter count as a formula, for the table of algorithms.
     const PARAMETERS: &'static str;
-    /// Keys in a file below the module's name. The first one tells the algorithm.
+    /// Keys in a file below the module's name. Each but the common `alpha` tells the algorithm.
     const KEYS: &'static [&'static str];
     /// Kinds of parameters that it adapts.
     const SITES: &'static [SiteKind] = SiteKind::WEIGHTS;
@@ -127,9 +127,11 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const VARIANTS: &'static [Variant] = &[];
 
     /// Whether these tensors of one module of a file hold an adapter of this algorithm for a
-    /// parameter of this kind.
+    /// parameter of this kind, or what is left of one: [`Adapter::read`] names the key that is missing.
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Self::SITES.contains(&kind) && tensors.contains_key(Self::KEYS[0])
+        let own = |key: &&&str| **key != "alpha";
+        Self::SITES.contains(&kind)
+            && Self::KEYS.iter().filter(own).any(|key| tensors.contains_key(*key))
     }
 
     /// Initial value: the adapted model equals the base.
@@ -197,6 +199,12 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Shape of the parameter and rank, as far as the tensors of a file tell.
     fn outline(_kind: SiteKind, _tensors: &Tensors) -> Outline {
         Outline::default()
+    }
+
+    /// What a reader of a file should know of a module with these keys and no others: an assumption
+    /// that [`Adapter::read`] makes for want of a tensor.
+    fn assumption(_has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        None
     }
 
     /// The best approximation of `update` in this family, where it can be computed.

@@ -55,6 +55,16 @@ pub enum AdapterError {
         /// Shape that would fit.
         expected: String,
     },
+    /// A tensor holds integers: it is quantised, or no tensor of an adapter.
+    #[error("{module}.{key}: its values are {dtype}, no floats; save it as F32, F16 or BF16")]
+    NotFloat {
+        /// Module name in the file.
+        module: String,
+        /// Key of the tensor below the module's name.
+        key: String,
+        /// Element type in the file.
+        dtype: String,
+    },
     /// A tensor holds values that are not numbers.
     #[error(
         "{module}.{key}: value {index} is {value}; the file is damaged or its training diverged"

@@ -20,6 +20,7 @@ macro_rules! kind {
             build: fn(&Site, &toml::Table, &mut Init) -> Result<DynAdapter, AdapterError>,
             read: fn(&Site, &Parts) -> Result<DynAdapter, AdapterError>,
             outline: fn(SiteKind, &Tensors) -> Outline,
+            assumption: fn(&dyn Fn(&str) -> bool) -> Option<&'static str>,
             fit: fn(&Site, &Tensor<2>, Budget) -> Option<Result<DynAdapter, SpectrumError>>,
         }
 
@@ -40,6 +41,7 @@ macro_rules! kind {
                     },
                     read: |site, parts| A::read(site, parts).map(DynAdapter::new),
                     outline: A::outline,
+                    assumption: A::assumption,
                     fit: |site, update, budget| {
                         Some(A::fit(site, update, budget)?.map(DynAdapter::new))
                     },
@@ -107,6 +109,11 @@ impl Kind {
     /// [`Adapter::outline`].
     pub fn outline(&self, kind: SiteKind, tensors: &Tensors) -> Outline {
         (self.outline)(kind, tensors)
+    }
+
+    /// [`Adapter::assumption`].
+    pub fn assumption(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        (self.assumption)(has)
     }
 
     /// [`Adapter::fit`].

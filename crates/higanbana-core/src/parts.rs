@@ -21,6 +21,7 @@ pub struct Parts<'a> {
     device: Device,
     dtype: DType,
     base: Option<&'a Tensor<2>>,
+    is_probe: bool,
     used: RefCell<BTreeSet<&'a str>>,
 }
 
@@ -28,13 +29,28 @@ impl<'a> Parts<'a> {
     /// The tensors of `module`, to be placed on `device` as `dtype`.
     pub fn new(module: &'a str, tensors: &'a Tensors, device: &Device, dtype: DType) -> Self {
         let device = device.clone();
-        Self { module, tensors, device, dtype, base: None, used: RefCell::default() }
+        Self {
+            module,
+            tensors,
+            device,
+            dtype,
+            base: None,
+            is_probe: false,
+            used: RefCell::default(),
+        }
     }
 
     /// Adds the frozen weight `[out, in·K]`, for files that leave out what follows from it.
     #[must_use]
     pub fn with_base(self, w0: &'a Tensor<2>) -> Self {
         Self { base: Some(w0), ..self }
+    }
+
+    /// Takes whatever is there for zeros of the shape that is asked for: where no site is known, reading
+    /// still tells what is missing.
+    #[must_use]
+    pub fn probing(self) -> Self {
+        Self { is_probe: true, ..self }
     }
 
     /// The frozen weight `[out, in·K]`. To be asked for last: [`Parts::unused`] then tells the same
@@ -71,19 +87,48 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// A tensor as `shape`; the file's own shape may differ by dimensions of size 1 and by
-    /// unfolding, so that `[r, in, 3, 3]` can be read as `[r, in·9]`.
+    /// A tensor of this `shape`. Dimensions of size 1 say nothing: `[r, in, 1, 1]` is `[r, in]`.
     ///
     /// # Errors
-    /// When it is missing, does not fit, or is not finite.
+    /// When it is missing, of another shape, not of a float type, or not finite.
     pub fn tensor<const D: usize>(
         &self,
         key: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, AdapterError> {
+        self.unfolded(key, &shape, shape)
+    }
+
+    /// A tensor that files hold as `stored`, such as [`Site::kernel_shape`](crate::Site::kernel_shape),
+    /// or already unfolded, in the `shape` in which it is computed with.
+    ///
+    /// # Errors
+    /// As [`Parts::tensor`].
+    pub fn unfolded<const D: usize>(
+        &self,
+        key: &str,
+        stored: &[usize],
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, AdapterError> {
         let data = self.get(key).ok_or_else(|| self.missing(key))?;
-        if !unfolds(data.shape().as_slice(), &shape) {
-            return Err(self.misshapen(key, format!("{shape:?}")));
+        if self.is_probe {
+            return Ok(Tensor::zeros(shape, (&self.device, self.dtype)));
+        }
+        let found = data.shape().as_slice();
+        if !(is_same(found, stored) || is_same(found, &shape)) {
+            let expected = match is_same(stored, &shape) {
+                true => format!("{stored:?}"),
+                false => format!("{stored:?} or {shape:?}"),
+            };
+            return Err(self.misshapen(key, expected));
+        }
+        if !data.dtype().is_float() {
+            let (module, key) = (self.module.into(), key.into());
+            return Err(AdapterError::NotFloat {
+                module,
+                key,
+                dtype: format!("{:?}", data.dtype()),
+            });
         }
         let values: Vec<f64> = data.iter::<f64>().collect();
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
@@ -144,7 +189,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn missing(&self, key: &str) -> AdapterError {
+    /// An error about a tensor that is not there.
+    pub fn missing(&self, key: &str) -> AdapterError {
         AdapterError::Missing { module: self.module.into(), key: key.into() }
     }
 
@@ -155,22 +201,10 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether `found` can be read as `wanted`: grouping neighbouring dimensions and dropping ones.
-fn unfolds(found: &[usize], wanted: &[usize]) -> bool {
-    let mut found = found.iter().copied();
-    for &size in wanted {
-        let mut product = 1;
-        while product < size {
-            match found.next() {
-                Some(dim) if dim > 0 => product *= dim,
-                _ => return false,
-            }
-        }
-        if product != size {
-            return false;
-        }
-    }
-    found.all(|dim| dim == 1)
+/// Whether two shapes differ by dimensions of size 1 alone. A size of 0 is like no other.
+fn is_same(a: &[usize], b: &[usize]) -> bool {
+    let sizes = |shape: &[usize]| shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
+    sizes(a) == sizes(b)
 }
 
 /// A tensor as file data of another shape with the same elements.
@@ -189,14 +223,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unfolding_groups_neighbours_only() {
-        assert!(unfolds(&[4, 3, 3, 3], &[4, 27]));
-        assert!(unfolds(&[4, 2, 1, 1], &[4, 2]));
-        assert!(unfolds(&[4, 1], &[4]));
-        assert!(unfolds(&[8], &[8, 1]));
-        assert!(!unfolds(&[2, 4], &[4, 2]));
-        assert!(!unfolds(&[4, 0], &[4, 2]));
-        assert!(!unfolds(&[4, 2, 3], &[4, 2]));
+    fn a_shape_is_the_stored_or_the_unfolded_one() {
+        let fits = |found: &[usize], stored: &[usize]| {
+            let data = TensorData::zeros::<f32, _>(found.to_vec());
+            let tensors = Tensors::from([("k".to_string(), data)]);
+            let parts = Parts::new("m", &tensors, &Device::default(), DType::F32);
+            parts.unfolded("k", stored, [stored[0], stored[1..].iter().product()]).is_ok()
+        };
+        let stored = [4, 6, 3, 3];
+        for found in [&[4, 6, 3, 3][..], &[4, 54], &[4, 54, 1, 1], &[1, 4, 6, 3, 3]] {
+            assert!(fits(found, &stored), "{found:?}");
+        }
+        // As many elements, and grouped alike, but the kernel is another one.
+        for found in [&[4, 6, 9][..], &[4, 18, 3], &[4, 2, 27], &[6, 4, 3, 3], &[54, 4], &[4, 0]] {
+            assert!(!fits(found, &stored), "{found:?}");
+        }
+        assert!(fits(&[8, 2, 1, 1], &[8, 2]) && fits(&[8, 1], &[8, 1]) && fits(&[8], &[8, 1]));
+        assert!(!fits(&[2, 4, 2], &[8, 2]) && !fits(&[0], &[0, 2]));
+    }
+
+    #[test]
+    fn integers_are_no_weights() {
+        let tensors = Tensors::from([("k".to_string(), TensorData::from([1i64, 2]))]);
+        let parts = Parts::new("m", &tensors, &Device::default(), DType::F32);
+        let error = parts.tensor("k", [2]).unwrap_err().to_string();
+        assert!(error.starts_with("m.k: its values are I64"), "{error}");
     }
 
     #[test]

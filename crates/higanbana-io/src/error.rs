@@ -261,6 +261,16 @@ pub enum FileError {
         /// What it holds instead.
         reason: String,
     },
+    /// A module of the file acts in a way that no weight of its layer does.
+    #[error("{}: module {module:?}: {reason}", path.display())]
+    CannotRead {
+        /// The file.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// What it is, and the remedy.
+        reason: &'static str,
+    },
     /// The output dialect has no place for a tensor.
     #[error(
         "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya",

@@ -27,7 +27,7 @@ use higanbana_core::{DynAdapter, Registry, Site, Tensors};
 
 use crate::{
     AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names,
-    apply::{ApplyError, Leftovers, ModuleReader, Parameter, stems},
+    apply::{ApplyError, Leftovers, ModuleReader, Parameter, notes, stems},
     dialect::Network,
 };
 
@@ -124,7 +124,7 @@ pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loa
             example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
         });
     }
-    Ok(Loaded { adapters, leftovers, notes: reader.notes().to_vec() })
+    Ok(Loaded { adapters, leftovers, notes: notes(&reader, registry) })
 }
 
 /// The names of a model's layers, as those of a checkpoint with its paths.

@@ -42,6 +42,10 @@ pub struct Row {
     pub degree: String,
     /// Whether LyCORIS itself can reload the file.
     pub reload: Reload,
+    /// Whether the factors that training began from were read from a file of ours beside it: LyCORIS
+    /// does not save them, and its file alone does not tell them.
+    #[serde(default)]
+    pub start_beside: bool,
 }
 
 /// What went wrong with a case.
@@ -107,6 +111,7 @@ fn compare(
         rank: 0,
         degree: String::new(),
         reload: case.reload.clone(),
+        start_beside: case.start.is_some(),
     };
     for layer in &case.layers {
         let module = lycoris_name(layer);

@@ -53,7 +53,8 @@ impl Adapter for Boft {
     const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Rotation::detect(kind, tensors, 4)
+        // The stages are what tells it from the rotations of one stage.
+        Self::SITES.contains(&kind) && dims(tensors, "oft_blocks").len() == 4
     }
 
     fn new(site: &Site, config: &RotationConfig, init: &mut Init) -> Result<Self, AdapterError> {
@@ -116,7 +117,7 @@ impl Adapter for Boft {
             return Err(parts.misshapen("oft_blocks", expected));
         }
         let stages = stages(n);
-        Ok(Self { rotation: Rotation::read(site, parts, [stages * n, b])?, stages })
+        Ok(Self { rotation: Rotation::read(site, parts, &[stages, n], b)?, stages })
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -50,10 +50,6 @@ impl Adapter for DiagOft {
     const NEEDS_BASE: bool = true;
     const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
 
-    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Rotation::detect(kind, tensors, 3)
-    }
-
     fn new(site: &Site, config: &RotationConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let (b, k) = algebra::factorization(site.out(), config.block_size(site)?);
         Ok(Self { rotation: Rotation::new(site, config, [k, b], init)? })
@@ -107,7 +103,7 @@ impl Adapter for DiagOft {
             let expected = format!("[k, b, b] with k·b = {}", site.out());
             return Err(parts.misshapen("oft_blocks", expected));
         }
-        Ok(Self { rotation: Rotation::read(site, parts, [k, b])? })
+        Ok(Self { rotation: Rotation::read(site, parts, &[k], b)? })
     }
 
     fn outline(_kind: SiteKind, tensors: &Tensors) -> Outline {

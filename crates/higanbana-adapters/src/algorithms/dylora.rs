@@ -81,7 +81,8 @@ impl Adapter for DyLora {
     const KEYS: &'static [&'static str] = &["lora_up.weight", "lora_down.weight", "alpha"];
     const VARIANTS: &'static [Variant] = &[Variant { name: "blocks", options: "block_size = 2" }];
 
-    /// Never: its files are LoRA's, key for key, and read as such they give the full rank.
+    /// Never: its files are LoRA's, key for key, and read as such they give the full rank. Where the
+    /// metadata of a file name this algorithm, resizing it takes a prefix.
     fn detect(_kind: SiteKind, _tensors: &Tensors) -> bool {
         false
     }
@@ -146,9 +147,11 @@ impl Adapter for DyLora {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let r = parts.dim("lora_down.weight", 0)?;
+        let kernel = site.kernel_shape(r, site.input());
+        let down = parts.unfolded("lora_down.weight", &kernel, [r, site.cols()])?;
         Ok(Self {
             lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
-            lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, site.cols()])?),
+            lora_down: Param::from_tensor(down),
             scale: Scale::read(parts, r)?,
             // Files do not hold it; blocks of one rank divide every rank.
             block_size: 1,

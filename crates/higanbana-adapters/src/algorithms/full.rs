@@ -87,7 +87,7 @@ impl Adapter for Full {
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        let diff = parts.tensor(key(site.kind), [site.out(), site.cols()])?;
+        let diff = parts.unfolded(key(site.kind), &site.shape, [site.out(), site.cols()])?;
         Ok(Self { diff: Param::from_tensor(diff) })
     }
 

@@ -172,11 +172,12 @@ impl Adapter for Glora {
             ["a1.weight", "a2.weight", "b1.weight", "b2.weight"]
         };
         let r = parts.dim(a2, 0)?;
+        let kernel = site.kernel_shape(r, site.input());
         Ok(Self {
             a1: Param::from_tensor(parts.tensor(a1, [site.input(), r])?),
             a2: Param::from_tensor(parts.tensor(a2, [r, site.input()])?),
             b1: Param::from_tensor(parts.tensor(b1, [site.out(), r])?),
-            b2: Param::from_tensor(parts.tensor(b2, [r, site.cols()])?),
+            b2: Param::from_tensor(parts.unfolded(b2, &kernel, [r, site.cols()])?),
             scalar: Scalar::none(),
             scale: Scale::read(parts, r)?,
         })

@@ -59,6 +59,11 @@ impl Adapter for Ia3 {
     const VARIANTS: &'static [Variant] =
         &[Variant { name: "on_input", options: "train_on_input = true" }];
 
+    /// By its flag: a lone `weight` is the layer's own, saved along.
+    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
+        Self::SITES.contains(&kind) && tensors.contains_key("on_input")
+    }
+
     fn new(site: &Site, config: &Ia3Config, init: &mut Init) -> Result<Self, AdapterError> {
         let on_input = config.train_on_input;
         Ok(Self { weight: Param::from_tensor(init.zeros([features(site, on_input)])), on_input })
@@ -113,7 +118,7 @@ impl Adapter for Ia3 {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         // Files that were saved with a cast hold this flag as a float.
-        let on_input = parts.tensor("on_input", [1])?.into_scalar::<f32>() != 0.0;
+        let on_input = parts.scalar("on_input")?.ok_or_else(|| parts.missing("on_input"))? != 0.0;
         let weight = parts.tensor("weight", [features(site, on_input)])?;
         Ok(Self { weight: Param::from_tensor(weight), on_input })
     }

@@ -180,14 +180,15 @@ impl Adapter for Loha {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let [r1, r2] = [parts.dim("hada_w1_b", 0)?, parts.dim("hada_w2_b", 0)?];
-        let t1 = parts.optional("hada_t1", [r1, r1, site.taps()])?;
-        let t2 = match &t1 {
-            None => None,
-            Some(_) => Some(parts.tensor("hada_t2", [r2, r2, site.taps()])?),
+        let core = |key: &str, r: usize| {
+            parts.unfolded(key, &site.kernel_shape(r, r), [r, r, site.taps()])
         };
-        let shapes = |r: usize| match &t1 {
-            None => ([site.out(), r], [r, site.cols()]),
-            Some(_) => ([r, site.out()], [r, site.input()]),
+        let has_cores = parts.has("hada_t1") || parts.has("hada_t2");
+        let t1 = has_cores.then(|| core("hada_t1", r1)).transpose()?;
+        let t2 = has_cores.then(|| core("hada_t2", r2)).transpose()?;
+        let shapes = |r: usize| match has_cores {
+            false => ([site.out(), r], [r, site.cols()]),
+            true => ([r, site.out()], [r, site.input()]),
         };
         let ((a1, b1), (a2, b2)) = (shapes(r1), shapes(r2));
         Ok(Self {

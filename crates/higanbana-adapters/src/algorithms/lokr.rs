@@ -19,6 +19,8 @@
 //! $(l, k)$ and $(m, n)$ are [`factorization`](algebra::factorization)s of `out` and `in`.
 //! $s = \alpha/r$, and 1 where both factors are whole, whatever `alpha` and `rs_lora` say; $\sigma$
 //! and `rs_lora` are those of [LoRA](super::lora), $\sigma$ folded into the first factor on saving.
+//! (LyCORIS trains two whole factors under `rs_lora` at $\sqrt r$ and reloads them at 1: its file
+//! does not tell, and is read here as it is reloaded there.)
 //!
 //! Every size is read from the file's shapes; LyCORIS guesses them back from the factor rule and
 //! cannot reload what it saved with Tucker or unbalanced factors.
@@ -131,11 +133,6 @@ impl Adapter for Lokr {
         Variant { name: "rs_lora", options: "rank = 2\nfactor = 2\nrs_lora = true" },
     ];
 
-    fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        let has = |key| tensors.contains_key(key);
-        Self::SITES.contains(&kind) && (has("lokr_w1") || has("lokr_w1_a"))
-    }
-
     fn new(site: &Site, config: &LokrConfig, init: &mut Init) -> Result<Self, AdapterError> {
         if config.factor == 0 || config.factor < -1 {
             let reason = format!("factor is {}, give -1 or a positive number", config.factor);
@@ -210,7 +207,7 @@ impl Adapter for Lokr {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let w1 = First::read(site, parts)?;
         let [l, m] = w1.dims();
-        let w2 = Second::read([site.out() / l, site.input() / m, site.taps()], parts)?;
+        let w2 = Second::read(site, [site.out() / l, site.input() / m], parts)?;
         let scale = Scale::read(parts, rank(&w1, &w2))?;
         Ok(Self { w1, w2, scalar: Scalar::none(), scale })
     }

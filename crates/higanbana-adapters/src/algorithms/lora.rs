@@ -157,11 +157,17 @@ impl Adapter for Lora {
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         let r = parts.dim("lora_down.weight", 0)?;
-        let mid = parts.optional("lora_mid.weight", [r, r, site.taps()])?;
-        let cols = if mid.is_some() { site.input() } else { site.cols() };
+        let (down, mid) = if parts.has("lora_mid.weight") {
+            let kernel = site.kernel_shape(r, r);
+            let mid = parts.unfolded("lora_mid.weight", &kernel, [r, r, site.taps()])?;
+            (parts.tensor("lora_down.weight", [r, site.input()])?, Some(mid))
+        } else {
+            let kernel = site.kernel_shape(r, site.input());
+            (parts.unfolded("lora_down.weight", &kernel, [r, site.cols()])?, None)
+        };
         Ok(Self {
             lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
-            lora_down: Param::from_tensor(parts.tensor("lora_down.weight", [r, cols])?),
+            lora_down: Param::from_tensor(down),
             lora_mid: mid.map(Param::from_tensor),
             scalar: Scalar::none(),
             scale: Scale::read(parts, r)?,

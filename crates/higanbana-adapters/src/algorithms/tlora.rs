@@ -211,6 +211,15 @@ impl Adapter for Tlora {
         Ok(Self::between(trained, start, scale, schedule))
     }
 
+    /// LyCORIS saves no start, so that a file does not tell which it was.
+    fn assumption(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+        let is_bare = has("lambda_layer") && !has("base_lambda_layer");
+        is_bare.then_some(
+            "T-LoRA without the factors that it started from: read as LyCORIS reads it, as started \
+             from the principal ones; if it started elsewhere, its update is another",
+        )
+    }
+
     /// The leading ranks, of the start too, at the same scale: what the update is where a mask leaves
     /// no more. This is T-LoRA's own nesting, and no best approximation: that is the truncated
     /// singular value decomposition of the whole update, which belongs to no start and no mask. The

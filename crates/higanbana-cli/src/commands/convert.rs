@@ -94,8 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let base = arguments.base.as_deref();
     let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
     let converted = output::steps(|step| Ok(convert.run(&arguments.input, step)?))?;
-    let Converted { file, layers, leftovers, notes } = &converted;
+    let Converted { file, layers, leftovers, notes, inputs } = &converted;
     output::leftovers(&arguments.input, notes, leftovers, arguments.strict)?;
+    output::keeps_inputs(&file.files(&arguments.output), inputs)?;
     file.write(&arguments.output, arguments.overwrite)?;
 
     let total = converted.total();

@@ -93,6 +93,9 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
         HumanBytes(adapters.bytes),
         adapters.norm.map(|norm| format!(", norm {norm:.4}")).unwrap_or_default()
     ))?;
+    if adapters.adapters.iter().any(|row| row.norm.is_some_and(f64::is_infinite)) {
+        output::line("A norm is inf where the update overflows f32.")?;
+    }
     if let Some(row) = adapters.adapters.iter().find(|row| row.norm.is_none()) {
         let why = match arguments.base {
             None => "give --base FILE",

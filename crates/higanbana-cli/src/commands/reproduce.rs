@@ -129,7 +129,7 @@ fn show(rows: &[Row]) -> Result<()> {
             Reload::Error(_) => "cannot reload it".to_string(),
         };
         table.add_row([
-            row.case.clone(),
+            if row.start_beside { format!("{}*", row.case) } else { row.case.clone() },
             row.algorithm.clone(),
             format!("{:.1e}", row.deviation),
             row.parameters.to_string(),
@@ -140,6 +140,9 @@ fn show(rows: &[Row]) -> Result<()> {
         ]);
     }
     output::show(&table)?;
+    output::line(
+        "* read with the factors that it started from, kept in a file beside: LyCORIS does not save them",
+    )?;
     let worst = rows.iter().map(|row| row.deviation).fold(0.0, f64::max);
     let weights: usize = rows.iter().map(|row| row.weights).sum();
     output::line(format!(

@@ -58,8 +58,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let base = arguments.base.as_deref();
     let resize = Resize { registry: &registry, budget, base, device, compute };
     let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;
-    let Resized { file, layers, kept, not_smaller, leftovers, notes } = &resized;
+    let Resized { file, layers, kept, not_smaller, leftovers, notes, inputs } = &resized;
     output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
+    output::keeps_inputs(&file.files(&arguments.output), inputs)?;
     file.write(&arguments.output, arguments.overwrite)?;
 
     let total = resized.total();

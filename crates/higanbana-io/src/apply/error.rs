@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use higanbana_core::AdapterError;
 
 use crate::FileError;
@@ -47,8 +48,8 @@ pub enum ApplyError {
     },
     /// No module of a file belongs to the base.
     #[error(
-        "{}: none of its {modules} modules fits {base}: {example}; is this the model that it was made for?",
-        path.display()
+        "{}: {} {base}: {example}; is this the model that it was made for?",
+        path.display(), none_of(*modules)
     )]
     OtherModel {
         /// The adapter file.
@@ -62,14 +63,20 @@ pub enum ApplyError {
     },
     /// The merged weight is too large for the base's element type, or not a number.
     #[error(
-        "{}: tensor {key:?} would hold {value} at element {index}; merge with less strength, or into a base saved as F32",
-        path.display()
+        "{}: module {module:?} at strength {strength} makes {key:?} of the base {value} at element {index}; {}",
+        path.display(), less(dtype)
     )]
     Overflow {
-        /// The base.
+        /// The adapter file.
         path: PathBuf,
-        /// The tensor.
+        /// The module that adds most there.
+        module: String,
+        /// Its strength.
+        strength: f64,
+        /// The tensor of the base.
         key: String,
+        /// Its element type.
+        dtype: DType,
         /// The first such element.
         index: usize,
         /// Its value.
@@ -84,6 +91,22 @@ impl ApplyError {
 
     pub(crate) fn base(path: &Path, key: &str, reason: impl Into<String>) -> Self {
         Self::Base { path: path.into(), key: key.into(), reason: reason.into() }
+    }
+}
+
+/// What helps against values that a type does not hold.
+fn less(dtype: &DType) -> &'static str {
+    match dtype {
+        DType::F16 | DType::BF16 => "merge with less strength, or into a base saved as F32",
+        _ => "merge with less strength, or take a file of an earlier step of its training",
+    }
+}
+
+fn none_of(modules: usize) -> String {
+    if modules == 1 {
+        "its only module does not fit".into()
+    } else {
+        format!("none of its {modules} modules fits")
     }
 }
 

@@ -71,10 +71,10 @@ impl Held<'_> {
         self.kind.outline(self.at, &self.tensors)
     }
 
-    /// Element type of its tensors: of the largest.
+    /// Element type of its tensors: of the largest, flags aside.
     pub fn dtype(&self) -> DType {
-        let largest = self.tensors.values().max_by_key(|data| data.num_elements());
-        largest.map_or(DType::F32, |data| data.dtype())
+        let floats = self.tensors.values().filter(|data| data.dtype().is_float());
+        floats.max_by_key(|data| data.num_elements()).map_or(DType::F32, |data| data.dtype())
     }
 }
 
@@ -172,7 +172,7 @@ impl<'a> ModuleReader<'a> {
         };
         let Some(site) = site else {
             // Nothing is known of what it uses, but perhaps that something is missing.
-            let read = kind.read(&Site::new(module, at, [1, 1]), &parts);
+            let read = kind.read(&Site::new(module, at, [1, 1]), &parts.probing());
             if let Err(error @ AdapterError::Missing { .. }) = read {
                 return Err(ApplyError::adapter(self.path)(error));
             }

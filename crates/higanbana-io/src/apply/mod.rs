@@ -10,6 +10,8 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use higanbana_core::Registry;
 
 pub use error::ApplyError;
@@ -23,7 +25,18 @@ pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
 pub use survey::{Overview, Survey, Surveyed};
 
-use crate::Stems;
+use crate::{AdapterReader, Stems};
+
+/// What a user should know of a file, one line each: of the file itself, and of what reading it assumes.
+pub fn notes(reader: &AdapterReader, registry: &Registry) -> Vec<String> {
+    let assumed = |module: &str| {
+        let keys: BTreeSet<&str> = reader.tensors(module).map(|(key, _)| key).collect();
+        registry.iter().filter_map(move |kind| kind.assumption(&|key| keys.contains(key)))
+    };
+    let assumed: BTreeSet<&str> = reader.modules().flat_map(assumed).collect();
+    let of_file = |assumed: &str| format!("{}: {assumed}", reader.path().display());
+    reader.notes().iter().cloned().chain(assumed.into_iter().map(of_file)).collect()
+}
 
 /// The names that the algorithms give their tensors.
 pub fn stems(registry: &Registry) -> Stems {

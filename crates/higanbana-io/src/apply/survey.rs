@@ -8,7 +8,7 @@ use std::{
 use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, Tensors};
 
-use super::{ApplyError, Held, Leftover, Leftovers, ModuleReader, Parameter, stems};
+use super::{ApplyError, Held, Leftover, Leftovers, ModuleReader, Parameter, notes, stems};
 use crate::{AdapterReader, Checkpoint, Names};
 
 /// How a file is gone through.
@@ -92,7 +92,7 @@ impl Survey<'_> {
             dialect: reader.dialect().name(),
             modules,
             leftovers: leftovers.into_vec(),
-            notes: reader.notes().to_vec(),
+            notes: notes(&reader, registry),
             metadata: reader.metadata().clone(),
         })
     }

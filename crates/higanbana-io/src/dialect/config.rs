@@ -1,19 +1,26 @@
 //! What PEFT keeps outside the tensors: alpha, by module.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::meaning;
 use crate::{Checkpoint, FileError, names::PEFT};
 
-/// The file beside a PEFT adapter.
-const FILE: &str = "adapter_config.json";
 /// The entry of a diffusers file's metadata.
 pub(super) const METADATA: &str = "lora_adapter_metadata";
 /// No such file is longer; a larger one is another file by mistake.
 const MAX_BYTES: u64 = 1 << 24;
+
+/// The configuration beside a PEFT adapter.
+pub(super) fn config_path(adapter: &Path) -> PathBuf {
+    adapter.with_file_name("adapter_config.json")
+}
 
 /// PEFT's configuration of one model's adapter, as far as the tensors' meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
@@ -25,7 +32,8 @@ pub(super) struct Config {
     rank_pattern: Option<Map<String, Value>>,
     alpha_pattern: Option<Map<String, Value>>,
     use_rslora: Option<bool>,
-    fan_in_fan_out: Option<bool>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl Config {
@@ -61,9 +69,9 @@ fn pattern(patterns: &Option<Map<String, Value>>, module: &str) -> Option<f64> {
 pub(super) struct Configs(Vec<(String, Config)>);
 
 impl Configs {
-    /// From [`FILE`] beside the adapter; none if there is no such file.
+    /// From [`config_path`]; none if there is no such file.
     pub fn beside(adapter: &Path) -> Result<Option<Self>, FileError> {
-        let path = adapter.with_file_name(FILE);
+        let path = config_path(adapter);
         let Ok(about) = fs::metadata(&path) else { return Ok(None) };
         if !about.is_file() || about.len() > MAX_BYTES {
             let reason = "is no adapter_config.json; restore the one saved with the adapter".into();
@@ -100,17 +108,20 @@ impl Configs {
         self.0.iter().find_map(|(prefix, config)| Some((config, module.strip_prefix(prefix)?)))
     }
 
-    /// Refuses what would silently be applied the wrong way round.
-    pub fn check(&self, path: &Path) -> Result<(), FileError> {
-        if !self.0.iter().any(|(_, config)| config.fan_in_fan_out == Some(true)) {
-            return Ok(());
+    /// Refuses options under which the tensors of the file at `path` are not what they look like.
+    /// What is to be said of the others, one line each.
+    pub fn check(&self, path: &Path) -> Result<Vec<String>, FileError> {
+        let mut notes = Vec::new();
+        for (_, config) in &self.0 {
+            if let Some(reason) = meaning::refusal(&config.rest) {
+                return Err(FileError::Config { path: path.into(), reason });
+            }
+            notes.extend(meaning::unknown(&config.rest).into_iter().map(|option| {
+                let option = option.escape_debug();
+                format!("{}: PEFT's option {option} is not known and ignored", path.display())
+            }));
         }
-        Err(FileError::Config {
-            path: path.into(),
-            reason: "its base stores transposed weights (fan_in_fan_out), which is not supported; \
-                     merge it with PEFT"
-                .into(),
-        })
+        Ok(notes)
     }
 }
 
@@ -156,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_and_unknown_options_are_ignored() {
+    fn nulls_are_ignored() {
         let config: Config =
             serde_json::from_str(r#"{"alpha": 4, "alpha_pattern": null, "peft_type": "X"}"#)
                 .unwrap();

@@ -22,8 +22,8 @@ impl AdapterFile {
     /// dotted names are their own path, and flattened names can only change their prefix.
     ///
     /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold low-rank adapters, weight
-    /// decomposed or not, and PEFT also LoHa and LoKr, of one algorithm in a file; for diffusers, whose files have no alpha, `alpha / rank` is multiplied
-    /// into `lora_B`, so that every reader agrees.
+    /// decomposed or not, and PEFT also LoHa and LoKr, of one algorithm in a file; for diffusers, whose
+    /// files have no alpha, `alpha / rank` is multiplied into `lora_B`, so that every reader agrees.
     ///
     /// # Errors
     /// When the base has no module of a name, a module has no name in `to`, or `to` cannot hold a

@@ -1,10 +1,13 @@
 //! An adapter in a dialect, before it is a file.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::TensorData;
 
-use super::Tensors;
+use super::{Tensors, config::config_path};
 use crate::{FileError, names::Component, writer};
 
 /// Modules by their new names: the old one, the model, and the tensors.
@@ -28,16 +31,17 @@ impl Encoded {
     /// # Errors
     /// Those of [`writer::write_tensors`].
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), FileError> {
-        let write = || writer::write_tensors(path, &self.tensors, &self.metadata, overwrite);
-        let Some(config) = &self.adapter_config else { return write() };
-        let beside = path.with_file_name("adapter_config.json");
-        let is_new = !beside.exists();
-        writer::write_text(&beside, config, overwrite)?;
-        write().inspect_err(|_| {
-            if is_new {
-                // The first failure is the one to tell of.
-                let _ = std::fs::remove_file(&beside);
-            }
-        })
+        let file = writer::stage_tensors(path, &self.tensors, &self.metadata, overwrite)?;
+        let config = self
+            .adapter_config
+            .as_ref()
+            .map(|config| writer::stage_bytes(&config_path(path), config.as_bytes(), overwrite));
+        writer::commit([file].into_iter().chain(config.transpose()?).collect())
+    }
+
+    /// The files that [`Self::write`] writes.
+    pub fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let config = self.adapter_config.as_ref().map(|_| config_path(path));
+        [path.to_path_buf()].into_iter().chain(config).collect()
     }
 }

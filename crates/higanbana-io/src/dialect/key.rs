@@ -68,7 +68,9 @@ fn foreign<'a>(
         "lora_embedding_A" | "lora_embedding_B" => {
             Err("an adapter of an embedding, which is not supported")
         }
-        "oft_R" | "oft_r" => Err("PEFT's own form of orthogonal adapters, which is not read"),
+        "oft_R" | "oft_r" | "boft_R" | "boft_s" => {
+            Err("PEFT's own form of orthogonal adapters, which is not read")
+        }
         "ia3_l" => Err("PEFT's own form of IA3, which is not read"),
         "lora" | "lora_linear_layer" => Ok(by_direction(None)),
         _ => Ok(marker.strip_suffix("_lora").and_then(|own| by_direction(Some(own)))),
@@ -153,6 +155,7 @@ mod tests {
             ("a.lora_embedding_A", "embedding"),
             ("a.lora_embedding_B.default", "embedding"),
             ("a.oft_R.weight", "PEFT's own form"),
+            ("a.boft_R", "PEFT's own form"),
             ("a.ia3_l", "PEFT's own form"),
             ("a.lora_B.bias", "bias"),
             ("a.lora_B.default.bias", "bias"),

@@ -11,7 +11,7 @@ use super::{
     key::{DORA, DOWN, MAGNITUDE, UP},
     module::Module,
     options::{Adapted, Written, options},
-    origin::scaled,
+    origin::{Incoming, scaled},
 };
 use crate::FileError;
 
@@ -106,6 +106,22 @@ pub(super) fn encode_diffusers(path: &Path, modules: &[Module]) -> Result<Encode
         (METADATA.to_string(), Value::Object(about).to_string()),
     ]);
     Ok(Encoded { tensors, metadata, adapter_config: None })
+}
+
+/// The rank of a module of a file, if it is of low rank.
+pub(super) fn decode(module: &Incoming) -> Result<Option<usize>, FileError> {
+    let rank = module.shape(DOWN).first().copied();
+    match (rank, module.shape(UP)) {
+        // B has the groups of the layer, r / groups columns each; A has none and sees all channels.
+        (Some(rank), &[_, columns, _, ..]) if columns < rank && rank.is_multiple_of(columns) => {
+            Err(module.refuse(
+                "a LoRA of a grouped convolution as PEFT builds it, where every group sees the \
+                 channels of all, as no weight of that layer does (PEFT cannot merge it either); \
+                 leave the layer out, or train it with LyCORIS",
+            ))
+        }
+        _ => Ok(rank),
+    }
 }
 
 /// PEFT's tensors and options: alpha is among the options.

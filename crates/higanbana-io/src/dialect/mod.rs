@@ -14,6 +14,7 @@ mod encode;
 mod encoded;
 mod key;
 mod low_rank;
+mod meaning;
 mod module;
 mod network;
 mod options;
@@ -34,8 +35,8 @@ use std::{
 
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
-pub(crate) use network::Member;
 pub use network::Network;
+pub(crate) use network::{Member, named_algorithm};
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;

@@ -13,7 +13,8 @@ pub struct Network {
     pub dim: Option<usize>,
     /// Alpha (`ss_network_alpha`).
     pub alpha: Option<f64>,
-    /// The algorithm and its options (`ss_network_args`, a JSON object of strings).
+    /// The algorithm and its options as LyCORIS calls them (`ss_network_args`, a JSON object of
+    /// strings, and `ss_network_module`).
     pub args: Option<BTreeMap<String, String>>,
     /// The base's family, such as `sd_v1` or `sdxl_base_v1-0` (`ss_base_model_version`).
     pub base_model_version: Option<String>,
@@ -79,29 +80,38 @@ impl Network {
         self
     }
 
-    /// Without what a file says of itself already.
+    /// Without what a file says of itself already. The arguments are those of its network module: a
+    /// file that names one keeps both.
     #[must_use]
     pub fn unless_said(self, metadata: &BTreeMap<String, String>) -> Self {
         let unsaid = |key: &str| !metadata.contains_key(key);
         Self {
             dim: self.dim.filter(|_| unsaid(DIM)),
             alpha: self.alpha.filter(|_| unsaid(ALPHA)),
-            args: self.args.filter(|_| unsaid(ARGS)),
+            args: self.args.filter(|_| unsaid(MODULE) && unsaid(ARGS)),
             base_model_version: self.base_model_version.filter(|_| unsaid(BASE)),
         }
     }
 
     /// Writes itself into a file's metadata. All values are strings there.
     pub fn describe(&self, metadata: &mut BTreeMap<String, String>) {
+        // Arguments that stay are those of the module that stays.
+        let stays = self.args.is_none() && metadata.contains_key(MODULE);
         let mut set = |key: &str, value: Option<String>| {
             metadata.extend(value.map(|value| (key.to_string(), value)));
         };
-        set(MODULE, Some("lycoris.kohya".into()));
+        set(MODULE, (!stays).then(|| "lycoris.kohya".into()));
         set(DIM, self.dim.map(|dim| dim.to_string()));
         set(ALPHA, self.alpha.map(|alpha| alpha.to_string()));
         set(ARGS, self.args.as_ref().map(|args| serde_json::json!(args).to_string()));
         set(BASE, self.base_model_version.clone());
     }
+}
+
+/// The algorithm that a file's metadata name.
+pub(crate) fn named_algorithm(metadata: &BTreeMap<String, String>) -> Option<String> {
+    let args: serde_json::Value = serde_json::from_str(metadata.get(ARGS)?).ok()?;
+    Some(args.get("algo")?.as_str()?.to_lowercase())
 }
 
 /// LyCORIS's options for an algorithm: weight decomposition is one, and no algorithm of its own.

@@ -1,6 +1,6 @@
 //! One tensor of a module: where it comes from, and what makes it LyCORIS's.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{DType, TensorData};
 
@@ -41,6 +41,27 @@ impl Origin {
             Self::Scaled(_, factor) => scaled(checkpoint.path(), key, &data, *factor),
             _ => Ok(data),
         }
+    }
+}
+
+/// A module of a file whose tensors are on their way into LyCORIS's terms.
+pub(super) struct Incoming<'a> {
+    pub file: &'a Checkpoint,
+    pub module: &'a str,
+    pub tensors: &'a mut BTreeMap<String, Origin>,
+}
+
+impl Incoming<'_> {
+    /// The sizes of a tensor; none of one that is not there.
+    pub fn shape(&self, suffix: &str) -> &[usize] {
+        let info = self.tensors.get(suffix).and_then(Origin::key).and_then(|it| self.file.info(it));
+        info.map_or(&[], |info| info.shape.as_slice())
+    }
+
+    /// Says why the module is not what it looks like.
+    pub fn refuse(&self, reason: &'static str) -> FileError {
+        let (path, module) = (self.file.path().into(), self.module.into());
+        FileError::CannotRead { path, module, reason }
     }
 }
 

@@ -7,9 +7,10 @@ use std::{
 
 use super::{
     AdapterFile, Dialect, Stems, Tensors, Unused,
-    config::Configs,
-    key::{DORA, DOWN, Key, parse},
-    origin::Origin,
+    config::{Configs, config_path},
+    key::{DORA, Key, parse},
+    origin::{Incoming, Origin},
+    peft,
 };
 use crate::{Checkpoint, FileError, Info, names::PEFT};
 
@@ -43,8 +44,9 @@ impl AdapterReader {
         reader.drop_bare_tensors();
         reader.dialect = reader.recognise(foreign);
         let configs = reader.configs()?;
-        configs.check(reader.path())?;
-        reader.apply(&configs);
+        let notes = configs.check(reader.path())?;
+        reader.notes.extend(notes);
+        reader.translate(&configs)?;
         if reader.modules.is_empty() {
             let (path, reason) = (reader.path().into(), reader.excuse());
             return Err(FileError::NoAdapter { path, reason });
@@ -127,27 +129,17 @@ impl AdapterReader {
         Ok(configs.unwrap_or_default())
     }
 
-    /// Puts the configured alpha in its place, where the file has none of its own.
-    fn apply(&mut self, configs: &Configs) {
-        for (name, tensors) in &mut self.modules {
-            let Some((config, path)) = configs.find(name) else { continue };
-            if tensors.contains_key("alpha") {
-                continue;
+    /// Puts every module in LyCORIS's terms.
+    fn translate(&mut self, configs: &Configs) -> Result<(), FileError> {
+        let file = &self.checkpoint;
+        self.modules.iter_mut().try_for_each(|(module, tensors)| {
+            let module = Incoming { file, module, tensors };
+            let config = configs.find(module.module);
+            match self.dialect {
+                Dialect::Lycoris | Dialect::Kohya if config.is_none() => Ok(()),
+                _ => peft::decode(module, config),
             }
-            // PEFT scales the product of two whole Kronecker factors, LyCORIS does not.
-            if tensors.contains_key("lokr_w1") && tensors.contains_key("lokr_w2") {
-                let scale = config.scale(path).filter(|scale| *scale != 1.0);
-                if let (Some(scale), Some(key)) = (scale, tensors["lokr_w1"].key()) {
-                    tensors.insert("lokr_w1".into(), Origin::Scaled(key.into(), scale));
-                }
-                continue;
-            }
-            let down = tensors.get(DOWN).and_then(Origin::key);
-            let rank = down.and_then(|key| self.checkpoint.info(key)?.shape.first().copied());
-            if let Some(alpha) = config.alpha(path, rank) {
-                tensors.insert("alpha".into(), Origin::Number(alpha));
-            }
-        }
+        })
     }
 
     fn excuse(&self) -> String {
@@ -162,6 +154,13 @@ impl AdapterReader {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         self.checkpoint.path()
+    }
+
+    /// The files that it is made of: PEFT's have a configuration beside.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let config = config_path(self.path());
+        let config = (self.dialect == Dialect::Peft && config.exists()).then_some(config);
+        [self.path().to_path_buf()].into_iter().chain(config).collect()
     }
 
     /// How it spells its names.

@@ -140,9 +140,10 @@ impl Names {
         })
     }
 
-    /// The `count` most similar names. It compares with every name there is: for messages, not for matching.
+    /// The `count` most similar names, as text of one line. It compares with every name there is: for messages, not for matching.
     pub fn nearest(&self, name: &str, count: usize) -> Vec<String> {
-        nearest(name, self.index.keys().map(String::as_str), count)
+        let nearest = nearest(name, self.index.keys().map(String::as_str), count);
+        nearest.iter().map(|name| name.escape_debug().to_string()).collect()
     }
 
     /// Everything that can be named, in the order of the keys.

@@ -15,7 +15,7 @@ fn flat_prefixes(component: Component) -> &'static [&'static str] {
 fn dotted_prefixes(component: Component) -> &'static [&'static str] {
     match component {
         Component::Unet => &["", PEFT, "unet.", "diffusion_model."],
-        Component::Model => &["", PEFT, "transformer.", "diffusion_model."],
+        Component::Model => &["", PEFT, "unet.", "transformer.", "diffusion_model."],
         Component::TextEncoder => &["", PEFT, "text_encoder."],
         Component::TextEncoder2 => &["", PEFT, "text_encoder_2."],
     }

@@ -178,3 +178,16 @@ fn published_architectures_are_known_without_a_base() {
         assert_eq!(names.find(name).unwrap().is_some(), known, "{name}");
     }
 }
+
+#[test]
+fn old_names_of_diffusers_mean_a_model_of_any_kind() {
+    let names = Names::new(["a.lin.weight"]);
+    all_mean(&names, "a.lin.weight", &["unet.a.lin", "transformer.a.lin", "lora_unet_a_lin"]);
+}
+
+#[test]
+fn names_in_messages_are_of_one_line() {
+    let names = Names::new(["a\u{1b}[31m\n.weight"]);
+    let message = names.expect("a").unwrap_err().to_string();
+    assert!(!message.contains(char::is_control) && message.contains("\\u{1b}[31m\\n"), "{message}");
+}

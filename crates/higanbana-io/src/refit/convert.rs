@@ -1,6 +1,6 @@
 //! An adapter file in another dialect, and in another algorithm where a dialect asks for one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
@@ -51,6 +51,8 @@ pub struct Converted {
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
     pub notes: Vec<String>,
+    /// The files that were read.
+    pub inputs: Vec<PathBuf>,
 }
 
 impl Converted {
@@ -94,7 +96,8 @@ impl Convert<'_> {
             file: file.encode(self.to, names, &network)?,
             layers,
             leftovers: leftovers.into_vec(),
-            notes: modules.reader.notes().to_vec(),
+            notes: modules.notes(),
+            inputs: modules.files(),
         })
     }
 

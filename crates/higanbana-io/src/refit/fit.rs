@@ -37,6 +37,7 @@ pub fn fit(
     budget: Budget,
     dtype: DType,
 ) -> Result<(Tensors, Fit), RefitError> {
+    norm(module, update)?;
     let adapter = match kind.fit(site, update, budget) {
         None => Err(failed(module, format!("{} has no fit", kind.name()))),
         Some(fitted) => fitted.map_err(|error| failed(module, error)),
@@ -104,5 +105,10 @@ fn stored(
 /// The Frobenius norm of what belongs to `module`, summed in f64.
 pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, RefitError> {
     let entries = matrix.try_to_vec_as::<f64>().map_err(|error| failed(module, error))?;
-    Ok(entries.iter().map(|x| x * x).sum::<f64>().sqrt())
+    let norm = entries.iter().map(|x| x * x).sum::<f64>().sqrt();
+    if norm.is_finite() {
+        return Ok(norm);
+    }
+    let what = format!("its update overflows {:?}", matrix.dtype());
+    Err(failed(module, format!("{what}; take a file of an earlier step of its training")))
 }

@@ -1,15 +1,21 @@
 //! An adapter file and what is needed to compute with its modules.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device};
-use higanbana_core::{Registry, Tensors};
+use higanbana_core::{Kind, Parts, Registry, Tensors};
 
 use super::RefitError;
 use crate::{
     AdapterFile, AdapterReader, Checkpoint, FileError, Names,
-    apply::{Acting, Held, Holding, Leftovers, ModuleReader, Parameter, of_weight, stems},
-    dialect::Network,
+    apply::{
+        Acting, ApplyError, Held, Holding, Leftovers, ModuleReader, Parameter, notes, of_weight,
+        stems,
+    },
+    dialect::{Network, named_algorithm},
 };
 
 /// The modules of an adapter file.
@@ -36,6 +42,17 @@ impl<'a> Modules<'a> {
             (base, names)
         });
         Ok(Self { reader, base, registry, device, dtype })
+    }
+
+    /// The files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let base = self.base.as_ref().map(|(base, _)| base.path().to_path_buf());
+        self.reader.files().into_iter().chain(base).collect()
+    }
+
+    /// What a user should know, one line each.
+    pub fn notes(&self) -> Vec<String> {
+        notes(&self.reader, self.registry)
     }
 
     /// The file, without any module yet.
@@ -95,6 +112,35 @@ impl<'a> Modules<'a> {
             }
         }
         Ok(whole)
+    }
+
+    /// An adapter in the algorithm that the metadata name, where the files of that are the same as
+    /// those of the one that its tensors tell.
+    ///
+    /// # Errors
+    /// When it cannot be read so.
+    pub fn as_named<'k>(
+        &'k self,
+        held: Held<'k>,
+        acting: Acting,
+    ) -> Result<(Held<'k>, Acting), RefitError> {
+        let is_same = |kind: &&Kind| held.tensors.keys().all(|key| kind.keys().contains(&&**key));
+        let Some(kind) = self.named().filter(is_same) else { return Ok((held, acting)) };
+        let parts = Parts::new(&acting.site.path, &held.tensors, self.device, self.dtype)
+            .with_base(&acting.w0);
+        let adapter = kind.read(&acting.site, &parts);
+        let adapter = adapter.map_err(ApplyError::adapter(self.reader.path()))?;
+        Ok((Held { kind, ..held }, Acting { adapter, ..acting }))
+    }
+
+    /// Whether the metadata name this algorithm.
+    pub fn is_named(&self, algorithm: &str) -> bool {
+        self.named().is_some_and(|kind| kind.name() == algorithm)
+    }
+
+    /// The algorithm that the metadata name.
+    fn named(&self) -> Option<&Kind> {
+        self.registry.get(&named_algorithm(self.reader.metadata())?)
     }
 
     fn holding(&self, module: &str, tensors: &Tensors) -> Result<Holding<'_>, RefitError> {

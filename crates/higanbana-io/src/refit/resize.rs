@@ -1,6 +1,6 @@
 //! The adapters of a file at a smaller rank.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
@@ -46,6 +46,8 @@ pub struct Resized {
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
     pub notes: Vec<String>,
+    /// The files that were read.
+    pub inputs: Vec<PathBuf>,
 }
 
 /// What becomes of an adapter.
@@ -66,7 +68,8 @@ impl Resized {
 
 impl Resize<'_> {
     /// Resizes the adapters of the file at `path`: each to the best approximation in its own family
-    /// that the budget allows. One whose rank the budget does not lower, or that would not have fewer
+    /// that the budget allows. Where the metadata (`algo` of `ss_network_args`) name another family of
+    /// the same tensors, it is that one. One whose rank the budget does not lower, or that would not have fewer
     /// values, such as one with a Tucker core, which is left behind, stays as it is, to the bit.
     /// `progress` is told each module and how many there are.
     ///
@@ -92,6 +95,7 @@ impl Resize<'_> {
                 continue;
             }
             for (held, acting) in modules.read(module, &tensors, &mut leftovers)? {
+                let (held, acting) = modules.as_named(held, acting)?;
                 let Some(rank) = held.outline().rank else { continue };
                 let resized = self.resize(path, module, &held, &acting, rank);
                 let fit = match resized.map_err(|error| error.of(path))? {
@@ -113,14 +117,19 @@ impl Resize<'_> {
         if layers.is_empty() {
             return Err(RefitError::NoRank { path: path.into() });
         }
-        let network = modules.network(&file.modules);
+        let mut network = modules.network(&file.modules);
+        if layers.iter().any(|layer| modules.is_named(&layer.fit.algorithm)) {
+            // Its tensors would tell another.
+            network.args = None;
+        }
         Ok(Resized {
             file: file.encode(file.dialect, None, &network)?,
             layers,
             kept,
             not_smaller,
             leftovers: leftovers.into_vec(),
-            notes: modules.reader.notes().to_vec(),
+            notes: modules.notes(),
+            inputs: modules.files(),
         })
     }
 

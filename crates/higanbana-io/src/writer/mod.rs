@@ -25,6 +25,7 @@ pub use draft::Draft;
 pub use folder::Folder;
 use output::Output;
 pub use output::{abandon, check, write_bytes, write_text};
+pub(crate) use output::{commit, stage_bytes};
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {
@@ -62,10 +63,20 @@ impl<'a, E> Entry<'a, E> {
 /// entry's closure fails. The temporary file is removed.
 pub fn write<E: From<FileError>>(
     path: &Path,
-    mut entries: Vec<Entry<'_, E>>,
+    entries: Vec<Entry<'_, E>>,
     metadata: &BTreeMap<String, String>,
     overwrite: bool,
 ) -> Result<(), E> {
+    Ok(stage(path, entries, metadata, overwrite)?.commit()?)
+}
+
+/// [`write()`] up to the last step: the file is complete under its temporary name.
+fn stage<E: From<FileError>>(
+    path: &Path,
+    mut entries: Vec<Entry<'_, E>>,
+    metadata: &BTreeMap<String, String>,
+    overwrite: bool,
+) -> Result<Output, E> {
     let mut output = Output::new(path, overwrite)?;
     entries.sort_by(|a, b| order((a.dtype, &a.name), (b.dtype, &b.name)));
     let header = header(path, &entries, metadata)?;
@@ -83,7 +94,7 @@ pub fn write<E: From<FileError>>(
     }
     out.flush().map_err(failed)?;
     drop(out);
-    Ok(output.commit()?)
+    Ok(output)
 }
 
 /// Which of two tensors comes first in a file.
@@ -109,8 +120,18 @@ pub fn write_tensors(
     metadata: &BTreeMap<String, String>,
     overwrite: bool,
 ) -> Result<(), FileError> {
+    stage_tensors(path, tensors, metadata, overwrite)?.commit()
+}
+
+/// [`write_tensors`] up to the last step, which is [`commit`].
+pub(crate) fn stage_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, TensorData>,
+    metadata: &BTreeMap<String, String>,
+    overwrite: bool,
+) -> Result<Output, FileError> {
     let entries = tensors.iter().map(|(name, data)| entry(path, name, data));
-    write(path, entries.collect::<Result<_, _>>()?, metadata, overwrite)
+    stage(path, entries.collect::<Result<_, _>>()?, metadata, overwrite)
 }
 
 fn entry<'a>(

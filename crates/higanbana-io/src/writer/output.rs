@@ -13,7 +13,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 use crate::FileError;
 
 /// An output under way. Dropped without [`Output::commit`], it leaves nothing behind.
-pub(super) struct Output {
+pub(crate) struct Output {
     path: PathBuf,
     overwrite: bool,
     temporary: NamedTempFile,
@@ -74,15 +74,15 @@ impl Output {
     /// A link is followed: it is the file that it names that is replaced, and only a regular one.
     pub fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
         let there = path.symlink_metadata().ok();
-        if there.is_some() && !overwrite && !path.is_dir() {
-            return Err(FileError::Exists { path: path.into() });
-        }
         let is_link = there.as_ref().is_some_and(fs::Metadata::is_symlink);
         let target = if is_link { path.canonicalize().ok() } else { Some(path.into()) };
         let target = target.filter(|target| there.is_none() || target.is_file());
         let Some(path) = target.as_deref() else {
             return Err(FileError::NotAFile { path: path.into() });
         };
+        if there.is_some() && !overwrite {
+            return Err(FileError::Exists { path: path.into() });
+        }
         let (temporary, listed) = Listed::file(folder_of(path)?)
             .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
         Ok(Self { path: path.into(), overwrite, temporary, listed })
@@ -94,10 +94,17 @@ impl Output {
 
     /// Synchronises and renames.
     pub fn commit(self) -> Result<(), FileError> {
+        self.synchronise()?;
+        self.rename()
+    }
+
+    fn synchronise(&self) -> Result<(), FileError> {
+        let synchronised = self.temporary.as_file().sync_all();
+        synchronised.map_err(|source| FileError::Write { path: self.path.clone(), source })
+    }
+
+    fn rename(self) -> Result<(), FileError> {
         let Self { path, overwrite, temporary, listed: _listed } = self;
-        if let Err(source) = temporary.as_file().sync_all() {
-            return Err(FileError::Write { path, source });
-        }
         let renamed =
             if overwrite { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
         match renamed.map_err(|e| e.error) {
@@ -106,6 +113,23 @@ impl Output {
             Err(source) => Err(FileError::Write { path, source }),
         }
     }
+}
+
+/// Commits outputs that belong together. All are complete on the disk before the first takes its
+/// place; where one then cannot, those before it that are new are removed again.
+pub(crate) fn commit(outputs: Vec<Output>) -> Result<(), FileError> {
+    outputs.iter().try_for_each(Output::synchronise)?;
+    let mut new = Vec::new();
+    for output in outputs {
+        let (path, is_new) = (output.path.clone(), !output.path.exists());
+        if let Err(error) = output.rename() {
+            // The first failure is the one to tell of.
+            new.iter().for_each(|path| drop(fs::remove_file(path)));
+            return Err(error);
+        }
+        new.extend(is_new.then_some(path));
+    }
+    Ok(())
 }
 
 /// Checks that an output could be written at `path`, before work is done for it.
@@ -129,12 +153,15 @@ pub fn write_text(path: &Path, text: &str, overwrite: bool) -> Result<(), FileEr
 /// # Errors
 /// As [`write_text`].
 pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
+    stage_bytes(path, bytes, overwrite)?.commit()
+}
+
+/// [`write_bytes`] up to the last step, which is [`commit`].
+pub(crate) fn stage_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<Output, FileError> {
     let mut output = Output::new(path, overwrite)?;
-    output
-        .file()
-        .write_all(bytes)
-        .map_err(|source| FileError::Write { path: path.into(), source })?;
-    output.commit()
+    let written = output.file().write_all(bytes);
+    written.map_err(|source| FileError::Write { path: path.into(), source })?;
+    Ok(output)
 }
 
 /// The folder that an output lies in.

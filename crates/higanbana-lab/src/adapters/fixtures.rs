@@ -38,8 +38,8 @@ pub struct Case {
     pub reload: Reload,
     /// For a number of T-LoRA's ranks a timestep of 1000 that leaves so many.
     pub masks: BTreeMap<String, f64>,
-    /// A file with further tensors that LyCORIS does not save.
-    base_file: Option<String>,
+    /// A file with the factors that training began from, which LyCORIS does not save.
+    pub start: Option<String>,
 }
 
 /// The base model and every case.
@@ -68,7 +68,7 @@ impl Fixtures {
     /// Tensors of the file by module.
     pub fn tensors(&self, case: &Case) -> BTreeMap<String, Tensors> {
         let mut modules = BTreeMap::<String, Tensors>::new();
-        let further = case.base_file.as_deref().map(read).unwrap_or_default();
+        let further = case.start.as_deref().map(read).unwrap_or_default();
         for (key, data) in read(&format!("{}.safetensors", case.name)).into_iter().chain(further) {
             let (module, key) = key.split_once('.').expect("module.key");
             modules.entry(module.into()).or_default().insert(key.into(), data);
@@ -126,7 +126,7 @@ fn case(entry: &Value) -> Case {
             _ => Reload::Error(text("reload_error").unwrap_or_default()),
         },
         masks: serde_json::from_value(entry["masks"].clone()).unwrap_or_default(),
-        base_file: text("base_file"),
+        start: text("base_file"),
     }
 }
 

@@ -62,17 +62,25 @@ impl Second {
         }
     }
 
-    pub(super) fn read([k, n, taps]: [usize; 3], parts: &Parts) -> Result<Self, AdapterError> {
-        if let Some(w2) = parts.optional("lokr_w2", [k, n, taps])? {
-            return Ok(Self::whole(w2));
+    pub(super) fn read(
+        site: &Site,
+        [k, n]: [usize; 2],
+        parts: &Parts,
+    ) -> Result<Self, AdapterError> {
+        let taps = site.taps();
+        if parts.has("lokr_w2") {
+            let kernel = site.kernel_shape(k, n);
+            return Ok(Self::whole(parts.unfolded("lokr_w2", &kernel, [k, n, taps])?));
         }
         let r = parts.dim("lokr_w2_b", 0)?;
         if !parts.has("lokr_t2") {
             let a = parts.tensor("lokr_w2_a", [k, r])?;
-            return Ok(Self::decomposed(a, None, parts.tensor("lokr_w2_b", [r, n * taps])?));
+            let kernel = site.kernel_shape(r, n);
+            let b = parts.unfolded("lokr_w2_b", &kernel, [r, n * taps])?;
+            return Ok(Self::decomposed(a, None, b));
         }
         let p = parts.dim("lokr_t2", 0)?;
-        let core = parts.tensor("lokr_t2", [p, r, taps])?;
+        let core = parts.unfolded("lokr_t2", &site.kernel_shape(p, r), [p, r, taps])?;
         let a = parts.tensor("lokr_w2_a", [p, k])?;
         Ok(Self::decomposed(a, Some(core), parts.tensor("lokr_w2_b", [r, n])?))
     }

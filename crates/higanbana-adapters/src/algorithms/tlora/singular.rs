@@ -79,10 +79,11 @@ impl SingularFactors {
     /// When one is missing or does not fit.
     pub fn read(site: &Site, parts: &Parts, prefix: &str, r: usize) -> Result<Self, AdapterError> {
         let key = |stem: &str| format!("{prefix}{stem}");
+        let kernel = site.kernel_shape(r, site.input());
         Ok(Self {
             p: parts.tensor(&key("p_layer.weight"), [site.out(), r])?,
             lambda: parts.tensor(&key("lambda_layer"), [1, r])?,
-            q: parts.tensor(&key("q_layer.weight"), [r, site.cols()])?,
+            q: parts.unfolded(&key("q_layer.weight"), &kernel, [r, site.cols()])?,
         })
     }
 }

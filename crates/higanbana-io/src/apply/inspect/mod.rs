@@ -43,7 +43,7 @@ pub struct Adapters {
     pub modules: usize,
     /// Trained values of all.
     pub parameters: usize,
-    /// Frobenius norm of all updates together; none if one of them could not be computed.
+    /// Frobenius norm of all updates together; none if there is none, or one could not be computed.
     pub norm: Option<f64>,
     /// Modules and tensors that are not understood, or do not fit the base.
     pub leftovers: Vec<Leftover>,
@@ -78,7 +78,8 @@ pub fn inspect(
         }
         overview => overview?,
     };
-    let norm = rows.iter().map(|row| row.norm.map(|norm| norm * norm)).sum::<Option<f64>>();
+    let squares = rows.iter().map(|row| row.norm.map(|norm| norm * norm));
+    let norm = squares.sum::<Option<f64>>().filter(|_| !rows.is_empty());
     Ok(Inspection::Adapter(Box::new(Adapters {
         file: path.into(),
         bytes: std::fs::metadata(path).map_or(0, |about| about.len()),

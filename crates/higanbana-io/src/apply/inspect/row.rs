@@ -63,9 +63,11 @@ impl AdapterRow {
     }
 }
 
-/// ‖W(1) − W₀‖ in the Frobenius norm, summed in f64.
+/// ‖W(1) − W₀‖ in the Frobenius norm, summed in f64; of finite tensors it is no number only where
+/// values overflow on the way.
 fn norm(acting: &Acting) -> f64 {
-    acting.update(1.0).into_data().iter::<f64>().map(|x| x * x).sum::<f64>().sqrt()
+    let square: f64 = acting.update(1.0).into_data().iter::<f64>().map(|x| x * x).sum();
+    if square.is_nan() { f64::INFINITY } else { square.sqrt() }
 }
 
 /// Values in the tensors, without lone numbers such as `alpha`.

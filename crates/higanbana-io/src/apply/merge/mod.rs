@@ -111,13 +111,13 @@ impl<'a> Merge<'a> {
 
     /// The bytes of a tensor of the result.
     fn bytes(&self, key: &str) -> Result<Vec<u8>, ApplyError> {
-        let mut active = self.active(self.patches.get(key).map_or(&[], Vec::as_slice)).peekable();
-        if active.peek().is_none() {
+        let active = || self.active(self.patches.get(key).map_or(&[], Vec::as_slice));
+        if active().next().is_none() {
             return Ok(self.base.read_bytes(key)?);
         }
         let w0 = read_matrix(&self.base, key, &self.device, self.dtype)?;
         let mut w = w0.clone();
-        for patch in active {
+        for patch in active() {
             let update = self.update(patch, &w0)?;
             w = match patch.parameter.rows.clone() {
                 None => w + update,
@@ -127,7 +127,42 @@ impl<'a> Merge<'a> {
                 }
             };
         }
-        self.rounded(key, w)
+        let (path, dtype) = (self.base.path(), self.base.info(key).map(|info| info.dtype));
+        let dtype = dtype.and_then(crate::burn_dtype).expect("a float type, by the plan");
+        let data = cast::cast(w.into_data(), dtype)
+            .map_err(|error| ApplyError::base(path, key, error.to_string()))?;
+        match cast::check_finite(path, key, &data) {
+            Ok(()) => Ok(data.as_bytes().to_vec()),
+            Err(FileError::NotFinite { index, value, .. }) => {
+                let (patch, key) = (self.largest(active(), &w0, index)?, key.into());
+                let Source { path, strength } = self.planned[patch.file].source.clone();
+                let module = patch.module.clone();
+                Err(ApplyError::Overflow { path, module, strength, key, dtype, index, value })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The patch that adds most to an element, or no number.
+    fn largest<'p>(
+        &self,
+        patches: impl Iterator<Item = &'p Patch>,
+        w0: &Tensor<2>,
+        index: usize,
+    ) -> Result<&'p Patch, ApplyError> {
+        let mut largest = None;
+        for patch in patches {
+            let first = patch.parameter.rows.as_ref().map_or(0, |rows| rows.start * w0.dims()[1]);
+            let Some(index) = index.checked_sub(first) else { continue };
+            let Some(added) = self.update(patch, w0)?.into_data().iter::<f64>().nth(index) else {
+                continue;
+            };
+            let size = if added.is_nan() { f64::INFINITY } else { added.abs() };
+            if largest.is_none_or(|(_, most)| size > most) {
+                largest = Some((patch, size));
+            }
+        }
+        Ok(largest.expect("something changed the element").0)
     }
 
     /// $W_i(\mu_i) - W_0$ of one module.
@@ -146,21 +181,6 @@ impl<'a> Merge<'a> {
     fn modules<'r>(&'r self, reader: &'r AdapterReader) -> ModuleReader<'r> {
         let Self { registry, device, dtype, .. } = self;
         ModuleReader { path: reader.path(), registry, device, dtype: *dtype }
-    }
-
-    /// A merged tensor in the base's element type.
-    fn rounded(&self, key: &str, w: Tensor<2>) -> Result<Vec<u8>, ApplyError> {
-        let path = self.base.path();
-        let dtype = self.base.info(key).and_then(|info| crate::burn_dtype(info.dtype));
-        let data = cast::cast(w.into_data(), dtype.expect("a float type, by the plan"))
-            .map_err(|error| ApplyError::base(path, key, error.to_string()))?;
-        match cast::check_finite(path, key, &data) {
-            Ok(()) => Ok(data.as_bytes().to_vec()),
-            Err(FileError::NotFinite { path, key, index, value }) => {
-                Err(ApplyError::Overflow { path, key, index, value })
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Patches whose file is not switched off.

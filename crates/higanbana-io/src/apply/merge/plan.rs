@@ -8,7 +8,7 @@ use higanbana_core::Registry;
 use super::{Merge, Patch, Planned, Source};
 use crate::{
     AdapterReader, Checkpoint, Names,
-    apply::{ApplyError, Leftover, Leftovers, Parameter, expect_float, stems},
+    apply::{ApplyError, Leftover, Leftovers, Parameter, expect_float, notes, stems},
 };
 
 impl<'a> Merge<'a> {
@@ -98,7 +98,7 @@ impl<'a> Merge<'a> {
             modules,
             parameters: adapted.len(),
             leftovers,
-            notes: reader.notes().to_vec(),
+            notes: notes(reader, self.registry),
         })
     }
 }

@@ -260,3 +260,92 @@ fn one_layer_under_two_names_is_refused() {
         "{message}"
     );
 }
+
+#[test]
+fn what_is_missing_is_named_whichever_key_it_is() {
+    let files = Files::new();
+    let (base, whole) = (base(&files), low_rank(&files, "whole"));
+    let whole = Checkpoint::open(whole).unwrap();
+    for missing in ["lora_up.weight", "lora_down.weight"] {
+        let rest = whole.names().iter().filter(|key| !key.ends_with(missing));
+        let rest: Vec<_> = rest.map(|key| (key.as_str(), whole.read(key).unwrap())).collect();
+        let half = files.write("half", &rest);
+        let errors = [
+            files.merge(&base, &[(&half, 1.0)], F32).unwrap_err(),
+            inspect(&half, None, &registry(), &Device::flex(), |_, _| ()).unwrap_err(),
+        ];
+        for error in errors.map(|error| error.to_string()) {
+            assert!(
+                error.contains(&format!("lycoris_l: tensor `{missing}` is missing")),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn shapes_and_types_that_no_adapter_has_are_refused() {
+    let files = Files::new();
+    let conv = TensorData::zeros::<f32, _>([6, 4, 3, 3]);
+    let base = files
+        .write("base", &[("c.weight", conv), ("l.weight", TensorData::zeros::<f32, _>([6, 4]))]);
+    for (key, data, what) in [
+        // As many values, in the same order: another kernel.
+        (
+            "lycoris_c.diff",
+            TensorData::zeros::<f32, _>([6, 9, 4]),
+            "expected [6, 4, 3, 3] or [6, 36]",
+        ),
+        ("lycoris_l.diff", TensorData::zeros::<f32, _>([3, 2, 4]), "expected [6, 4]"),
+        ("lycoris_l.diff", TensorData::zeros::<i64, _>([6, 4]), "its values are I64, no floats"),
+    ] {
+        let adapter = files.write("adapter", &[(key, data)]);
+        let message = files.merge(&base, &[(&adapter, 1.0)], F32).unwrap_err().to_string();
+        assert!(message.contains(&format!("{key}: ")) && message.contains(what), "{message}");
+    }
+}
+
+#[test]
+fn an_overflow_names_the_adapter_that_makes_it() {
+    let files = Files::new();
+    let (base, small) = (base(&files), low_rank(&files, "small"));
+    let large =
+        files.write("large", &[("lycoris_l.diff", TensorData::from([[0.0f32; 2], [1e38; 2]]))]);
+    let error = files.merge(&base, &[(&small, 1.0), (&large, 100.0)], F32).unwrap_err();
+    let begin = format!(
+        "{}: module \"lycoris_l\" at strength 100 makes \"l.weight\" of the base inf at element 2; ",
+        large.display()
+    );
+    assert!(error.to_string().starts_with(&begin), "{error}");
+    // No number at all: a rotation by values whose square overflows.
+    let huge = TensorData::from([[[0.0f32, 1e30], [0.0, 0.0]]]);
+    let turned = files.write("turned", &[("lycoris_l.oft_blocks", huge)]);
+    match files.merge(&base, &[(&turned, 1.0)], F32) {
+        Ok((_, merged)) => assert!(values(&merged, "l.weight").iter().all(|x| x.is_finite())),
+        Err(error) => {
+            assert!(error.to_string().contains("turned: module \"lycoris_l\""), "{error}")
+        }
+    }
+}
+
+#[test]
+fn what_reading_assumes_is_said_once_for_each_file() {
+    let registry = registry();
+    let (device, base) = (Device::flex(), crate::desk::reference("lycoris/base.safetensors"));
+    for (case, notes) in [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0)] {
+        let path = crate::desk::reference(&format!("lycoris/{case}.safetensors"));
+        let sources = [Source { path: path.clone(), strength: 1.0 }];
+        let merge = Merge::plan(&base, &sources, &registry, &device, F32).unwrap();
+        assert_eq!(merge.planned()[0].notes.len(), notes, "{case}");
+        let Ok(Inspection::Adapter(adapters)) = inspect(&path, None, &registry, &device, |_, _| ())
+        else {
+            panic!("{case} is an adapter")
+        };
+        assert_eq!(adapters.notes, merge.planned()[0].notes);
+        assert!(
+            adapters.notes.iter().all(|note| note.contains("principal")),
+            "{:?}",
+            adapters.notes
+        );
+    }
+}

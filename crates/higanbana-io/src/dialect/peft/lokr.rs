@@ -12,7 +12,10 @@ use serde_json::json;
 use super::{Module, Written, core, extend};
 use crate::{
     FileError,
-    dialect::options::{Adapted, options},
+    dialect::{
+        options::{Adapted, options},
+        origin::{Incoming, Origin},
+    },
 };
 
 const CORE: &str = "lokr_t2";
@@ -48,6 +51,27 @@ pub(super) fn encode(modules: &[Module]) -> Result<Written, FileError> {
     options.extend(rest.map(|(name, value)| (name.to_string(), value)));
     extend(&mut options, has_cores);
     Ok((tensors, options))
+}
+
+/// The inverse of [`encode`]: takes a module of a PEFT file, whose configured alpha / r is `scale`,
+/// and says whether alpha has been seen to.
+pub(super) fn decode(module: &mut Incoming, scale: Option<f64>) -> Result<bool, FileError> {
+    let [w1, w2] = ["lokr_w1", "lokr_w2"].map(|key| module.tensors.contains_key(key));
+    if w2 && !matches!(module.shape("lokr_w2").len(), 2 | 4) {
+        return Err(module.refuse(
+            "lokr_w2 is whole and of a kernel with one axis or three, which PEFT multiplies by \
+             lokr_w1 along other axes; merge it with PEFT",
+        ));
+    }
+    if !(w1 && w2) {
+        return Ok(false);
+    }
+    let scale = scale.filter(|scale| *scale != 1.0);
+    if let (Some(scale), Some(key)) = (scale, module.tensors["lokr_w1"].key()) {
+        let scaled = Origin::Scaled(key.into(), scale);
+        module.tensors.insert("lokr_w1".into(), scaled);
+    }
+    Ok(true)
 }
 
 /// The shapes of a module's factors.

@@ -1,4 +1,4 @@
-//! Writing PEFT's files: one algorithm for all modules of one model, alpha in a configuration.
+//! PEFT's files: one algorithm for all modules of one model, alpha in a configuration.
 
 mod loha;
 mod lokr;
@@ -8,7 +8,15 @@ use std::{collections::BTreeMap, path::Path};
 use burn::tensor::TensorData;
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, Encoded, encoded::Renamed, low_rank, module::Module, options::Written};
+use super::{
+    Dialect, Encoded,
+    config::Config,
+    encoded::Renamed,
+    low_rank,
+    module::Module,
+    options::Written,
+    origin::{Incoming, Origin},
+};
 use crate::FileError;
 
 /// The algorithms that are PEFT's as well as LyCORIS's.
@@ -85,6 +93,23 @@ pub(super) fn encode(
         .map_err(|e| FileError::Config { path: path.into(), reason: e.to_string() })?;
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     Ok(Encoded { tensors, metadata, adapter_config: Some(text) })
+}
+
+/// Puts a module in LyCORIS's terms. Its configuration, and its path there, give it an alpha where the
+/// file has none.
+///
+/// # Errors
+/// When it acts in PEFT as no update of its layer's weight does.
+pub(super) fn decode(
+    mut module: Incoming,
+    config: Option<(&Config, &str)>,
+) -> Result<(), FileError> {
+    let config = config.filter(|_| !module.tensors.contains_key("alpha"));
+    let rank = low_rank::decode(&module)?;
+    let is_scaled = lokr::decode(&mut module, config.and_then(|(it, path)| it.scale(path)))?;
+    let alpha = config.filter(|_| !is_scaled).and_then(|(it, path)| it.alpha(path, rank));
+    module.tensors.extend(alpha.map(|alpha| ("alpha".to_string(), Origin::Number(alpha))));
+    Ok(())
 }
 
 /// What LoHa and LoKr have among their options besides rank, alpha and modules.

@@ -226,6 +226,7 @@ fn attack_configurations() {
         (r#"{"lora_alpha": "high"}"#, "configuration is invalid"),
         (r#"{"lora_alpha": 1e999}"#, "configuration is invalid"),
         (r#"{"fan_in_fan_out": true}"#, "fan_in_fan_out"),
+        (r#"{"init_lora_weights": "pissa"}"#, "path_initial_model_for_weight_conversion"),
     ] {
         let fixture = Fixture::new([("base_model.model.a.lora_A.weight", ramp([1, 2], 1.0))]);
         let message = fixture.config(json).open().unwrap_err().to_string();
@@ -236,4 +237,37 @@ fn attack_configurations() {
         &[("lora_adapter_metadata", "[1]")],
     );
     assert!(matches!(fixture.open(), Err(FileError::Config { .. })));
+}
+
+#[test]
+fn an_option_that_nobody_knows_is_said() {
+    let fixture = Fixture::new([("base_model.model.a.lora_A.weight", ramp([1, 2], 1.0))])
+        .config(r#"{"lora_alpha": 1, "lora_dropout": 0.5, "novel": 3}"#);
+    let reader = fixture.open().unwrap();
+    let [note] = reader.notes() else { panic!("{:?}", reader.notes()) };
+    assert!(note.ends_with("PEFT's option novel is not known and ignored"), "{note}");
+    assert_eq!(reader.files().len(), 2);
+}
+
+#[test]
+fn what_peft_computes_otherwise_is_refused() {
+    // PEFT 0.21.2: B of a grouped convolution has r / groups columns, A sees the channels of all.
+    let grouped = Fixture::new([
+        ("base_model.model.c.lora_A.weight", ramp([2, 8, 3, 3], 1.0)),
+        ("base_model.model.c.lora_B.weight", ramp([12, 1, 1, 1], 1.0)),
+    ]);
+    // PEFT's kron of a matrix and a kernel of one axis pads the matrix in front.
+    let line = Fixture::new([
+        ("base_model.model.c.lokr_w1", ramp([3, 2], 1.0)),
+        ("base_model.model.c.lokr_w2", ramp([4, 4, 3], 1.0)),
+    ]);
+    for (fixture, what) in
+        [(grouped, "a LoRA of a grouped convolution"), (line, "lokr_w2 is whole")]
+    {
+        for fixture in [fixture.open().unwrap_err(), fixture.config("{}").open().unwrap_err()] {
+            let message = fixture.to_string();
+            let begin = format!("module \"base_model.model.c\": {what}");
+            assert!(message.contains(&begin) && !message.contains('\n'), "{message}");
+        }
+    }
 }

@@ -293,3 +293,38 @@ fn halves_are_scaled_without_a_second_rounding() {
         "onnx".parse::<Dialect>().unwrap_err().contains("choose lycoris, kohya, diffusers, peft")
     );
 }
+
+#[test]
+fn a_file_and_its_configuration_are_written_both_or_neither() {
+    let encoded = encode(&file([("m.a", low_rank(1.0))]), Dialect::Peft).unwrap();
+    let folder = tempdir().unwrap();
+    let [config, adapter] =
+        ["adapter_config.json", "a.safetensors"].map(|it| folder.path().join(it));
+    fs::write(&config, "mine").unwrap();
+    assert!(matches!(encoded.write(&adapter, false), Err(FileError::Exists { .. })));
+    assert!(!adapter.exists());
+    // A folder is in the way of the tensors.
+    fs::create_dir(&adapter).unwrap();
+    encoded.write(&adapter, true).unwrap_err();
+    assert_eq!(fs::read(&config).unwrap(), b"mine");
+    fs::remove_dir(&adapter).unwrap();
+    encoded.write(&adapter, true).unwrap();
+    assert_eq!(fs::read_to_string(&config).unwrap(), encoded.adapter_config.clone().unwrap());
+    assert_eq!(encoded.files(&adapter), [adapter, config]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_network_module_keeps_its_arguments() {
+    let mut file = file([("lora_unet_a", low_rank(1.0))]);
+    file.metadata.insert("ss_network_module".into(), "networks.lora".into());
+    let args = Some([("algo".to_string(), "lora".to_string())].into());
+    let network = Network { dim: Some(2), args, ..Network::default() };
+    let said = network.clone().unless_said(&file.metadata);
+    let plain = file.encode(Dialect::Kohya, None, &said).unwrap().metadata;
+    assert_eq!(plain["ss_network_module"], "networks.lora");
+    assert!(!plain.contains_key("ss_network_args") && plain["ss_network_dim"] == "2");
+    // What is made anew is LyCORIS's.
+    let anew = file.encode(Dialect::Kohya, None, &network).unwrap().metadata;
+    assert_eq!(anew["ss_network_module"], "lycoris.kohya");
+}

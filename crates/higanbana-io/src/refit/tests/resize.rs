@@ -308,3 +308,29 @@ fn what_has_no_rank_or_no_smaller_form_is_refused() {
         assert!(message.contains(&format!("{name}.safetensors")), "{message}");
     }
 }
+
+#[test]
+fn a_file_that_says_dylora_is_cut_to_a_prefix() {
+    let files = Files::new();
+    let original = Checkpoint::open(case("dylora")).unwrap();
+    let tensors = original.names().iter().map(|key| (key.clone(), original.read(key).unwrap()));
+    let about = BTreeMap::from([("ss_network_args".into(), r#"{"algo": "DyLoRA"}"#.into())]);
+    write_tensors(&files.path("said"), &tensors.collect(), &about, false).unwrap();
+    let resized = resize(&files.path("said"), None, Budget::Rank(2)).unwrap();
+    assert!(resized.layers.iter().all(|layer| layer.fit.algorithm == "dylora"));
+    let small = &resized.file.tensors;
+    for (key, data) in small.iter().filter(|(key, _)| key.ends_with("lora_down.weight")) {
+        // The first two of six rows, to the bit, at the same alpha / r.
+        let whole: Vec<f64> = original.read(key).unwrap().iter().collect();
+        assert_eq!(data.iter::<f64>().collect::<Vec<_>>(), whole[..whole.len() / 3], "{key}");
+        let alpha = key.replace("lora_down.weight", "alpha");
+        let number = |data: &TensorData| data.iter::<f64>().next().unwrap();
+        let expected = number(&original.read(&alpha).unwrap()) / 3.0;
+        assert!((number(&small[&alpha]) - expected).abs() < 1e-6, "{alpha}");
+    }
+    assert_eq!(resized.file.metadata["ss_network_args"], about["ss_network_args"]);
+    // Unsaid, it is a LoRA, whose best approximation is none of its prefixes.
+    let plain = resize(&case("dylora"), None, Budget::Rank(2)).unwrap();
+    assert!(plain.layers.iter().all(|layer| layer.fit.algorithm == "lora"));
+    assert!(plain.total().error < resized.total().error);
+}
