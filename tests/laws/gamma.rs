@@ -57,10 +57,12 @@ impl Course {
     }
 }
 
-/// What comes of a training; sizes that an adapter does not allow are rejected.
+/// What comes of a training; sizes that an adapter does not allow are rejected, and trainings that diverge.
 fn tried(question: &Question, registry: &Registry) -> Result<Answer, TestCaseError> {
     match question.answer(registry, &Device::default()) {
-        Err(GammaError::Subject(error)) => Err(TestCaseError::reject(error.to_string())),
+        Err(error @ (GammaError::Subject(_) | GammaError::Diverged { .. })) => {
+            Err(TestCaseError::reject(error.to_string()))
+        }
         answer => Ok(answer.unwrap()),
     }
 }
