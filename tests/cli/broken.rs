@@ -10,11 +10,14 @@ use super::{
     run::{BINARY, Desk},
 };
 
+/// Does something to a model folder.
+type Break<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_wrong_with_a_model_is_said_in_one_line() {
     let (desk, device) = (Desk::new(), Device::default());
     let weights = "diffusion_pytorch_model.safetensors";
-    let refusal = |break_it: &dyn Fn(&Path), options: &str| {
+    let refusal = |break_it: Break, options: &str| {
         let model = desk.path("model");
         let _ = fs::remove_dir_all(&model);
         write_pipeline("sd", &model);
@@ -59,7 +62,7 @@ fn what_is_wrong_with_a_model_is_said_in_one_line() {
     let nan = Tensor::<4>::full([1, 4, 8, 6], f32::NAN, &device);
     desk.tensors("nan.safetensors", &[("latents", nan.into_data())]);
     desk.tensors("other.safetensors", &[("noise", TensorData::from([1.0f32]))]);
-    let cases: [(&dyn Fn(&Path), &str, &str); 16] = [
+    let cases: [(Break, &str, &str); 16] = [
         (&remove("model_index.json"), "", "model/model_index.json: cannot be read"),
         (&remove("unet/config.json"), "", "model/unet/config.json: cannot be read"),
         (&remove("scheduler/scheduler_config.json"), "", "scheduler_config.json: cannot be read"),
