@@ -76,6 +76,8 @@ pub struct First {
     pub rank: usize,
     /// Seed.
     pub seed: u64,
+    /// Trained values.
+    pub parameters: usize,
     /// Norm of the gradient.
     pub gradient: f64,
     /// How far the update moves by SGD, per unit of learning rate.
@@ -122,7 +124,7 @@ impl Experiment for Initialisation {
         progress: Progress,
     ) -> Result<Vec<First>, Failure> {
         let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        let mut steps = Vec::new();
+        let mut steps: Vec<First> = Vec::new();
         for (index, &rank) in p.ranks.iter().enumerate() {
             for seed in 0..p.seeds {
                 let (site, w0) = layer(&[p.size, p.size], &lab.device, seed)?;
@@ -134,7 +136,12 @@ impl Experiment for Initialisation {
                     sized = sized.with("rs_lora", true);
                 }
                 let Some(fresh) = sized.build(&site, &w0, seed) else { continue };
-                steps.push(First { rank, seed, ..first(&fresh, &site, &w0, seed) });
+                let parameters = fresh.parameter_count(&site);
+                // Beyond some rank an algorithm may do without one, or cut it: that is no rank more.
+                let known = |step: &First| step.rank != rank && step.parameters == parameters;
+                if !steps.iter().any(known) {
+                    steps.push(First { rank, seed, parameters, ..first(&fresh, &site, &w0, seed) });
+                }
             }
             progress(index + 1, p.ranks.len());
         }
@@ -160,6 +167,7 @@ fn first(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> First {
     First {
         rank: 0,
         seed: 0,
+        parameters: 0,
         gradient: gradient.iter().map(|g| g * g).sum::<f64>().sqrt(),
         sgd: moved(&|g| g),
         sign: moved(&|g| if g == 0.0 { 0.0 } else { g.signum() }),

@@ -91,7 +91,7 @@ fn table(records: Records) -> Table {
     Table {
         title: "Powers of the rank".into(),
         caption:
-            "Least squares of the logarithms over all ranks; the mean of the seeds at the first."
+            "Least squares of the logarithms over all ranks that differ in parameters; the mean of the seeds at the first."
                 .into(),
         headings: ["adapter", "scale"].map(String::from).into_iter().chain(headings).collect(),
         rows: records.iter().map(row).collect(),
