@@ -5,7 +5,7 @@
 //! * [`data`]: images and captions; [`feed`]: batches of them;
 //! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates;
 //!   [`schedule`]: when;
-//! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`file`]: what a run leaves;
+//! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`mod@file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
 //! * [`model`]: stepping a whole model, in groups, with a pass over all gradients first;
 //! * [`scaling`]: which initial values, learning rates and hyperparameters make a training with the

@@ -8,16 +8,15 @@ use std::{
 };
 
 use burn::{
-    module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{DType, Device, Tensor},
 };
-use higanbana_adapters::inject::{Preset, limit_norms};
+use higanbana_adapters::inject::limit_norms;
 use higanbana_core::Registry;
-use higanbana_diffusion::{Pipeline, schedulers::Prediction};
+use higanbana_diffusion::Pipeline;
 use higanbana_io::run::Run;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     ModelOptimizer, TrainError,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::random::stream;
 
 /// How captions become texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Captions {
     /// Stands before the caption, and a space.
@@ -27,21 +27,6 @@ pub struct Captions {
     pub keep_separator: Option<String>,
     /// Probability with which a tag that may move is left out.
     pub tag_dropout: f64,
-}
-
-impl Default for Captions {
-    fn default() -> Self {
-        Self {
-            prefix: String::new(),
-            suffix: String::new(),
-            dropout: 0.0,
-            wildcards: false,
-            shuffle: false,
-            keep_tokens: 0,
-            keep_separator: None,
-            tag_dropout: 0.0,
-        }
-    }
 }
 
 impl Captions {
