@@ -36,6 +36,8 @@ use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
 pub struct Recipe {
     /// The model: a folder as diffusers saves it, or a single file of the web UIs.
     pub model: PathBuf,
+    /// With a single file that is no published model's: a model folder with its configurations.
+    pub config: Option<PathBuf>,
     /// Seed of everything that is drawn.
     #[serde(default)]
     pub seed: u64,
@@ -250,7 +252,10 @@ impl Recipe {
         let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
         let concepts = self.data.concepts.iter_mut().chain(held_out);
         let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
-        paths.chain([&mut self.model]).for_each(|path| *path = folder.join(&*path));
+        paths
+            .chain([&mut self.model])
+            .chain(&mut self.config)
+            .for_each(|path| *path = folder.join(&*path));
         self
     }
 

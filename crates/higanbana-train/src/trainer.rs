@@ -104,7 +104,10 @@ impl<'a> Trainer<'a> {
         let mut held_out =
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         let pipeline = match recipe.model.is_file() {
-            true => Pipeline::read_file(&recipe.model, device, DType::F32)?,
+            true => {
+                let config = recipe.config.as_deref();
+                Pipeline::read_file(&recipe.model, config, device, DType::F32)?
+            }
             false => Pipeline::read(&recipe.model, device, DType::F32)?,
         };
         let task = Task::new(&recipe, &pipeline)?;
