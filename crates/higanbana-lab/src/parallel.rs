@@ -1,4 +1,7 @@
 //! Work on several threads, its results in order.
+//!
+//! Burn's CPU backend splits its operations over the threads of `rayon`. Where every processor has work of
+//! its own, that would only be handing tiny pieces about: each thread is a pool of one.
 
 use std::{
     num::NonZero,
@@ -7,6 +10,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+use rayon::ThreadPoolBuilder;
 
 /// As many threads as there are processors.
 pub fn processors() -> usize {
@@ -35,8 +40,13 @@ pub fn each<T: Sync, R: Send>(
             results.lock().expect("nothing panics while it holds this").push((index, result));
         }
     };
+    let alone = || match ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool.install(labour),
+        // No more threads to be had.
+        Err(_) => labour(),
+    };
     std::thread::scope(|scope| {
-        (0..threads.clamp(1, items.len().max(1))).for_each(|_| drop(scope.spawn(labour)));
+        (0..threads.clamp(1, items.len().max(1))).for_each(|_| drop(scope.spawn(alone)));
     });
     let mut results = results.into_inner().expect("all threads have ended");
     results.sort_by_key(|(index, _)| *index);

@@ -223,7 +223,8 @@ impl Plan {
             Ok::<_, SubjectError>(Question { steps, seed, ..new })
         };
         let dyadic = subject.dyadic_gamma(registry)?;
-        let [losses, departures] = question(&self.optimizer, dyadic)?.curves(registry, device)?;
+        let broken = Question { controls: true, ..question(&self.optimizer, dyadic)? };
+        let [losses, departures] = broken.curves(registry, device)?;
         let growth = parallel::all(&self.growth, |optimizer| {
             let values = question(optimizer, self.gamma)?.answer(registry, device)?.growth;
             Ok(Curve { name: optimizer.clone(), values })

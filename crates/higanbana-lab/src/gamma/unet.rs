@@ -15,7 +15,7 @@ const CONFIG: &str = include_str!("../../../../tests/reference/diffusion/unet_sd
 /// Samples of a batch.
 const BATCH: usize = 2;
 /// Height and width of the latents.
-const EXTENT: usize = 8;
+const EXTENT: usize = 4;
 /// Tokens of the text.
 const TOKENS: usize = 5;
 
