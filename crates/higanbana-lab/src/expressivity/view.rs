@@ -246,7 +246,7 @@ fn linear(lines: &[Line], records: Records) -> Option<String> {
     let n = records.first()?.parameters.size;
     let excess = |cell: &Found| {
         let subspace = (1.0 - cell.parameters as f64 / (n * n) as f64).max(0.0).sqrt();
-        (subspace > 0.0).then(|| cell.error - subspace)
+        (subspace > 0.0).then_some(cell.error - subspace)
     };
     let gaussian = || lines.iter().filter(|line| line.family == "gaussian");
     let mean = |line: &Line| {

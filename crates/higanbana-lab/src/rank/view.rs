@@ -79,12 +79,12 @@ fn figures(records: Records, shape: &[usize]) -> Vec<Figure> {
         });
         series.collect()
     };
-    let spectra = here().filter_map(|record| {
+    let spectra = here().map(|record| {
         let size = &record.outcome[record.outcome.len() / 2];
         let points = size.spectrum.iter().map(|(at, value)| Point::new(*at, value.max(1e-6)));
         let rank = size.option.map_or_else(String::new, |rank| format!(", rank {rank}"));
         let name = format!("{}{rank}", record.parameters.adapter);
-        Some(Series { name, points: points.collect() })
+        Series { name, points: points.collect() }
     });
     let parameters = Axis::logarithmic("parameters");
     let at = named(shape);
