@@ -169,8 +169,8 @@ fn bad_files_are_refused_in_one_line() {
         (".", ".: is not a regular file"),
         ("nan", "nan: tensor \"lycoris_l.diff\" is NaN at element 1; "),
         ("shape", "shape: lycoris_l.diff: shape [1, 1] does not fit, expected [2, 2]; "),
-        ("unknown", "unknown: holds no adapter, none of its 1 tensors belongs to one"),
-        ("other", "other: none of its 1 modules fits base.safetensors: lycoris_q_proj: "),
+        ("unknown", "unknown: holds no adapter, its only tensor belongs to none ("),
+        ("other", "other: its only module does not fit base.safetensors: lycoris_q_proj: "),
     ] {
         let message = desk.refusal(&format!("merge base.safetensors a {file} -o merged"));
         assert!(message.starts_with(begin), "{message}");

@@ -174,8 +174,10 @@ impl Registry {
 
     /// The algorithm whose tensors these are, for a parameter of this kind. The last one added is
     /// asked first, so that a composition, which has all keys of what it is composed on, goes
-    /// before it.
+    /// before it; one whose first key is there goes before one of which there are only traces.
     pub fn detect(&self, kind: SiteKind, tensors: &Tensors) -> Option<&Kind> {
-        self.kinds.iter().rev().find(|row| row.detect(kind, tensors))
+        let found = || self.kinds.iter().rev().filter(|row| row.detect(kind, tensors));
+        let first = found().find(|row| tensors.contains_key(row.keys()[0]));
+        first.or_else(|| found().next())
     }
 }

@@ -31,6 +31,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 pub trait Decomposable: Adapter {
     /// Name of the composition.
     const WITH_DORA: &'static str;
+
+    /// Whether the first of its tensors is there, and not only one that strayed into a module of
+    /// another algorithm.
+    fn begins(tensors: &Tensors) -> bool {
+        tensors.contains_key(Self::KEYS[0])
+    }
 }
 
 /// Options of [`Dora`]: its own and those of the inner algorithm, in one table.
@@ -90,7 +96,7 @@ impl<A: Decomposable> Adapter for Dora<A> {
         &[Variant { name: "input_axis", options: "wd_on_out = false" }];
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        tensors.contains_key("dora_scale") && A::detect(kind, tensors)
+        tensors.contains_key("dora_scale") && A::begins(tensors) && A::detect(kind, tensors)
     }
 
     fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError> {

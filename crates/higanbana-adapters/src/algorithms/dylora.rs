@@ -24,14 +24,15 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Parts, Site,
-    SiteKind, Tensors, Variant, init,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts,
+    Site, SiteKind, Tensors, Variant, init,
     parts::{scalar_data, to_data},
     spectrum::SpectrumError,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
+use super::lora::Lora;
 use crate::scale::Scale;
 
 /// Options of [`DyLora`].
@@ -158,6 +159,10 @@ impl Adapter for DyLora {
             prefix: None,
             step: None,
         })
+    }
+
+    fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
+        Lora::outline(kind, tensors)
     }
 
     /// The leading ranks at the same scale: a prefix, which is an adapter too. The truncated singular

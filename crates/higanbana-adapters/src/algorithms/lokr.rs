@@ -301,6 +301,10 @@ fn saves(rank: usize, rows: usize, cols: usize) -> bool {
 
 impl Decomposable for Lokr {
     const WITH_DORA: &'static str = "lokr+dora";
+
+    fn begins(tensors: &Tensors) -> bool {
+        ["lokr_w1", "lokr_w1_a"].iter().any(|key| tensors.contains_key(*key))
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,12 @@ impl Network {
         network
     }
 
+    /// Of an algorithm that the tensors do not tell.
+    #[must_use]
+    pub(crate) fn called(self, algorithm: &str) -> Self {
+        Self { args: Some(args(algorithm)), ..self }
+    }
+
     /// With the base's family, where the width of the text that its UNet attends to tells; `shape`
     /// gives that of a weight.
     #[must_use]

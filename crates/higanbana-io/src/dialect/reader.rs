@@ -143,9 +143,10 @@ impl AdapterReader {
     }
 
     fn excuse(&self) -> String {
-        match self.unused.first() {
-            None => "it has no tensors".into(),
-            Some(first) => {
+        match &self.unused[..] {
+            [] => "it has no tensors".into(),
+            [only] => format!("its only tensor belongs to none ({only})"),
+            [first, ..] => {
                 format!("none of its {} tensors belongs to one ({first})", self.unused.len())
             }
         }

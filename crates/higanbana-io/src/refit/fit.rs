@@ -110,5 +110,5 @@ pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, RefitError> 
         return Ok(norm);
     }
     let what = format!("its update overflows {:?}", matrix.dtype());
-    Err(failed(module, format!("{what}; take a file of an earlier step of its training")))
+    Err(failed(module, format!("{what}; compute with --precise, or take an earlier file")))
 }

@@ -133,13 +133,8 @@ impl<'a> Modules<'a> {
         Ok((Held { kind, ..held }, Acting { adapter, ..acting }))
     }
 
-    /// Whether the metadata name this algorithm.
-    pub fn is_named(&self, algorithm: &str) -> bool {
-        self.named().is_some_and(|kind| kind.name() == algorithm)
-    }
-
     /// The algorithm that the metadata name.
-    fn named(&self) -> Option<&Kind> {
+    pub fn named(&self) -> Option<&Kind> {
         self.registry.get(&named_algorithm(self.reader.metadata())?)
     }
 

@@ -118,9 +118,11 @@ impl Resize<'_> {
             return Err(RefitError::NoRank { path: path.into() });
         }
         let mut network = modules.network(&file.modules);
-        if layers.iter().any(|layer| modules.is_named(&layer.fit.algorithm)) {
-            // Its tensors would tell another.
-            network.args = None;
+        // The tensors alone would tell another.
+        if let Some(named) = modules.named()
+            && layers.iter().any(|layer| layer.fit.algorithm == named.name())
+        {
+            network = network.called(named.name());
         }
         Ok(Resized {
             file: file.encode(file.dialect, None, &network)?,
