@@ -54,8 +54,7 @@ fn agree<const N: usize>(
         let expected = measure(composed, shapes, dtype, FloatDType::F64);
         for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let off = deviation(found, expected);
-            // A NaN is no small difference.
-            if !(off <= tolerance) {
+            if off.is_nan() || off > tolerance {
                 return Err(format!("{dtype:?} {shapes:?}, result {index}: off by {off:.1e}"));
             }
         }
