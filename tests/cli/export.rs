@@ -96,12 +96,14 @@ fn a_model_goes_into_the_other_layout_and_back() {
     assert!(infos.into_iter().all(|dtype| dtype == higanbana_io::Dtype::F16));
 
     write_pipeline("sd", &desk.path("other"));
+    write_pipeline("sdxl", &desk.path("xl"));
     for (arguments, expected) in [
         ("model -o single.safetensors", "single.safetensors: exists"),
         ("single.safetensors --config model -o back", "back: exists"),
         ("other -o new", "other: is none of SD 1, SD 2 and SDXL"),
         ("noise.safetensors -o new", "noise.safetensors: is no model file of Stable Diffusion"),
         ("single.safetensors --config nowhere -o new", "nowhere/text_encoder/config.json: "),
+        ("single.safetensors --config xl -o new", "xl: has 2 text encoders, the file 1"),
         ("nowhere -o new", "nowhere/text_encoder/config.json: "),
     ] {
         let error = desk.refusal(&format!("export {arguments}"));

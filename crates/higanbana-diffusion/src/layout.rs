@@ -62,10 +62,7 @@ pub fn to_folder(
     saving: &Saving,
 ) -> Result<Family, ModelError> {
     let family = Family::of(&Checkpoint::open(file)?)?;
-    let published = match config {
-        Some(config) => Published::read(config)?,
-        None => Published::of(family),
-    };
+    let published = Published::of_file(family, config)?;
     let output = writer::Folder::new(folder)?;
     let within = |name: &str| output.path().join(name);
     match config {

@@ -55,6 +55,22 @@ impl Published {
         })
     }
 
+    /// Those of a single file's models: of its family, or of a model directory.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when the directory has more or fewer text encoders.
+    pub fn of_file(family: Family, config: Option<&Path>) -> Result<Self, ModelError> {
+        let Some(folder) = config else { return Ok(Self::of(family)) };
+        let published = Self::read(folder)?;
+        match (published.encoders.len(), family.encoders().len()) {
+            (there, needed) if there == needed => Ok(published),
+            (there, needed) => {
+                let reason = format!("has {there} text encoders, the file {needed}");
+                Err(ModelError::Config { path: folder.into(), reason })
+            }
+        }
+    }
+
     /// The configuration files of a family's model directory: path and text.
     pub(crate) fn files(family: Family) -> Vec<(String, String)> {
         let text = match family {

@@ -31,10 +31,7 @@ impl Pipeline {
         dtype: DType,
     ) -> Result<Self, ModelError> {
         let family = Family::of(&Checkpoint::open(file)?)?;
-        let published = match config {
-            Some(folder) => Published::read(folder)?,
-            None => Published::of(family),
-        };
+        let published = Published::of_file(family, config)?;
         let unet = UNet2DConditionModel::new(&published.unet, device);
         let vae = AutoencoderKL::new(&published.vae, device);
         let upcast = published.vae.force_upcast;
