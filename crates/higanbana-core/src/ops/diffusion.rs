@@ -35,7 +35,7 @@ pub(super) mod composed {
     Cube: cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))
 )]
 pub trait DiffusionOps: Backend {
-    /// See [`attention`].
+    /// See [`attention()`].
     fn attend(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
