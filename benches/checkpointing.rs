@@ -12,6 +12,13 @@
 //! Heap that the graph holds after the forward pass, and the peak of the step, both beyond weights and
 //! inputs:
 //!
+//! ```text
+//!               graph     peak
+//! all          379 MB   402 MB
+//! operations   238 MB   243 MB
+//! blocks        21 MB   102 MB
+//! ```
+//!
 //!     cargo bench -p higanbana --bench checkpointing
 
 use std::{path::Path, time::Instant};
