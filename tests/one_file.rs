@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-io/src/error.rs", "what the dialects of others can hold"),
     ("crates/higanbana-io/src/dialect/", "keys as kohya, diffusers and PEFT spell them"),
     ("crates/higanbana-io/src/names/spelling.rs", "kohya's prefixes of modules"),
+    ("crates/higanbana-lab/src/initialisation.rs", "an option, called like an algorithm"),
     ("crates/higanbana-cli/src/commands/scaling.rs", "rsLoRA and LoRA+, rules about scales"),
     ("crates/higanbana-cli/src/commands/generate.rs", "how web UIs write an adapter in a prompt"),
     ("crates/higanbana-train/src/file.rs", "what metadata call any adapter"),
