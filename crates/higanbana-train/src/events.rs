@@ -64,7 +64,7 @@ impl Events {
 
     /// Adds the scalars of a line of metrics.
     pub fn metrics(&mut self, line: &Value) {
-        let names = ["loss", "rate", "norm", "validation"];
+        let names = ["loss", "rate", "gradient_norm", "validation"];
         let scalars = names.iter().filter_map(|name| Some((*name, line.get(name)?.as_f64()?)));
         self.scalars(line["step"].as_u64().unwrap_or_default(), scalars);
     }

@@ -177,7 +177,8 @@ impl<'a> Trainer<'a> {
             let norm = self.optimizer.norms().iter().map(|n| n * n).sum::<f64>().sqrt();
             let rate = self.recipe.train.schedule.factor(self.step - 1, self.steps)
                 * self.recipe.train.rate;
-            let mut line = json!({ "step": self.step, "loss": loss, "rate": rate, "norm": norm });
+            let mut line =
+                json!({ "step": self.step, "loss": loss, "rate": rate, "gradient_norm": norm });
             if let Some(validation) = self.validate()? {
                 line["validation"] = json!(validation);
             }

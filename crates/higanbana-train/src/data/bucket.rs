@@ -168,9 +168,9 @@ mod tests {
         let buckets = Buckets { upscale: false, ..Buckets::default() };
         let fit = |size| buckets.fit(size, Resolution::Side(512));
         assert_eq!(fit([300, 200]), Fit { scaled: [300, 200], bucket: [256, 192] });
-        // √(512²·1.6) is 647.6, the other side 404.8. 640 leads to 640/384, as 384 does, and the height is
-        // kept then: 384·1.6 is 614.4.
-        assert_eq!(fit([1600, 1000]), Fit { scaled: [614, 384], bucket: [576, 384] });
+        // √(512²·1.6) is 647.6, the other side 404.8. A width of 640 leads to 640/384 = 1.67, a height of
+        // 384 to 576/384 = 1.5: the width is nearer.
+        assert_eq!(fit([1600, 1000]), Fit { scaled: [640, 400], bucket: [640, 384] });
         assert_eq!(fit([30, 20]), Fit { scaled: [96, 64], bucket: [64, 64] });
     }
 }

@@ -48,7 +48,7 @@ pub struct Objective {
     pub zero_terminal_snr: bool,
     /// Weight of regularisation images.
     pub prior_weight: f64,
-    /// Weight of keeping regularisation images to what the frozen model predicts of them, instead of to
+    /// Whether regularisation images are kept to what the frozen model predicts of them, instead of to
     /// the images.
     pub preserve_output: bool,
     /// The first time, and the one after the last.
