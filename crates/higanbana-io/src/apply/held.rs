@@ -96,7 +96,10 @@ fn first<'a>(
     kinds: &[SiteKind],
     tensors: &Tensors,
 ) -> Option<(SiteKind, &'a Kind)> {
-    kinds.iter().find_map(|&at| Some((at, registry.detect(at, tensors)?)))
+    let found = || kinds.iter().filter_map(|&at| Some((at, registry.detect(at, tensors)?)));
+    // As the registry does for one kind: a first key tells more than a trace.
+    let first = found().find(|(_, kind)| tensors.contains_key(kind.keys()[0]));
+    first.or_else(|| found().next())
 }
 
 /// Where a module may hold an adapter.
