@@ -5,6 +5,14 @@
 //! fused     as one operation, which keeps its inputs
 //! ```
 //!
+//! Resident memory that the graph adds, and the peak of the step, beyond the inputs:
+//!
+//! ```text
+//!             graph      peak
+//! composed  1582 MB   2112 MB
+//! fused        8 MB     31 MB
+//! ```
+//!
 //!     cargo bench -p higanbana --bench attention_memory
 
 use std::time::Instant;
