@@ -303,8 +303,8 @@ fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
 #[test]
 fn a_published_recipe_trains_the_same_at_another_alpha() {
     let desk = desk();
-    let common =
-        "--set adapter.text_encoder=false --set train.ema=0.0 --set train.options={eps=1e-30}";
+    let common = "--set adapter.algorithm=loha --set adapter.text_encoder=false --set train.ema=0.0 \
+                  --set train.options={eps=1e-20}";
     let options = |alpha: &str| format!("--set adapter.options={{rank=2,alpha={alpha}}} {common}");
     let losses = |folder: &str| -> Vec<f64> {
         let metrics = fs::read_to_string(desk.path(folder).join("metrics.jsonl")).unwrap();
@@ -322,6 +322,10 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
         |a: &[f64]| a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");
     assert!(off(&scaled) < 1e-5, "{scaled:?} {published:?}");
+
+    // Where some factors are whole and ignore alpha, one bound for all gradients cannot be scaled.
+    let mixed = "train run.toml -o mixed --scale-from alpha=16";
+    assert!(desk.refusal(mixed).contains("train.clip: scale_from scales the gradients of some"));
 }
 
 #[test]
