@@ -6,7 +6,7 @@
 //!
 //! * [`algebra`]: Kronecker, Tucker, Cayley, butterfly: pure functions of tensors.
 //! * [`spectrum`]: singular values, measures of rank, best approximations.
-//! * [`freedom`]: the dimension of the set of updates that an adapter can reach.
+//! * [`mod@freedom`]: the dimension of the set of updates that an adapter can reach.
 //! * [`site`]: the parameter of a layer that an adapter acts on, as a matrix.
 //! * [`adapter`]: the contract, one trait; [`kind`]: the same, as a row of a registry.
 //! * [`trained`]: the trained tensors of an adapter as numbers.

@@ -1,7 +1,8 @@
 //! The best approximation of a matrix by an adapter: in closed form where the algorithm has one, else by
 //! minimising
 //! $$f(\theta) = \frac{\lVert \Delta W(\theta) - T \rVert_F^2}{\lVert T \rVert_F^2}$$
-//! through autodiff from several starts, that of the algorithm's own [fit](Kind::fit) among them.
+//! through autodiff from several starts, that of the algorithm's own [fit](Kind::fit) among
+//! them where there is no closed form.
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{AdapterError, Budget, DynAdapter, Kind, Site, trained};
@@ -69,7 +70,7 @@ pub fn optimised(
         trained::values(&trained::shaken(adapter.clone(), noise, search.seed * 1000 + start as u64))
     };
     let starts =
-        fitted(adapter, kind, site, target).into_iter().chain((0..search.starts).map(drawn));
+        fitted(adapter, kind, site, w0, target).into_iter().chain((0..search.starts).map(drawn));
     let descend = |start: Vec<f64>| {
         let value = |theta: &[f64]| {
             let adapter = trained::with_values(adapter.clone(), theta).train();
@@ -87,7 +88,17 @@ pub fn optimised(
 }
 
 /// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.
-fn fitted(adapter: &DynAdapter, kind: &Kind, site: &Site, target: &Tensor<2>) -> Option<Vec<f64>> {
+fn fitted(
+    adapter: &DynAdapter,
+    kind: &Kind,
+    site: &Site,
+    w0: &Tensor<2>,
+    target: &Tensor<2>,
+) -> Option<Vec<f64>> {
+    // A fit that is the closed form would leave nothing for the descent to find, and to be checked by.
+    if adapter.nearest(site, w0, target).is_some() {
+        return None;
+    }
     let rank = kind.outline(site.kind, &adapter.write(site)).rank?;
     let fitted = kind.fit(site, target, Budget::Rank(rank))?.ok()?;
     let values = trained::values(&fitted);

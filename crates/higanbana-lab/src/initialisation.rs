@@ -4,9 +4,9 @@
 //! $\lVert J^\top \operatorname{vec} G \rVert$, and how far the update moves in one step of SGD and of sign descent (which
 //! Adam's first step is), per unit of learning rate:
 //! $$\lVert \Delta W(\theta_0 - \eta\,d) \rVert_F / \eta, \qquad \eta = 10^{-4}.$$
-//! Over the rank $r$ these go as $r^p$; $p = 0$ is stable. For $\Delta W = s B A$ with $B = 0$ and random $A$ the closed
-//! forms are $s r^{1/2}$, $s^2 r$ and $s r^{1/2}$: stable for $s \propto r^{-1/2}$ (rsLoRA, arXiv:2312.03732), and falling for
-//! $s \propto 1/r$.
+//! Over the rank $r$ these go as $r^p$; $p = 0$ is stable. For $\Delta W = s B A$ with $B = 0$ and random $A$, and a gradient
+//! without structure, the closed forms are $s r^{1/2}$, $s^2 r^{1/2}$ and $s r^{1/2}$ while $r$ is small: for $s \propto r^{-1/2}$
+//! (rsLoRA, arXiv:2312.03732) the gradient and the step of signs are stable, and the step of SGD is not.
 
 mod view;
 

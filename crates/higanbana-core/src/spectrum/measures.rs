@@ -20,7 +20,8 @@ pub fn numerical_rank(singular_values: &[f64], rows: usize, cols: usize, eps: f6
 ///
 /// Source: M. Rudelson, R. Vershynin (arXiv:math/0503442).
 pub fn stable_rank(singular_values: &[f64]) -> f64 {
-    relative(singular_values).map(|s| s * s).sum()
+    // A sum of nothing is -0 in the standard library.
+    relative(singular_values).fold(0.0, |sum, s| sum + s * s)
 }
 
 /// The effective rank of Roy and Vetterli: the exponential of the spectrum's Shannon entropy.

@@ -287,8 +287,9 @@ fn cheapest(records: Records) -> Option<String> {
 /// Who spends parameters on nothing.
 fn gauge(records: Records) -> Option<String> {
     let share = |size: &Size, small: &Small| small.gauge as f64 / size.parameters as f64;
-    let largest =
-        small(records).max_by(|(_, _, a, x), (_, _, b, y)| share(a, x).total_cmp(&share(b, y)))?;
+    let largest = small(records)
+        .filter(|(.., it)| it.degrees > 0)
+        .max_by(|(_, _, a, x), (_, _, b, y)| share(a, x).total_cmp(&share(b, y)))?;
     let (name, shape, size, most) = largest;
     let mut free: Vec<&str> = Vec::new();
     for (name, ..) in small(records) {
