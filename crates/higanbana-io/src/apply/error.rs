@@ -63,8 +63,8 @@ pub enum ApplyError {
     },
     /// The merged weight is too large for the base's element type, or not a number.
     #[error(
-        "{}: module {module:?} at strength {strength} makes {key:?} of the base {value} at element {index}; {}",
-        path.display(), less(dtype)
+        "{}: module {module:?} at strength {strength} makes {key:?} of the base {value} at element {index}; merge with less strength, or {instead}",
+        path.display()
     )]
     Overflow {
         /// The adapter file.
@@ -75,8 +75,8 @@ pub enum ApplyError {
         strength: f64,
         /// The tensor of the base.
         key: String,
-        /// Its element type.
-        dtype: DType,
+        /// What else helps.
+        instead: &'static str,
         /// The first such element.
         index: usize,
         /// Its value.
@@ -94,11 +94,11 @@ impl ApplyError {
     }
 }
 
-/// What helps against values that a type does not hold.
-fn less(dtype: &DType) -> &'static str {
+/// What helps, besides less strength, against values that a base's element type does not hold.
+pub(super) fn instead(dtype: DType) -> &'static str {
     match dtype {
-        DType::F16 | DType::BF16 => "merge with less strength, or into a base saved as F32",
-        _ => "merge with less strength, or take a file of an earlier step of its training",
+        DType::F16 | DType::BF16 => "into a base saved as F32",
+        _ => "take a file of an earlier step of its training",
     }
 }
 

@@ -12,6 +12,7 @@ use higanbana_core::Registry;
 
 use super::{
     ApplyError, Leftover, ModuleReader,
+    error::instead,
     parameter::{Parameter, read_matrix},
 };
 use crate::{
@@ -137,7 +138,8 @@ impl<'a> Merge<'a> {
                 let (patch, key) = (self.largest(active(), &w0, index)?, key.into());
                 let Source { path, strength } = self.planned[patch.file].source.clone();
                 let module = patch.module.clone();
-                Err(ApplyError::Overflow { path, module, strength, key, dtype, index, value })
+                let instead = instead(dtype);
+                Err(ApplyError::Overflow { path, module, strength, key, instead, index, value })
             }
             Err(error) => Err(error.into()),
         }
