@@ -218,7 +218,7 @@ fn what_cannot_be_planned_says_why() {
         "fit.toml: axis `adapter` is no array; write adapter = [\"lora\"]"
     );
     let error = refused("experiment = \"fitt\"");
-    assert_eq!(error, "fit.toml: unknown experiment `fitt`: there are fit, theorem");
+    assert!(error.starts_with("fit.toml: unknown experiment `fitt`: there are fit, "), "{error}");
     let error = with("axes.adapter = [\"lorra\"]");
     assert!(error.starts_with("fit.toml: run 0 (adapter = \"lorra\"): "), "{error}");
     let error = with("[axes]\nadapter = [\"lora\"]\noptions.rank = [2, 0]");

@@ -6,12 +6,12 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::network::Network;
+use crate::{network::Network, place::Place};
 
 /// The path of the first gradient that is not finite.
 pub(crate) fn gradient(network: &Network, gradients: &GradientsParams) -> Option<String> {
     struct Visit<'a> {
-        path: Vec<String>,
+        place: Place,
         gradients: &'a GradientsParams,
         found: Option<String>,
     }
@@ -22,17 +22,17 @@ pub(crate) fn gradient(network: &Network, gradients: &GradientsParams) -> Option
             }
             let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
             if !gradient.is_finite().all().into_scalar::<bool>() {
-                self.found = Some(self.path.join("."));
+                self.found = Some(self.place.path());
             }
         }
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.into());
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
         }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.place.exit(container);
         }
     }
-    let mut visit = Visit { path: Vec::new(), gradients, found: None };
+    let mut visit = Visit { place: Place::default(), gradients, found: None };
     network.visit(&mut visit);
     visit.found
 }

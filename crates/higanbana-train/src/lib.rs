@@ -25,6 +25,7 @@ pub mod model;
 pub mod network;
 pub mod objective;
 pub mod optimizers;
+mod place;
 pub mod random;
 pub mod recipe;
 pub mod scaling;
@@ -38,6 +39,7 @@ pub use error::TrainError;
 
 pub use model::{Clip, Group, GroupState, ModelOptimizer};
 pub use optimizers::{Hyperparameter, Role, Rule, Settings, optimizer, optimizers};
+pub use place::Place;
 // Burn's derive of `RecordState` looks for these at the root of the crate.
 use burn::optim::{RecordState, StateSink, StateSource, join_path};
 

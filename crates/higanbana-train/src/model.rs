@@ -13,7 +13,10 @@ use burn::{
     tensor::{Bytes, Tensor},
 };
 
-use crate::optimizers::{Engine, Rule, Settings};
+use crate::{
+    optimizers::{Engine, Rule, Settings},
+    place::Place,
+};
 
 /// Parameters that are trained alike.
 #[derive(Debug, Clone)]
@@ -213,22 +216,18 @@ pub fn parameters<M: Module>(model: &M) -> Vec<(ParamId, String)> {
 
 #[derive(Default)]
 struct Paths {
-    path: Vec<String>,
+    place: Place,
     found: Vec<(ParamId, String)>,
 }
 
 impl ModuleVisitor for Paths {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push((param.id, self.path.join(".")));
+        self.found.push((param.id, self.place.path()));
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.push(name.into());
-        }
+        self.place.enter(name, container);
     }
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.pop();
-        }
+        self.place.exit(container);
     }
 }

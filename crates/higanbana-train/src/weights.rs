@@ -8,11 +8,10 @@ use burn::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::place::Place;
+
 /// Tensors by path.
 pub type Weights = BTreeMap<String, TensorData>;
-
-/// What Burn calls the way into adapters.
-const ADAPTERS: &str = "Reparameterization";
 
 /// The trained tensors of a model.
 pub fn read<M: Module>(model: &M) -> Weights {
@@ -23,13 +22,13 @@ pub fn read<M: Module>(model: &M) -> Weights {
 
 /// A model with other trained tensors; those that are not named stay.
 pub fn write<M: Module>(model: M, weights: &Weights) -> M {
-    model.map(&mut Write { path: Vec::new(), weights })
+    model.map(&mut Write { place: Place::default(), weights })
 }
 
 /// A model whose adapters' parameters have ids that follow from their paths, so that another process,
 /// which makes the model anew, has the same.
 pub fn identified<M: Module>(model: M) -> M {
-    model.map(&mut Identify { path: Vec::new() })
+    model.map(&mut Identify::default())
 }
 
 /// The first path whose tensor is not finite.
@@ -50,66 +49,65 @@ pub fn average(average: &mut Weights, weights: &Weights, decay: f64) {
 
 #[derive(Default)]
 struct Read {
-    path: Vec<String>,
+    place: Place,
     weights: Weights,
 }
 
 impl ModuleVisitor for Read {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if param.is_require_grad() {
-            self.weights.insert(self.path.join("."), param.val().into_data());
+            self.weights.insert(self.place.path(), param.val().into_data());
         }
     }
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.place.exit(container);
     }
 }
 
 struct Write<'a> {
-    path: Vec<String>,
+    place: Place,
     weights: &'a Weights,
 }
 
 impl ModuleMapper for Write<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(data) = self.weights.get(&self.path.join(".")) else { return param };
+        let Some(data) = self.weights.get(&self.place.path()) else { return param };
         param.map(|old| {
             let new = Tensor::from_data(data.clone(), (&old.device(), old.dtype()));
             if old.is_require_grad() { new.require_grad() } else { new }
         })
     }
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.place.exit(container);
     }
 }
 
+#[derive(Default)]
 struct Identify {
-    /// Name and container of every step.
-    path: Vec<(String, String)>,
+    place: Place,
 }
 
 impl ModuleMapper for Identify {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // Elsewhere a parameter may carry adapters, which it would lose.
-        if !self.path.iter().any(|(_, container)| container == ADAPTERS) {
+        if !self.place.is_in_adapter() {
             return param;
         }
-        let names = self.path.iter().map(|(name, _)| name.as_str());
-        let hash = Sha256::digest(names.collect::<Vec<_>>().join("."));
+        let hash = Sha256::digest(self.place.path());
         let id = hash[..8].iter().fold(0u64, |id, byte| id << 8 | u64::from(*byte));
         let (_, tensor, mapper) = param.consume();
         Param::from_mapped_value(ParamId::from(id), tensor, mapper)
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push((name.into(), container.into()));
+        self.place.enter(name, container);
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.place.exit(container);
     }
 }

@@ -6,7 +6,7 @@ use burn::{
     tensor::{DType, Tensor},
 };
 use higanbana_core::slot;
-use higanbana_train::{Clip, Group, ModelOptimizer, scaling::scaled};
+use higanbana_train::{Clip, Group, ModelOptimizer, Place, scaling::scaled};
 use serde::Serialize;
 
 use super::{
@@ -115,7 +115,7 @@ impl<'a, T: Task> Course<'a, T> {
         let group = |path: &str| Some(setup.group(site_of(&net.sites, path)?, last(path)));
         let (device, dtype) = (net.sites[0].1.device(), net.sites[0].1.dtype());
         let model = model.map(&mut Initial {
-            path: Vec::new(),
+            place: Place::default(),
             noise: (setup.start == Start::Noise)
                 .then(|| stream("noise", &device, dtype, setup.seed)),
             factor: &|path| Some(setup.factors[group(path)?]),

@@ -5,6 +5,7 @@ use burn::{
     tensor::{Tensor, TensorData},
 };
 use higanbana_core::{Init, Site, SiteKind};
+use higanbana_train::Place;
 
 use super::task::{Adapted, Task, stream};
 
@@ -12,7 +13,7 @@ use super::task::{Adapted, Task, stream};
 pub(super) fn noised_update<T: Task>(net: &Adapted<T>) -> Vec<f64> {
     let (device, dtype) = (net.sites[0].1.device(), net.sites[0].1.dtype());
     let model = net.model.clone().map(&mut Initial {
-        path: Vec::new(),
+        place: Place::default(),
         noise: Some(stream("noise", &device, dtype, 0)),
         factor: &|path| site_of(&net.sites, path).map(|_| 1.0),
         multiplied: false,
@@ -48,7 +49,7 @@ fn parameter(kind: SiteKind) -> &'static str {
 /// Initial values: as they are, or with noise; divided by the factor, and multiplied by it again for
 /// the training without $\gamma$.
 pub(super) struct Initial<'a> {
-    pub path: Vec<String>,
+    pub place: Place,
     pub noise: Option<Init>,
     /// $a$ of a parameter; `None` for one that is no adapter's.
     pub factor: &'a dyn Fn(&str) -> Option<f64>,
@@ -60,7 +61,7 @@ impl ModuleMapper for Initial<'_> {
         if !param.is_require_grad() {
             return param;
         }
-        let Some(a) = (self.factor)(&self.path.join(".")) else { return param };
+        let Some(a) = (self.factor)(&self.place.path()) else { return param };
         let size = param.lazy_shape().num_elements();
         let noise: Option<Vec<f64>> = self
             .noise
@@ -80,13 +81,9 @@ impl ModuleMapper for Initial<'_> {
         })
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.push(name.into());
-        }
+        self.place.enter(name, container);
     }
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.pop();
-        }
+        self.place.exit(container);
     }
 }
