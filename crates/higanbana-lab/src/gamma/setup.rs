@@ -59,13 +59,14 @@ pub(super) struct Sizes {
 impl Setup {
     /// Settings at which every rule is felt where gradients are of order 1; nothing is clipped.
     pub(super) fn new(question: &Question, layers: Vec<f64>, scalings: Vec<Scaling>) -> Self {
-        let Question { rule, start, seed, ref settings, .. } = *question;
+        let Question { net, rule, start, seed, ref settings, .. } = *question;
         let factors = distinct(&scalings);
+        let exact = scalings.iter().all(Scaling::is_dyadic);
         Self {
             rule,
             layers,
             scalings,
-            rate: rule.rate,
+            rate: net.rate(exact) * rule.rate,
             settings: settings.clone().unwrap_or_else(|| felt(rule, None, &factors)),
             own: settings.is_some(),
             start: if rule.needs_nonzero.is_some() { Start::Noise } else { start },

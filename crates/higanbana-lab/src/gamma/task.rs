@@ -28,6 +28,16 @@ impl Network {
         }
     }
 
+    /// Learning rate in units of the optimizer's own, where the trainings are `exact` or round. Many layers
+    /// one behind the other move the output further than two do: steps overshoot, and rounding grows as
+    /// chaos does.
+    pub(super) fn rate(self, exact: bool) -> f64 {
+        match (self, exact) {
+            (Self::Mlp, _) | (Self::Unet, true) => 1.0,
+            (Self::Unet, false) => 1.0 / 32.0,
+        }
+    }
+
     /// Factors $a_l$ of the layers, made from one: all the same, or powers of it. The powers are whole where
     /// it is a power of two, so that they are such as well; else no two of them are the same.
     pub(super) fn factors(self, a: f64, layers: usize) -> Vec<f64> {
