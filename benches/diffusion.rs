@@ -133,7 +133,9 @@ impl Case {
         let new = move |device: &Device| {
             (Transformer2DModel::new(shape, device), random([1, 77, 768], device))
         };
-        Self::new(name, [1, width, size, size], new, |(block, text), x| block.forward(x, text))
+        Self::new(name, [1, width, size, size], new, |(block, text), x| {
+            block.forward(x, text, false)
+        })
     }
 
     fn unet() -> Self {

@@ -76,11 +76,12 @@ fn losses_by_their_formulas() {
     let (predicted, target) = (tensor([1.0, 0.0, 2.0, -1.0]), tensor([0.0, 0.0, -1.0, 1.0]));
     let times = [10, 900];
     // Differences: 1 and 0, then 3 and -2.
-    let cases: [(Loss, &dyn Fn(f64, f64) -> f64); 4] = [
-        (Loss::L2, &|d, _| d * d),
-        (Loss::L1, &|d, _| d.abs()),
-        (Loss::Huber, &|d, c| 2.0 * c * ((d * d + c * c).sqrt() - c)),
-        (Loss::SmoothL1, &|d, c| 2.0 * ((d * d + c * c).sqrt() - c)),
+    type Formula = fn(f64, f64) -> f64;
+    let cases: [(Loss, Formula); 4] = [
+        (Loss::L2, |d, _| d * d),
+        (Loss::L1, |d, _| d.abs()),
+        (Loss::Huber, |d, c| 2.0 * c * ((d * d + c * c).sqrt() - c)),
+        (Loss::SmoothL1, |d, c| 2.0 * ((d * d + c * c).sqrt() - c)),
     ];
     for kind in [HuberSchedule::Constant, HuberSchedule::Exponential, HuberSchedule::Snr] {
         for (loss, formula) in &cases {

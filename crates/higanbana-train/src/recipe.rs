@@ -92,7 +92,7 @@ impl Adapter {
     /// When there is none of the name, or its file cannot be read.
     pub fn preset(&self) -> Result<Preset, TrainError> {
         let path = Path::new(&self.preset);
-        if !path.extension().is_some_and(|extension| extension == "toml") {
+        if path.extension().is_none_or(|extension| extension != "toml") {
             return Ok(Preset::built_in(&self.preset)?);
         }
         let text = std::fs::read_to_string(path)
