@@ -4,7 +4,10 @@ use burn::tensor::{DType, Device};
 use higanbana::{
     adapters::registry,
     core::device::device,
-    lab::gamma::{Question, Subject},
+    lab::{
+        conformance::{self, CASES},
+        gamma::{Question, Subject},
+    },
     laws::{self, Law, Trial, Violation},
     train::optimizers,
 };
@@ -40,6 +43,16 @@ higanbana::for_each_law!(tests);
 #[test]
 fn every_algorithm_is_covered() {
     assert_none(&laws::coverage(&registry(), &wgpu(), DType::F32));
+}
+
+#[test]
+fn operations_are_within_rounding_of_the_cpu() {
+    for case in CASES {
+        let deviation = conformance::compare(case, &wgpu(), DType::F32);
+        assert!(deviation.is_rounding(DType::F32), "{deviation:?}");
+    }
+    let training = conformance::training(&registry(), &wgpu(), DType::F32).unwrap();
+    assert!(training.is_rounding(DType::F32), "{training:?}");
 }
 
 #[test]

@@ -53,7 +53,13 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     }
 }
 
-/// Whether this is the CPU in pure Rust, whose arithmetic is IEEE's, operation by operation.
+/// The CPU in pure Rust, whose arithmetic is IEEE's, operation by operation; Burn's default device in a
+/// build without it. (That default is a GPU in every build that has one.)
+pub fn cpu() -> Device {
+    device("flex").unwrap_or_default()
+}
+
+/// Whether this is the CPU in pure Rust.
 pub fn is_flex(device: &Device) -> bool {
     self::device("flex").is_ok_and(|flex| device.clone().inner() == flex)
 }

@@ -10,11 +10,12 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Tensor, TensorData},
 };
 
 use crate::{
     DynAdapter, Init, Site, SiteKind,
+    device::cpu,
     spectrum::{self, SpectrumError},
     trained,
 };
@@ -66,7 +67,7 @@ pub fn freedom(
         entries.extend(trained::gradients(&tracked, &grads).into_iter().flat_map(|(_, g)| g));
     }
     let data = TensorData::new(entries, [rows, parameters]);
-    let s = spectrum::singular_values(&Tensor::from_data(data, (&Device::default(), w0.dtype())))?;
+    let s = spectrum::singular_values(&Tensor::from_data(data, (&cpu(), w0.dtype())))?;
     let epsilon = ROUNDING * w0.dtype().finfo().map_or(f64::EPSILON, |float| float.epsilon);
     Ok(Freedom { parameters, degrees: spectrum::numerical_rank(&s, rows, parameters, epsilon) })
 }

@@ -1,10 +1,10 @@
 //! The trained tensors of an adapter as numbers on the host: by the name of their field, or all of
 //! them as one vector $\theta$.
 
-use crate::{DynAdapter, Init, Site, SiteKind};
+use crate::{DynAdapter, Init, Site, SiteKind, device::cpu};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{DType, Device, Gradients, Tensor, TensorData},
+    tensor::{DType, Gradients, Tensor, TensorData},
 };
 
 /// Name and number of values of each trained tensor.
@@ -52,7 +52,7 @@ pub fn with_values(adapter: DynAdapter, theta: &[f64]) -> DynAdapter {
 
 /// The same adapter with normal noise of this deviation on every value: a point in general position.
 pub fn shaken(adapter: DynAdapter, std: f64, seed: u64) -> DynAdapter {
-    let like = Tensor::zeros([1, 1], (&Device::default(), DType::F64));
+    let like = Tensor::zeros([1, 1], (&cpu(), DType::F64));
     let mut noise = Init::new(&Site::new("noise", SiteKind::Linear, [1, 1]), like, seed);
     map(adapter, |_, values| {
         let noise = numbers(&noise.normal([values.len()], std));

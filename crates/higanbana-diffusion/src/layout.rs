@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{module::Module, tensor::Device};
+use burn::module::Module;
+use higanbana_core::device::cpu;
 use higanbana_io::{Checkpoint, FileError, writer};
 
 use crate::{
@@ -100,7 +101,7 @@ fn tensors(part: Part, published: &Published) -> Vec<crate::weights::Tensor> {
     fn of(model: impl Module) -> Vec<crate::weights::Tensor> {
         table(&model)
     }
-    let device = Device::default();
+    let device = cpu();
     match part {
         Part::Unet => of(UNet2DConditionModel::new(&published.unet, &device)),
         Part::Vae => of(AutoencoderKL::new(&published.vae, &device)),

@@ -10,7 +10,7 @@
 mod cases;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use higanbana_core::{Init, Registry, Site, SiteKind};
+use higanbana_core::{Init, Registry, Site, SiteKind, device::cpu};
 use serde::Serialize;
 
 use crate::gamma::{self, GammaError, difference};
@@ -50,7 +50,7 @@ pub fn tolerance(dtype: DType) -> f64 {
 /// Where the device does: backends report what they cannot do so.
 pub fn compare(case: &Case, device: &Device, dtype: DType) -> Deviation {
     let [expected, found] =
-        [(Device::default(), DType::F64), (device.clone(), dtype)].map(|(device, dtype)| {
+        [(cpu(), DType::F64), (device.clone(), dtype)].map(|(device, dtype)| {
             let device = device.autodiff();
             let mut init = stream(case.name, &device, dtype);
             let inputs: Vec<_> = case
@@ -83,7 +83,7 @@ pub fn training(
     device: &Device,
     dtype: DType,
 ) -> Result<Deviation, GammaError> {
-    let [expected, found] = [(&Device::default(), DType::F64), (device, dtype)]
+    let [expected, found] = [(&cpu(), DType::F64), (device, dtype)]
         .map(|(device, dtype)| gamma::trained(registry, device, dtype));
     let (expected, found) = (expected?, found?);
     Ok(Deviation {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_cpu_is_within_rounding_of_itself() {
-        let device = Device::default();
+        let device = cpu();
         for dtype in [DType::F64, DType::F32] {
             for case in CASES {
                 let deviation = compare(case, &device, dtype);
@@ -128,7 +128,7 @@ mod tests {
     fn another_operation_is_seen() {
         let silu = CASES.iter().find(|case| case.name == "silu").unwrap();
         let tanh = CASES.iter().find(|case| case.name == "tanh").unwrap();
-        let x = stream("x", &Device::default(), DType::F64).normal::<1>([9], 1.0);
+        let x = stream("x", &cpu(), DType::F64).normal::<1>([9], 1.0);
         let [right, wrong] =
             [silu, tanh].map(|case| numbers(&(case.run)(std::slice::from_ref(&x))));
         assert!(deviation(&right, &wrong) > 0.1);

@@ -7,6 +7,8 @@ mod norm;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, autodiff::checkpoint::strategy::CheckpointStrategy,
@@ -217,6 +219,13 @@ pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let width = x.dims()[D - 1];
     assert!(width.is_multiple_of(2), "a width of {width} has no two halves");
     Tensor::from_dispatch(<Dispatch as DiffusionOps>::gate(x.into_dispatch()))
+}
+
+/// $x\, \Phi(x)$, the exact GELU (arXiv:1606.08415), with its exact gradient: that of Burn's is, but for
+/// flex, of the approximation by a hyperbolic tangent, $5 \cdot 10^{-4}$ off.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let below = ((x.clone() * FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
+    x * below
 }
 
 /// Group normalisation (arXiv:1803.08494), and the SiLU that follows it where `silu` says so.

@@ -12,7 +12,7 @@ mod flex;
 mod hadamard;
 mod recompute;
 
-pub use diffusion::{DiffusionOps, attention, conv2d, geglu, group_norm};
+pub use diffusion::{DiffusionOps, attention, conv2d, geglu, gelu, group_norm};
 
 use burn::{
     backend::{

@@ -5,12 +5,10 @@ use std::path::Path;
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, LinearConfig},
-    tensor::{
-        DType, Device, Int, Tensor, TensorData,
-        activation::{gelu, sigmoid},
-    },
+    tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid},
 };
 use higanbana_adapters::layers::Linear;
+use higanbana_core::ops::gelu;
 
 use super::config::{Activation, ClipConfig};
 use crate::{ModelError, Weights, unet::attention::attend, weights};

@@ -1,7 +1,7 @@
 //! The algorithms that can be fitted to an update.
 
-use burn::tensor::{Device, Tensor};
-use higanbana_core::{Budget, Kind, Registry, Site, SiteKind};
+use burn::tensor::Tensor;
+use higanbana_core::{Budget, Kind, Registry, Site, SiteKind, device::cpu};
 
 use super::RefitError;
 
@@ -48,6 +48,6 @@ impl<'a> Choice<'a> {
 
 fn is_fittable(kind: &Kind) -> bool {
     let site = Site::new("", SiteKind::Linear, [1, 1]);
-    let update = Tensor::ones([1, 1], &Device::default());
+    let update = Tensor::ones([1, 1], &cpu());
     kind.sites().contains(&site.kind) && kind.fit(&site, &update, Budget::Rank(1)).is_some()
 }

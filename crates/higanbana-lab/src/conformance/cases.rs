@@ -4,11 +4,11 @@ use burn::{
     nn::GroupNormConfig,
     tensor::{
         Tensor, activation,
-        module::{attention, conv2d, interpolate, layer_norm, linear},
-        ops::{AttentionModuleOptions, ConvOptions, InterpolateMode, InterpolateOptions},
+        module::{interpolate, layer_norm, linear},
+        ops::{ConvOptions, InterpolateMode, InterpolateOptions},
     },
 };
-use higanbana_core::ops::{hadamard_linear, hadamard_update};
+use higanbana_core::ops::{self, hadamard_linear, hadamard_update};
 
 /// One operation on inputs of these sizes, which it shapes itself.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +78,20 @@ pub const CASES: &[Case] = &[
         name: "attention",
         sizes: &[2 * 2 * 5 * 8, 2 * 2 * 7 * 8, 2 * 2 * 7 * 8],
         run: |x| {
-            let [q, k, v] = [(0, 5), (1, 7), (2, 7)].map(|(i, n)| shaped(&x[i], [2, 2, n, 8]));
-            flat(attention(q, k, v, None, None, AttentionModuleOptions::default()))
+            let qkv = [(0, 5), (1, 7), (2, 7)].map(|(i, n)| shaped(&x[i], [2, n, 16]));
+            flat(ops::attention(qkv, 2, false))
         },
     },
-    Case { name: "gelu", sizes: &[65], run: |x| activation::gelu(x[0].clone()) },
+    Case {
+        name: "group norm + silu",
+        sizes: &[2 * 8 * 9, 8, 8],
+        run: |x| {
+            let vectors = [x[1].clone(), x[2].clone()];
+            flat(ops::group_norm(shaped(&x[0], [2, 8, 9]), vectors, 4, 1e-5, true))
+        },
+    },
+    Case { name: "gelu", sizes: &[65], run: |x| ops::gelu(x[0].clone()) },
+    Case { name: "geglu", sizes: &[5 * 26], run: |x| flat(ops::geglu(shaped(&x[0], [5, 26]))) },
     Case { name: "silu", sizes: &[65], run: |x| activation::silu(x[0].clone()) },
     Case { name: "tanh", sizes: &[65], run: |x| x[0].clone().tanh() },
     Case {
@@ -127,7 +136,7 @@ fn convolve(
     options: ConvOptions<2>,
 ) -> Tensor<1> {
     let weight = shaped(&x[1], [output, input, taps, taps]);
-    flat(conv2d(shaped(&x[0], [2, 4, 7, 7]), weight, Some(x[2].clone()), options))
+    flat(ops::conv2d(shaped(&x[0], [2, 4, 7, 7]), weight, Some(x[2].clone()), options))
 }
 
 fn factors(x: &[Tensor<1>]) -> [Tensor<2>; 4] {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 use higanbana_adapters::{InjectError, Injection};
-use higanbana_core::{Degree, Kind, Registry, Variant, nearest};
+use higanbana_core::{Degree, Kind, Registry, Variant, device::cpu, nearest};
 
 use super::{
     initial::noised_update,
@@ -94,7 +94,7 @@ impl Subject {
     /// # Errors
     /// When it cannot be built.
     pub fn homogeneity(&self, registry: &Registry) -> Result<Degree, SubjectError> {
-        let net = self.mlp(registry, WIDTHS, &Device::default(), DType::F32, 0)?;
+        let net = self.mlp(registry, WIDTHS, &cpu(), DType::F32, 0)?;
         Ok(net.degrees().swap_remove(0))
     }
 
@@ -128,7 +128,7 @@ impl Subject {
         let update = |value: f64| {
             let mut subject = self.clone();
             subject.options.insert(name.into(), value.into());
-            let net = subject.mlp(registry, WIDTHS, &Device::default(), DType::F64, 0)?;
+            let net = subject.mlp(registry, WIDTHS, &cpu(), DType::F64, 0)?;
             Ok::<_, SubjectError>(noised_update(&net))
         };
         Ok(update(1.0)? == update(2.0)?)
