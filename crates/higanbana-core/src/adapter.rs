@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleDisplay},
     tensor::Tensor,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
@@ -23,6 +23,11 @@ impl<T> Options for T where
     T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
 {
 }
+
+/// No options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
 
 /// A named set of options worth testing, timing and comparing on its own.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +101,7 @@ impl Outline {
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
 /// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
-///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
+///   [`Adapter::rank_bound`], [`Adapter::keeps_singular_values`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -183,6 +188,11 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
 
     /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
+
+    /// Whether (1) every singular value of 0Law 02).
+    fn keeps_singular_values(&self) -> bool {
+        false
+    }
 
     /// Number of trained values, in closed form.
     fn parameter_count(&self, site: &Site) -> usize;

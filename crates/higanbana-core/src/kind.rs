@@ -1,11 +1,11 @@
 //! Algorithms as rows of a registry.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
-    Variant, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Degree, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
+    Training, Variant, spectrum::SpectrumError,
 };
 
 /// The constants of [`Adapter`], each a field and a method of [`Kind`].
@@ -17,6 +17,7 @@ macro_rules! kind {
             $($name: $type,)*
             detect: fn(SiteKind, &Tensors) -> bool,
             defaults: fn() -> toml::Table,
+            parse: fn(&toml::Table) -> Result<(), AdapterError>,
             build: fn(&Site, &toml::Table, &mut Init) -> Result<DynAdapter, AdapterError>,
             read: fn(&Site, &Parts) -> Result<DynAdapter, AdapterError>,
             outline: fn(SiteKind, &Tensors) -> Outline,
@@ -31,13 +32,9 @@ macro_rules! kind {
                     $($name: A::$constant,)*
                     detect: A::detect,
                     defaults: || table(&A::Config::default()),
+                    parse: |options| config::<A>(options).map(drop),
                     build: |site, options, init| {
-                        let config = options.clone().try_into();
-                        let config = config.map_err(|error: toml::de::Error| AdapterError::Config {
-                            algorithm: A::NAME.into(),
-                            reason: error.message().into(),
-                        })?;
-                        A::new(site, &config, init).map(DynAdapter::new)
+                        A::new(site, &config::<A>(options)?, init).map(DynAdapter::new)
                     },
                     read: |site, parts| A::read(site, parts).map(DynAdapter::new),
                     outline: A::outline,
@@ -81,6 +78,36 @@ impl Kind {
     /// Every option with its default; optional ones are absent.
     pub fn defaults(&self) -> toml::Table {
         (self.defaults)()
+    }
+
+    /// Takes options apart into the algorithm's own and those of [`Training`], and checks them as far as
+    /// that needs no site.
+    ///
+    /// # Errors
+    /// When one is unknown, of the wrong type or out of range, or when it means nothing for the
+    /// algorithm: a bound on the norm of an update that no scale of its tensors scales.
+    pub fn parse(&self, options: &toml::Table) -> Result<(toml::Table, Training), AdapterError> {
+        let mut own = options.clone();
+        let training = Training::split(self.name, &mut own)?;
+        (self.parse)(&own)?;
+        if training.max_norm.is_some() && self.degree()?.total().is_none() {
+            let reason = "max_norm scales the tensors of an update that has a degree, which this one \
+                          has not; leave it out";
+            return Err(AdapterError::Config { algorithm: self.name.into(), reason: reason.into() });
+        }
+        Ok((own, training))
+    }
+
+    /// [`Adapter::degree`] with the default options, on an example: a layer 128 → 16.
+    ///
+    /// # Errors
+    /// When the algorithm has no place there.
+    pub fn degree(&self) -> Result<Degree, AdapterError> {
+        let shape = if self.sites[0].is_vector() { vec![16] } else { vec![16, 128] };
+        let site = Site::new("example", self.sites[0], shape);
+        let weight = Tensor::ones([site.out(), site.cols()], &Device::default());
+        let adapter = self.build(&site, &toml::Table::new(), &mut Init::new(&site, weight, 0))?;
+        Ok(adapter.degree())
     }
 
     /// [`Adapter::new`] with options as a table.
@@ -137,6 +164,14 @@ impl Kind {
             kind: site.kind.name().into(),
         })
     }
+}
+
+fn config<A: Adapter>(options: &toml::Table) -> Result<A::Config, AdapterError> {
+    let config = options.clone().try_into();
+    config.map_err(|error: toml::de::Error| AdapterError::Config {
+        algorithm: A::NAME.into(),
+        reason: error.message().into(),
+    })
 }
 
 fn table(options: &impl Serialize) -> toml::Table {

@@ -36,7 +36,7 @@ pub mod spectrum;
 pub mod trained;
 pub mod training;
 
-pub use adapter::{Adapter, Cost, Outline, Variant};
+pub use adapter::{Adapter, Cost, NoOptions, Outline, Variant};
 pub use call::{Call, Features, Op};
 pub use checkpoint::checkpoint;
 pub use condition::Condition;

@@ -100,6 +100,10 @@ impl Adapter for Boft {
         site.full_rank()
     }
 
+    fn keeps_singular_values(&self) -> bool {
+        self.rotation.keeps_lengths()
+    }
+
     fn parameter_count(&self, site: &Site) -> usize {
         self.rotation.count(site)
     }

@@ -88,6 +88,10 @@ impl Adapter for DiagOft {
         rows.min(site.cols())
     }
 
+    fn keeps_singular_values(&self) -> bool {
+        self.rotation.keeps_lengths()
+    }
+
     fn parameter_count(&self, site: &Site) -> usize {
         self.rotation.count(site)
     }

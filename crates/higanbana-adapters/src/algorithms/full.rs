@@ -18,17 +18,11 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, NoOptions, Outline, Parts, Site,
     SiteKind, Tensors,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };
-use serde::{Deserialize, Serialize};
-
-/// Options of [`Full`]: there are none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FullConfig {}
 
 /// A dense difference; see the [module](self).
 #[derive(Module, Debug)]
@@ -38,7 +32,7 @@ pub struct Full {
 }
 
 impl Adapter for Full {
-    type Config = FullConfig;
+    type Config = NoOptions;
 
     const NAME: &'static str = "full";
     const TITLE: &'static str = "Full";
@@ -54,7 +48,7 @@ impl Adapter for Full {
         Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
     }
 
-    fn new(site: &Site, _config: &FullConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, _config: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {
         Ok(Self { diff: Param::from_tensor(init.zeros([site.out(), site.cols()])) })
     }
 

@@ -225,8 +225,18 @@ impl Lora {
         self.lora_up.lazy_shape()[1]
     }
 
+    /// The same scale between other factors; without a core.
+    pub(super) fn with_factors(
+        &self,
+        lora_up: Param<Tensor<2>>,
+        lora_down: Param<Tensor<2>>,
+    ) -> Self {
+        let scale = self.scale.at_rank(lora_up.lazy_shape()[1]);
+        Self { lora_up, lora_down, lora_mid: None, scale, ..self.clone() }
+    }
+
     /// $\frac{\alpha}{r}\sigma B$.
-    fn scaled_up(&self) -> Tensor<2> {
+    pub(super) fn scaled_up(&self) -> Tensor<2> {
         self.scalar.apply(self.scale.apply(self.lora_up.val()))
     }
 }
