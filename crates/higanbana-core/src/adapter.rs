@@ -9,7 +9,7 @@ use burn::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+    AdapterError, Call, Condition, Degree, Features, Glimpse, Init, Parts, Site, SiteKind, Tensors,
     spectrum::{Budget, SpectrumError},
 };
 
@@ -128,6 +128,10 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const SITES: &'static [SiteKind] = SiteKind::WEIGHTS;
     /// Whether the update depends on the frozen weight.
     const NEEDS_BASE: bool = false;
+    /// How [`Adapter::fit`] approximates, in words; `None` where it does not.
+    const FITTED: Option<&'static str> = None;
+    /// What LyCORIS calls it: the arguments of its network, as the metadata of files keep them.
+    const ARGUMENTS: &'static [(&'static str, &'static str)] = &[("algo", Self::NAME)];
     /// Sets of options with their own formulas.
     const VARIANTS: &'static [Variant] = &[];
 
@@ -211,13 +215,14 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         Outline::default()
     }
 
-    /// What a reader of a file should know of a module with these keys and no others: an assumption
-    /// that [`Adapter::read`] makes for want of a tensor.
-    fn assumption(_has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    /// What a reader of a file should know of a module like this: an assumption that [`Adapter::read`]
+    /// makes where the file does not tell.
+    fn assumption(_module: &Glimpse) -> Option<&'static str> {
         None
     }
 
-    /// The best approximation of `update` in this family, where it can be computed.
+    /// The best approximation of `update` in this family, where it can be computed: if and only if
+    /// [`Adapter::FITTED`] says how.
     ///
     /// # Errors
     /// When the decomposition fails.

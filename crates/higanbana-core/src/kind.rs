@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, Degree, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
+    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, Site, SiteKind, Tensors,
     Training, Variant, spectrum::SpectrumError,
 };
 
@@ -21,7 +21,7 @@ macro_rules! kind {
             build: fn(&Site, &toml::Table, &mut Init) -> Result<DynAdapter, AdapterError>,
             read: fn(&Site, &Parts) -> Result<DynAdapter, AdapterError>,
             outline: fn(SiteKind, &Tensors) -> Outline,
-            assumption: fn(&dyn Fn(&str) -> bool) -> Option<&'static str>,
+            assumption: fn(&Glimpse) -> Option<&'static str>,
             fit: fn(&Site, &Tensor<2>, Budget) -> Option<Result<DynAdapter, SpectrumError>>,
         }
 
@@ -66,6 +66,8 @@ kind! {
     keys KEYS &'static [&'static str];
     sites SITES &'static [SiteKind];
     needs_base NEEDS_BASE bool;
+    fitted FITTED Option<&'static str>;
+    arguments ARGUMENTS &'static [(&'static str, &'static str)];
     variants VARIANTS &'static [Variant];
 }
 
@@ -139,8 +141,8 @@ impl Kind {
     }
 
     /// [`Adapter::assumption`].
-    pub fn assumption(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
-        (self.assumption)(has)
+    pub fn assumption(&self, module: &Glimpse) -> Option<&'static str> {
+        (self.assumption)(module)
     }
 
     /// [`Adapter::fit`].

@@ -48,7 +48,7 @@ pub use init::Init;
 pub use kind::{Kind, Registry};
 pub use member::{Acting, Member};
 pub use nearest::nearest;
-pub use parts::{Parts, Tensors};
+pub use parts::{Arguments, Glimpse, Parts, Tensors};
 pub use site::{Site, SiteKind};
 pub use slot::{PathChoice, Slot};
 pub use spectrum::Budget;

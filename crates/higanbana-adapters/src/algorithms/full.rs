@@ -41,6 +41,7 @@ impl Adapter for Full {
     const RANK: &'static str = r"\min(out, in\,K)";
     const PARAMETERS: &'static str = r"out \cdot in\,K";
     const KEYS: &'static [&'static str] = &["diff", "diff_b"];
+    const FITTED: Option<&'static str> = Some("all of it");
     const SITES: &'static [SiteKind] =
         &[SiteKind::Linear, SiteKind::Conv1d, SiteKind::Conv2d, SiteKind::Conv3d, SiteKind::Bias];
 

@@ -61,6 +61,7 @@ impl Adapter for Lora {
     const PARAMETERS: &'static str = r"r(out + in\,K)";
     const KEYS: &'static [&'static str] =
         &["lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha"];
+    const FITTED: Option<&'static str> = Some("the truncated SVD, the nearest of its rank");
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "tucker", options: "use_tucker = true" },
         Variant { name: "use_scalar", options: "use_scalar = true" },

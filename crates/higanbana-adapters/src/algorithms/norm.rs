@@ -39,6 +39,7 @@ impl Adapter for Norm {
     const RANK: &'static str = "1";
     const PARAMETERS: &'static str = "out";
     const KEYS: &'static [&'static str] = &["w_norm", "b_norm"];
+    const FITTED: Option<&'static str> = Some("all of it");
     const SITES: &'static [SiteKind] = &[SiteKind::Norm, SiteKind::NormBias];
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {

@@ -36,7 +36,7 @@ use std::{
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub use network::Network;
-pub(crate) use network::{Member, named_algorithm};
+pub(crate) use network::Counted;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;

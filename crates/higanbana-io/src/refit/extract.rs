@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Dialect, FileError, Names, Target,
     apply::Parameter,
-    dialect::{Member, Network, module_name},
+    dialect::{Counted, Network, module_name},
     names::Component,
     writer::Draft,
 };
@@ -274,13 +274,12 @@ impl Run<'_> {
                 others: self.found.left_out.len(),
             });
         }
-        let members = self.found.layers.iter().map(|layer| Member {
-            algorithm: &layer.fit.algorithm,
-            rank: layer.fit.rank,
-            alpha: None,
+        let modules = self.found.layers.iter().filter_map(|layer| {
+            let kind = self.how.registry.get(&layer.fit.algorithm)?;
+            Some(Counted { kind, rank: layer.fit.rank, alpha: None })
         });
         let base = &self.pair.base;
-        let network = Network::of_members(members)
+        let network = Network::counting(modules)
             .on(self.names, |key| base.info(key).map(|info| info.shape.as_slice()));
         let mut metadata = BTreeMap::new();
         network.describe(&mut metadata);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Leftover,
-    apply::{Acting, Held, Leftovers},
+    apply::{Resolved, Found, Leftovers},
     dialect::Encoded,
 };
 
@@ -94,13 +94,13 @@ impl Resize<'_> {
                 file.modules.insert(module.into(), tensors);
                 continue;
             }
-            for (held, acting) in modules.read(module, &tensors, &mut leftovers)? {
-                let (held, acting) = modules.as_named(held, acting)?;
-                let Some(rank) = held.outline().rank else { continue };
-                let resized = self.resize(path, module, &held, &acting, rank);
+            for (found, resolved) in modules.read(module, &tensors, &mut leftovers)? {
+                let (found, resolved) = modules.as_named(found, resolved)?;
+                let Some(rank) = found.outline().rank else { continue };
+                let resized = self.resize(path, module, &found, &resolved, rank);
                 let fit = match resized.map_err(|error| error.of(path))? {
                     Size::Smaller(resized, fit) => {
-                        tensors.retain(|key, _| !held.tensors.contains_key(key));
+                        tensors.retain(|key, _| !found.tensors.contains_key(key));
                         tensors.extend(resized);
                         fit
                     }
@@ -110,7 +110,7 @@ impl Resize<'_> {
                     }
                     Size::SmallEnough(fit) => fit,
                 };
-                layers.push(Refitted::of(module, &acting.site, fit));
+                layers.push(Refitted::of(module, &resolved.site, fit));
             }
             file.modules.insert(module.into(), tensors);
         }
@@ -122,7 +122,7 @@ impl Resize<'_> {
         if let Some(named) = modules.named()
             && layers.iter().any(|layer| layer.fit.algorithm == named.name())
         {
-            network = network.called(named.name());
+            network = network.called(named);
         }
         Ok(Resized {
             file: file.encode(file.dialect, None, &network)?,
@@ -140,13 +140,13 @@ impl Resize<'_> {
         &self,
         path: &Path,
         module: &str,
-        held: &Held,
-        acting: &Acting,
+        found: &Found,
+        resolved: &Resolved,
         own: usize,
     ) -> Result<Size, RefitError> {
-        let kind = held.kind;
-        let Acting { site, adapter, w0 } = acting;
-        let update = acting.update(1.0);
+        let kind = found.kind;
+        let Resolved { site, adapter, w0 } = resolved;
+        let update = resolved.update(1.0);
         let as_it_is = || {
             Ok::<_, RefitError>(Fit {
                 algorithm: kind.name().into(),
@@ -168,7 +168,7 @@ impl Resize<'_> {
             reason: error.to_string(),
         })?;
         let goal = Goal { kind, module, site, w0, update: &update };
-        let (tensors, fit) = goal.meet(resized.write(site), held.dtype())?;
+        let (tensors, fit) = goal.meet(resized.write(site), found.dtype())?;
         match fit.rank {
             Some(rank) if rank >= own => Ok(Size::SmallEnough(as_it_is()?)),
             // A Tucker core is left behind; what has one may be smaller with it.

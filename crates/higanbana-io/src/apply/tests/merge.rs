@@ -337,12 +337,12 @@ fn what_reading_assumes_is_said_once_for_each_file() {
         let path = crate::desk::reference(&format!("lycoris/{case}.safetensors"));
         let sources = [Source { path: path.clone(), strength: 1.0 }];
         let merge = Merge::plan(&base, &sources, &registry, &device, F32).unwrap();
-        assert_eq!(merge.planned()[0].notes.len(), notes, "{case}");
+        assert_eq!(merge.planned()[0].placed.notes.len(), notes, "{case}");
         let Ok(Inspection::Adapter(adapters)) = inspect(&path, None, &registry, &device, |_, _| ())
         else {
             panic!("{case} is an adapter")
         };
-        assert_eq!(adapters.notes, merge.planned()[0].notes);
+        assert_eq!(adapters.notes, merge.planned()[0].placed.notes);
         assert!(
             adapters.notes.iter().all(|note| note.contains("principal")),
             "{:?}",
