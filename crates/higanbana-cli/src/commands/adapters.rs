@@ -76,6 +76,9 @@ fn describe(kind: &Kind) -> Result<()> {
     output::line(format!("  rank at most  {}", plain_text(kind.rank())))?;
     output::line(format!("  parameters    {}", plain_text(kind.parameters())))?;
     output::line(format!("  adapts        {}", sites.join(", ")))?;
+    if let Some(fitted) = kind.fitted() {
+        output::line(format!("  fitted as     {fitted}"))?;
+    }
     output::line(format!("  file keys     {}", kind.keys().join(", ")))?;
     output::line("  options, with their defaults")?;
     for (name, value) in kind.defaults() {
@@ -100,6 +103,8 @@ fn as_json(kind: &Kind) -> serde_json::Value {
         "sites": kind.sites().iter().map(|site| site.name()).collect::<Vec<_>>(),
         "keys": kind.keys(),
         "needs_base": kind.needs_base(),
+        "fitted": kind.fitted(),
+        "arguments": kind.arguments(),
         "options": kind.defaults(),
         "training_options": Training::OPTIONS.map(|(name, _)| name),
         "variants": kind.variants().iter().map(|v| v.name).collect::<Vec<_>>(),

@@ -48,7 +48,11 @@ impl<'a> Translator<'a> {
     /// What a module of the file is: by the base's names, or by its own if it is dotted.
     pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
         if let Some(names) = self.names {
-            return Ok(Some(Spot::of(names.expect(module).map_err(|error| error.of(self.file))?)));
+            let target = names.expect(module).map_err(|error| {
+                let (path, module) = (self.file.into(), module.into());
+                FileError::Name { path, module, error }
+            });
+            return Ok(Some(Spot::of(target?)));
         }
         if !module.contains('.') {
             return Ok(None);

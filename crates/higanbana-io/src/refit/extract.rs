@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
 use super::{
-    Choice, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm, known::is_embedding,
+    Choice, FitError, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm, known::is_embedding,
 };
 use crate::{
     Dialect, FileError, Names, Target,
@@ -193,7 +193,7 @@ impl Run<'_> {
         let key = &parameter.key;
         if self.pair.differ(key)? {
             let update = self.pair.difference(parameter, &self.how.device, self.how.compute)?;
-            let norm = norm(key, &update)?;
+            let norm = norm(key, &update).map_err(FitError::of(self.pair.tuned.path()))?;
             if norm > 0.0 {
                 return Ok(Some((update, norm)));
             }
@@ -230,7 +230,8 @@ impl Run<'_> {
         let update = update.unwrap_or_else(|| {
             Tensor::zeros([site.out(), site.cols()], (&how.device, how.compute))
         });
-        let (tensors, fit) = fit(kind, module, site, &update, how.budget, how.dtype)?;
+        let fitted = fit(kind, module, site, &update, how.budget, how.dtype);
+        let (tensors, fit) = fitted.map_err(FitError::of(self.pair.tuned.path()))?;
         for (key, data) in tensors {
             self.draft.put(format!("{module}.{key}"), &data)?;
         }
@@ -246,7 +247,8 @@ impl Run<'_> {
                 continue;
             }
             let norm = if self.pair.differ(key)? {
-                norm(key, &self.pair.difference_of(key, &self.how.device, self.how.compute)?)?
+                let difference = self.pair.difference_of(key, &self.how.device, self.how.compute)?;
+                norm(key, &difference).map_err(FitError::of(self.pair.tuned.path()))?
             } else {
                 0.0
             };

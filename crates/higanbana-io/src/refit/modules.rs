@@ -94,7 +94,10 @@ impl<'a> Modules<'a> {
         let place = match &self.base {
             None => None,
             Some(base) => {
-                let target = base.names.expect(module).map_err(|error| error.of(path))?;
+                let target = base.names.expect(module).map_err(|error| {
+                    let (path, module) = (path.into(), module.into());
+                    FileError::Name { path, module, error }
+                })?;
                 Some((base as &dyn Model, target))
             }
         };

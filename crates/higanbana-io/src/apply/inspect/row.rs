@@ -1,6 +1,6 @@
 //! What there is to say about one adapter.
 
-use higanbana_core::Tensors;
+use higanbana_core::{Tensors, spectrum};
 use serde::Serialize;
 
 use crate::apply::{Resolved, Found, weight_or_bias};
@@ -66,8 +66,8 @@ impl AdapterRow {
 /// ‖W(1) − W₀‖ in the Frobenius norm, summed in f64; of finite tensors it is no number only where
 /// values overflow on the way.
 fn norm(resolved: &Resolved) -> f64 {
-    let square: f64 = resolved.update(1.0).into_data().iter::<f64>().map(|x| x * x).sum();
-    if square.is_nan() { f64::INFINITY } else { square.sqrt() }
+    let norm = spectrum::frobenius(&resolved.update(1.0));
+    if norm.is_nan() { f64::INFINITY } else { norm }
 }
 
 /// Values in the tensors, without lone numbers such as `alpha`.

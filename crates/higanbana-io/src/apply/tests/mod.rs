@@ -14,7 +14,7 @@ use higanbana_adapters::registry;
 use super::*;
 use crate::{
     Checkpoint,
-    desk::{Files, relative, values},
+    testing::{Files, relative, values},
     writer::write_tensors,
 };
 

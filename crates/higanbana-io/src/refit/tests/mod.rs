@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     Checkpoint, Dialect,
     apply::{Merge, Source},
-    desk::{Files, distance, reference, values},
+    testing::{Files, distance, reference, values},
     writer::write_tensors,
 };
 
