@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::names::NameError;
+use crate::{dialect::HELD_BY_ALL, names::NameError};
 
 /// An error of this crate. Every message is one line: which file, which key, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -254,7 +254,7 @@ pub enum FileError {
     },
     /// The output dialect has no place for a tensor.
     #[error(
-        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya",
+        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake {HELD_BY_ALL} --rank R, or choose --to lycoris or --to kohya",
         path.display()
     )]
     CannotHold {

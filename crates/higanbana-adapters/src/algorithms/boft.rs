@@ -28,7 +28,7 @@ use higanbana_core::{
     Tensors, Variant, algebra, parts::dims,
 };
 
-use crate::rotation::{Rotation, RotationConfig, on_channels};
+use super::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A BOFT adapter; see the [module](self).
 #[derive(Module, Debug)]

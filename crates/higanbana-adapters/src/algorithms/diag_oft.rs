@@ -28,7 +28,7 @@ use higanbana_core::{
     spectrum::{self, SpectrumError},
 };
 
-use crate::rotation::{Rotation, RotationConfig, on_channels};
+use super::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A Diag-OFT adapter; see the [module](self).
 #[derive(Module, Debug)]

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::FileError;
 
+/// The algorithm that every dialect holds, as options call it.
+pub(crate) const HELD_BY_ALL: &str = "lora";
+
 /// A module as these dialects know it: `W0 + alpha/rank B A`, with `W`'s rows scaled to learned norms or not.
 ///
 /// ```text

@@ -36,6 +36,7 @@ use std::{
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub use network::Network;
+pub(crate) use low_rank::HELD_BY_ALL;
 pub(crate) use network::Counted;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};

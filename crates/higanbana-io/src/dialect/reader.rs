@@ -15,7 +15,7 @@ use super::{
     origin::{Incoming, Origin},
     peft,
 };
-use crate::{Checkpoint, FileError, Info, names::PEFT};
+use crate::{Checkpoint, FileError, Info, names::{PEFT, kohya}};
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl AdapterReader {
             Dialect::Peft
         } else if foreign || any(&|module| module.contains('.')) {
             Dialect::Diffusers
-        } else if any(&|module| module.starts_with("lora_")) {
+        } else if any(&|module| module.starts_with(kohya::ANY)) {
             Dialect::Kohya
         } else {
             Dialect::Lycoris

@@ -21,7 +21,7 @@ use higanbana_core::nearest;
 pub use error::NameError;
 use layout::Layout;
 pub use spelling::lycoris_name;
-pub(crate) use spelling::{PEFT, flat};
+pub(crate) use spelling::{PEFT, flat, kohya};
 pub use table::Architecture;
 
 /// The model of a base file that a parameter belongs to.
