@@ -59,7 +59,7 @@ pub struct LokrConfig {
     /// Smaller part of `in` and of `out`, or the largest divisor below it; -1 makes the two parts as
     /// equal as can be.
     pub factor: i64,
-    /// Decompose the first factor as well.
+    /// Decompose the first factor as well, unless `full_matrix` keeps both whole.
     pub decompose_both: bool,
     /// Decompose neither.
     pub full_matrix: bool,
@@ -67,7 +67,7 @@ pub struct LokrConfig {
     pub unbalanced_factorization: bool,
     /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$; two whole factors have no scale.
     pub rs_lora: bool,
-    /// Tucker core on convolutions with more than one tap.
+    /// Tucker core on convolutions with more than one tap, where the second factor is decomposed.
     pub use_tucker: bool,
     /// Trained scalar factor.
     pub use_scalar: bool,
