@@ -57,7 +57,10 @@ fn reproduce_writes_results_and_a_page_that_needs_nothing_else() {
 fn wrong_usage_is_one_line_and_help_is_not() {
     let desk = Desk::new();
     for (arguments, said) in [
-        ("inspekt a", "unrecognized subcommand 'inspekt'; tip: a similar subcommand exists: 'inspect'"),
+        (
+            "inspekt a",
+            "unrecognized subcommand 'inspekt'; tip: a similar subcommand exists: 'inspect'",
+        ),
         ("inspect", "the following required arguments were not provided: <FILE>"),
         (
             "merge base",

@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, Site, SiteKind, Tensors,
-    Training, Variant, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Training, Variant, spectrum::SpectrumError,
 };
 
 /// The constants of [`Adapter`], each a field and a method of [`Kind`].
@@ -95,7 +95,10 @@ impl Kind {
         if training.max_norm.is_some() && self.degree()?.total().is_none() {
             let reason = "max_norm scales the tensors of an update that has a degree, which this one \
                           has not; leave it out";
-            return Err(AdapterError::Config { algorithm: self.name.into(), reason: reason.into() });
+            return Err(AdapterError::Config {
+                algorithm: self.name.into(),
+                reason: reason.into(),
+            });
         }
         Ok((own, training))
     }

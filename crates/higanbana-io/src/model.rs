@@ -83,7 +83,8 @@ pub fn save(
 pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loaded, ApplyError> {
     let reader = AdapterReader::open(path, &stems(registry))?;
     let layers = Layers::of(sites);
-    let how = ModuleReader { file: &reader, registry, device: &Device::default(), dtype: DType::F32 };
+    let how =
+        ModuleReader { file: &reader, registry, device: &Device::default(), dtype: DType::F32 };
     let mut adapters = Vec::new();
     let placed = how.onto(&layers, |_, _, found| {
         adapters.extend(found.resolved.map(|resolved| (resolved.site, resolved.adapter)));

@@ -14,7 +14,7 @@ use higanbana_core::{
 };
 use higanbana_io::{
     Leftover,
-    apply::{Resolved, ApplyError, Survey},
+    apply::{ApplyError, Resolved, Survey},
 };
 use serde::Serialize;
 

@@ -124,7 +124,9 @@ impl Adapter for DyLora {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         match parts.shape("lora_mid.weight") {
             None => Lora::read(site, parts).map(Self::whole),
-            Some(_) => Err(parts.misshapen("lora_mid.weight", "no core between nested ranks".into())),
+            Some(_) => {
+                Err(parts.misshapen("lora_mid.weight", "no core between nested ranks".into()))
+            }
         }
     }
 

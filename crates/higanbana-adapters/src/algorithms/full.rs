@@ -18,8 +18,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, NoOptions, Outline, Parts, Site,
-    SiteKind, Tensors,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, NoOptions, Outline, Parts,
+    Site, SiteKind, Tensors,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };

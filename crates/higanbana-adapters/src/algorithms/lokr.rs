@@ -37,8 +37,8 @@ mod second;
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Glimpse, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Glimpse, Init, Outline, Parts,
+    Site, SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Degree, Init, NoOptions, Outline, Parts, Site, SiteKind, Tensors,
+    Adapter, AdapterError, Budget, Degree, Init, NoOptions, Outline, Parts, Site, SiteKind,
+    Tensors,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };

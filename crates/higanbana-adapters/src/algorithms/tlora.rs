@@ -33,8 +33,8 @@ use burn::{
     tensor::{FloatDType, Tensor},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Glimpse, Init, Outline, Parts,
-    Site, SiteKind, Tensors, Variant,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Glimpse, Init, Outline,
+    Parts, Site, SiteKind, Tensors, Variant,
     parts::{dims, scalar_data},
     spectrum::{self, SpectrumError},
     training::weigh_rows,

@@ -7,8 +7,7 @@ use higanbana_core::{Init, Kind, Member, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FoundSite, InjectError, LayerKind, Preset, Rule, place::place, sets::check_strength,
-    sites_like,
+    FoundSite, InjectError, LayerKind, Preset, Rule, place::place, sets::check_strength, sites_like,
 };
 
 /// What to put into a model.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Encoded,
     config::METADATA,
-    key::{NORMS, DOWN, MAGNITUDE, UP},
+    key::{DOWN, MAGNITUDE, NORMS, UP},
     module::Module,
     options::{Adapted, Written, options},
     origin::{Incoming, scaled},

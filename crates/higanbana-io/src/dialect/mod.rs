@@ -35,9 +35,9 @@ use std::{
 
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
-pub use network::Network;
 pub(crate) use low_rank::HELD_BY_ALL;
 pub(crate) use network::Counted;
+pub use network::Network;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;

@@ -66,7 +66,8 @@ impl Network {
     /// Of an algorithm that the tensors do not tell.
     #[must_use]
     pub(crate) fn called(self, kind: &Kind) -> Self {
-        let args = kind.arguments().iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let args =
+            kind.arguments().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         Self { args: Some(args.collect()), ..self }
     }
 

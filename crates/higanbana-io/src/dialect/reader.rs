@@ -15,7 +15,10 @@ use super::{
     origin::{Incoming, Origin},
     peft,
 };
-use crate::{Checkpoint, FileError, Info, names::{PEFT, kohya}};
+use crate::{
+    Checkpoint, FileError, Info,
+    names::{PEFT, kohya},
+};
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
 #[derive(Debug)]

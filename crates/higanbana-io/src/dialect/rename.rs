@@ -109,7 +109,8 @@ impl<'a> Translator<'a> {
 
     /// Between the two flattened dialects the path stays as it is.
     fn swap_prefix(&self, module: &str) -> Option<String> {
-        let prefixes = [kohya::UNET, kohya::TEXT_ENCODER, kohya::TEXT_ENCODER_1, kohya::TEXT_ENCODER_2];
+        let prefixes =
+            [kohya::UNET, kohya::TEXT_ENCODER, kohya::TEXT_ENCODER_1, kohya::TEXT_ENCODER_2];
         let below = prefixes.iter().find_map(|prefix| module.strip_prefix(prefix));
         match (self.to, below, module.strip_prefix("lycoris_")) {
             (Dialect::Kohya, Some(_), _) | (Dialect::Lycoris, _, Some(_)) => Some(module.into()),

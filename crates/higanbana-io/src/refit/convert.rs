@@ -8,7 +8,7 @@ use higanbana_core::{Budget, Registry, Tensors};
 use super::{Choice, Fit, FitError, RefitError, Refitted, Total, fit, modules::Modules};
 use crate::{
     Dialect, Leftover,
-    apply::{Resolved, Found, Leftovers},
+    apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
 
@@ -154,8 +154,9 @@ impl Bake<'_> {
             (budget, _) => budget,
         };
         let dtype = self.dtype.unwrap_or(found.dtype());
-        let (tensors, fit) = fit(into, module, &resolved.site, &resolved.update(1.0), budget, dtype)
-            .map_err(FitError::of(modules.reader.path()))?;
+        let (tensors, fit) =
+            fit(into, module, &resolved.site, &resolved.update(1.0), budget, dtype)
+                .map_err(FitError::of(modules.reader.path()))?;
         let whole = own.is_some_and(|own| budget == Budget::Rank(own));
         if whole && self.dtype.is_none() && tensors.keys().eq(found.tensors.keys()) {
             Ok((found.tensors.clone(), Fit { error: 0.0, ..fit }))

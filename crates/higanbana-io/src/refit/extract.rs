@@ -9,7 +9,8 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
 use super::{
-    Choice, FitError, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm, known::is_embedding,
+    Choice, FitError, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm,
+    known::is_embedding,
 };
 use crate::{
     Dialect, FileError, Names, Target,
@@ -247,7 +248,8 @@ impl Run<'_> {
                 continue;
             }
             let norm = if self.pair.differ(key)? {
-                let difference = self.pair.difference_of(key, &self.how.device, self.how.compute)?;
+                let difference =
+                    self.pair.difference_of(key, &self.how.device, self.how.compute)?;
                 norm(key, &difference).map_err(FitError::of(self.pair.tuned.path()))?
             } else {
                 0.0

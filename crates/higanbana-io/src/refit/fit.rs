@@ -79,12 +79,7 @@ impl Goal<'_> {
     }
 }
 
-fn stored(
-    module: &str,
-    key: &str,
-    data: TensorData,
-    dtype: DType,
-) -> Result<TensorData, FitError> {
+fn stored(module: &str, key: &str, data: TensorData, dtype: DType) -> Result<TensorData, FitError> {
     if data.shape().num_dims() == 0 {
         return Ok(data);
     }
@@ -105,5 +100,8 @@ pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, FitError> {
         return Ok(norm);
     }
     let what = format!("its update overflows {:?}", matrix.dtype());
-    Err(FitError::failed(module, format!("{what}; compute with --precise, or take an earlier file")))
+    Err(FitError::failed(
+        module,
+        format!("{what}; compute with --precise, or take an earlier file"),
+    ))
 }

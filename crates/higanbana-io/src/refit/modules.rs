@@ -67,8 +67,9 @@ impl<'a> Modules<'a> {
         let network = Network::of(self.registry, modules.values());
         match &self.base {
             None => network,
-            Some(base) => network
-                .on(&base.names, |key| base.file.info(key).map(|info| info.shape.as_slice())),
+            Some(base) => {
+                network.on(&base.names, |key| base.file.info(key).map(|info| info.shape.as_slice()))
+            }
         }
     }
 

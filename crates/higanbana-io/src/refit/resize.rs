@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Leftover,
-    apply::{Resolved, Found, Leftovers},
+    apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
 

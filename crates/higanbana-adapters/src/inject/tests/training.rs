@@ -201,7 +201,8 @@ fn every_option_acts_or_is_refused_when_it_is_parsed() {
                 .rule(Rule::paths([site]).unwrap());
             let name = kind.name();
             if let Err(error) = injection.check(&registry) {
-                let reason = format!("options of {name}: {option} scales the tensors of an update ");
+                let reason =
+                    format!("options of {name}: {option} scales the tensors of an update ");
                 assert!(error.to_string().starts_with(&reason), "{error}");
                 assert_eq!((option, kind.degree().unwrap().total()), ("max_norm", None), "{name}");
                 continue;

@@ -3,7 +3,7 @@
 use higanbana_core::{Tensors, spectrum};
 use serde::Serialize;
 
-use crate::apply::{Resolved, Found, weight_or_bias};
+use crate::apply::{Found, Resolved, weight_or_bias};
 
 /// The adapter of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -333,7 +333,9 @@ fn an_overflow_names_the_adapter_that_makes_it() {
 fn what_reading_assumes_is_said_once_for_each_file() {
     let registry = registry();
     let (device, base) = (Device::flex(), crate::testing::reference("lycoris/base.safetensors"));
-    for (case, notes) in [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0), ("lokr_full_matrix", 0)] {
+    for (case, notes) in
+        [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0), ("lokr_full_matrix", 0)]
+    {
         let path = crate::testing::reference(&format!("lycoris/{case}.safetensors"));
         let sources = [Source { path: path.clone(), strength: 1.0 }];
         let merge = Merge::plan(&base, &sources, &registry, &device, F32).unwrap();

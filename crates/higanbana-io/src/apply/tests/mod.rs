@@ -33,7 +33,8 @@ impl Files {
         let merge = Merge::plan(base, &sources, &registry, &Device::flex(), dtype)?;
         let out = self.path("merged");
         merge.write(&out, true, |_| ())?;
-        let left = merge.planned().iter().flat_map(|planned| planned.placed.leftovers.clone()).collect();
+        let left =
+            merge.planned().iter().flat_map(|planned| planned.placed.leftovers.clone()).collect();
         Ok((left, Checkpoint::open(out)?))
     }
 }

@@ -25,8 +25,7 @@ fn read(path: &Path, registry: &Registry) {
             Site::new("layer", SiteKind::Norm, [24]),
         ] {
             let w0 = Tensor::ones([site.out(), site.cols()], &device);
-            let how =
-                ModuleReader { file: &reader, registry, device: &device, dtype: DType::F32 };
+            let how = ModuleReader { file: &reader, registry, device: &device, dtype: DType::F32 };
             let parameters = vec![Parameter::new("layer.weight", site)];
             let read = how.at_base(name, tensors, parameters, |_| Ok(Some(w0.clone())));
             let found = accepted(read).into_iter().flat_map(|holding| holding.found);
