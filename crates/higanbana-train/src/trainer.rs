@@ -27,7 +27,7 @@ use crate::{
     feed::{Draw, Feed},
     file,
     groups::Groups,
-    network::Network,
+    network::{self, Network},
     recipe::Recipe,
     sheet,
     task::Task,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::{Registry, Tensors};
+use higanbana_core::Tensors;
 
 use super::{ApplyError, Found, Leftover, Leftovers, ModuleReader, Parameter, notes};
 use crate::{Checkpoint, FileError, Names, Target};
