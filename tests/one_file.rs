@@ -30,6 +30,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("rs_lora", "an option of several algorithms"),
     ("lora_plus", "a rule about learning rates"),
     ("LoRA+", "the same"),
+    ("lora-plus", "its option"),
     ("\"lora_", "how the names of kohya's modules begin, of any algorithm"),
     ("<lora:", "how web UIs write any adapter in a prompt"),
     ("/lora\"", "how metadata call any adapter"),
@@ -110,7 +111,8 @@ impl Names {
     }
 }
 
-/// The words of a line, also those inside identifiers: `DyLora` and `lora_up` have `lora`.
+/// The words of a line, also those inside identifiers: `DyLora` and `lora_up` have `lora`, and `DyLoRA` is
+/// one word.
 fn words(line: &str) -> impl Iterator<Item = String> {
     let mut spaced = String::new();
     let mut last = ' ';
@@ -121,7 +123,9 @@ fn words(line: &str) -> impl Iterator<Item = String> {
         spaced.push(if c.is_alphanumeric() { c } else { ' ' });
         last = c;
     }
-    spaced.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().into_iter()
+    let plain = line.split(|c: char| !c.is_alphanumeric());
+    let words = spaced.split_whitespace().chain(plain).map(str::to_lowercase);
+    words.collect::<Vec<_>>().into_iter()
 }
 
 /// Lines that are neither documentation nor inside an item for tests alone.

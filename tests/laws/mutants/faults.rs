@@ -314,7 +314,7 @@ fault! {
 fault! {
     Panics breaks [
         "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "rank",
-        "homogeneity", "pointwise", "coverage",
+        "rotation", "homogeneity", "pointwise", "coverage",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         panic!("no update")
