@@ -193,7 +193,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
 
-    /// Whether (1) every singular value of 0Law 02).
+    /// Whether $W(1)$ has every singular value of $W_0$ (Law 02).
     fn keeps_singular_values(&self) -> bool {
         false
     }
