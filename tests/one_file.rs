@@ -1,4 +1,5 @@
 //! One algorithm is one file: nothing else in the code knows its name, nor the keys of its files.
+//! Documentation, examples in help, presets and tests may.
 
 use std::{
     collections::BTreeSet,
@@ -12,51 +13,44 @@ use higanbana_adapters::registry;
 const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-adapters/src/algorithms", "the algorithms, and the list of their modules"),
     ("crates/higanbana-adapters/src/registry.rs", "the list of algorithms"),
-    ("crates/higanbana-adapters/src/rotation.rs", "a key of files, shared by two algorithms"),
-    ("crates/higanbana-adapters/src/scale.rs", "an option, called like an algorithm"),
     ("crates/higanbana-adapters/src/inject/presets.rs", "presets are called like algorithms"),
-    ("crates/higanbana-adapters/src/inject/sites.rs", "`norm` is a kind of layer"),
-    ("crates/higanbana-core/src/site.rs", "`norm` is a kind of parameter"),
-    ("crates/higanbana-io/src/error.rs", "what the dialects of others can hold"),
-    ("crates/higanbana-io/src/dialect/", "keys as kohya, diffusers and PEFT spell them"),
-    ("crates/higanbana-io/src/names/spelling.rs", "kohya's prefixes of modules"),
-    ("crates/higanbana-lab/src/initialisation.rs", "an option, called like an algorithm"),
-    ("crates/higanbana-cli/src/commands/scaling.rs", "rsLoRA and LoRA+, rules about scales"),
-    ("crates/higanbana-cli/src/commands/generate.rs", "how web UIs write an adapter in a prompt"),
-    ("crates/higanbana-train/src/file.rs", "what metadata call any adapter"),
+    ("crates/higanbana-io/src/dialect/key.rs", "keys as diffusers and PEFT spell them"),
+    ("crates/higanbana-io/src/dialect/low_rank.rs", "the algorithm that these two hold"),
+    ("crates/higanbana-io/src/dialect/meaning.rs", "PEFT's options"),
+    ("crates/higanbana-io/src/dialect/peft/", "PEFT's own forms of three algorithms"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
-    ("tests/diffusion/", "files and presets of certain algorithms"),
-    ("tests/lab.rs", "experiments on some algorithms"),
     ("tests/laws/freedom.rs", "dimensions that are known beforehand"),
     ("tests/laws/gamma", "degrees that are known beforehand"),
     ("tests/laws/golden.rs", "numbers of LyCORIS's, algorithm by algorithm"),
     ("tests/laws/mutants", "the algorithm that is broken"),
-    ("tests/presets.rs", "presets, and what they are for"),
-    ("tests/readme/formulas.rs", "symbols of the table that stand for sizes in a file"),
-    ("tests/reference.rs", "files of LyCORIS's, algorithm by algorithm"),
-    ("tests/training/", "files of LyCORIS's"),
-    ("tests/cli/", "commands about a certain file"),
-    ("tests/one_file.rs", "here"),
+];
+
+/// What sounds like the name of an algorithm and is none, and what it is.
+const OTHERS: &[(&str, &str)] = &[
+    ("rs_lora", "an option of several algorithms"),
+    ("lora_plus", "a rule about learning rates"),
+    ("LoRA+", "the same"),
+    ("lora-plus", "its option"),
+    ("\"lora_", "how the names of kohya's modules begin, of any algorithm"),
+    ("<lora:", "how web UIs write any adapter in a prompt"),
+    ("/lora\"", "how metadata call any adapter"),
+    ("Self::Norm => \"norm\"", "a kind of parameter, or of layer"),
 ];
 
 /// Names that are words of the language as well: only where the whole of a string is the name.
 const WORDS: [&str; 2] = ["full", "norm"];
 
+/// Keys that are words of the language as well, and tell no algorithm.
+const COMMON: [&str; 2] = ["alpha", "weight"];
+
 #[test]
 fn no_other_file_names_an_algorithm() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let names = Names::of_registry();
     let mut found = Vec::new();
-    for file in ["crates", "tests", "benches"].iter().flat_map(|folder| sources(&root.join(folder)))
-    {
-        let path = file.strip_prefix(&root).expect("below").to_string_lossy().replace('\\', "/");
-        // A test of a crate names what it tests.
-        let test =
-            path.starts_with("crates") && (path.contains("/tests/") || path.ends_with("/tests.rs"));
-        if test || ALLOWED.iter().any(|(allowed, _)| path.starts_with(allowed)) {
+    for (path, text) in sources() {
+        if ALLOWED.iter().any(|(allowed, _)| path.starts_with(allowed)) {
             continue;
         }
-        let text = fs::read_to_string(&file).expect("a source file");
         let lines = code(&text).filter(|(_, line)| names.are_in(line));
         found.extend(lines.map(|(number, line)| format!("{path}:{number}: {}", line.trim())));
     }
@@ -65,19 +59,18 @@ fn no_other_file_names_an_algorithm() {
 
 #[test]
 fn what_is_allowed_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let names = Names::of_registry();
-    let files: Vec<PathBuf> = ["crates", "tests", "benches"]
-        .iter()
-        .flat_map(|folder| sources(&root.join(folder)))
-        .collect();
+    let (names, sources) = (Names::of_registry(), sources());
     for (allowed, _) in ALLOWED {
-        let mut within = files.iter().filter(|file| file.to_string_lossy().contains(allowed));
-        let speaks = |file: &PathBuf| {
-            code(&fs::read_to_string(file).expect("a source file"))
-                .any(|(_, line)| names.are_in(line))
-        };
-        assert!(within.any(speaks), "{allowed} names no algorithm: it needs no permission");
+        let mut within = sources.iter().filter(|(path, _)| path.starts_with(allowed));
+        let speaks = |text: &str| code(text).any(|(_, line)| names.are_in(line));
+        assert!(
+            within.any(|(_, text)| speaks(text)),
+            "{allowed} names no algorithm: it needs no permission"
+        );
+    }
+    for (other, _) in OTHERS {
+        let said = |(_, text): &(String, String)| code(text).any(|(_, line)| line.contains(other));
+        assert!(sources.iter().any(said), "{other} is nowhere: it needs no permission");
     }
 }
 
@@ -85,7 +78,7 @@ fn what_is_allowed_is_there() {
 struct Names {
     /// The words of its names.
     words: BTreeSet<&'static str>,
-    /// Keys of its files, up to a dot; those of one word are words of the language as well.
+    /// Keys of its files, up to a dot.
     keys: BTreeSet<&'static str>,
 }
 
@@ -100,19 +93,26 @@ impl Names {
         Self {
             // Diagonal is what else is called so.
             words: names.filter(|name| *name != "diag" && !WORDS.contains(name)).collect(),
-            keys: keys.filter(|key| key.contains('_')).collect(),
+            keys: keys.filter(|key| !COMMON.contains(key)).collect(),
         }
     }
 
-    /// Whether a line has a name, in an identifier or in a string.
+    /// Whether a line has a name, in an identifier or in a string; a key of one word only as the
+    /// beginning of a string.
     fn are_in(&self, line: &str) -> bool {
-        words(line).any(|word| self.words.contains(word.as_str()))
-            || self.keys.iter().any(|key| line.contains(key))
+        let line = OTHERS.iter().fold(line.to_string(), |line, (other, _)| line.replace(other, ""));
+        let is_key = |key: &&str| match key.contains('_') {
+            true => line.contains(key),
+            false => [".", "\""].iter().any(|end| line.contains(&format!("\"{key}{end}"))),
+        };
+        words(&line).any(|word| self.words.contains(word.as_str()))
+            || self.keys.iter().any(is_key)
             || WORDS.iter().any(|word| line.contains(&format!("\"{word}\"")))
     }
 }
 
-/// The words of a line, also those inside identifiers: `DyLora` and `lora_up` have `lora`.
+/// The words of a line, also those inside identifiers: `DyLora` and `lora_up` have `lora`, and `DyLoRA` is
+/// one word.
 fn words(line: &str) -> impl Iterator<Item = String> {
     let mut spaced = String::new();
     let mut last = ' ';
@@ -123,17 +123,19 @@ fn words(line: &str) -> impl Iterator<Item = String> {
         spaced.push(if c.is_alphanumeric() { c } else { ' ' });
         last = c;
     }
-    spaced.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().into_iter()
+    let plain = line.split(|c: char| !c.is_alphanumeric());
+    let words = spaced.split_whitespace().chain(plain).map(str::to_lowercase);
+    words.collect::<Vec<_>>().into_iter()
 }
 
-/// Lines that are neither comments nor inside an item for tests alone.
+/// Lines that are neither documentation nor inside an item for tests alone.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     // The indentation of such an item, and whether its first line is still to come.
     let mut test: Option<(usize, bool)> = None;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let start = line.trim_start();
         let indent = line.len() - start.len();
-        if start.starts_with("//") {
+        if start.starts_with("///") || start.starts_with("//!") {
             return None;
         }
         match test {
@@ -155,35 +157,66 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 #[test]
 fn names_are_found_wherever_they_stand() {
     let names = Names::of_registry();
-    for line in
-        ["ops::loha_update(x)", "struct DyLora;", "\"lokr\"", "hada_w1_a", "\"norm\"", "\"locon\""]
-    {
+    for line in [
+        "ops::loha_update(x)",
+        "struct DyLora;",
+        "\"lokr\"",
+        "hada_w1_a",
+        "\"norm\"",
+        "\"locon\"",
+        "tensors[\"diff\"]",
+        "\"a1.weight\"",
+        "// As LoKr has it.",
+        "rs_lora || lora",
+    ] {
         assert!(names.are_in(line), "{line}");
     }
-    for line in ["full_rank()", "let norm = norm(x);", "the diagonal", "explore", "diff"] {
+    for line in [
+        "full_rank()",
+        "let norm = norm(x);",
+        "the diagonal",
+        "explore",
+        "difference",
+        "rs_lora: bool,",
+        "Self::Norm => \"norm\",",
+    ] {
         assert!(!names.are_in(line), "{line}");
     }
 }
 
 #[test]
-fn only_items_of_tests_are_passed_over() {
-    let text = "a\n#[cfg(test)]\nmod tests;\nb\n// c\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    d\n}\ne\n    #[cfg(test)]\n    use f;\n    g\n";
+fn only_documentation_and_items_of_tests_are_passed_over() {
+    let text = "a\n#[cfg(test)]\nmod tests;\nb\n/// c\n// d\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    e\n}\nf\n    #[cfg(test)]\n    use g;\n    h\n";
     let lines: Vec<_> = code(text).map(|(number, line)| (number, line.trim())).collect();
-    assert_eq!(lines, [(1, "a"), (4, "b"), (11, "e"), (14, "g")]);
+    assert_eq!(lines, [(1, "a"), (4, "b"), (6, "// d"), (12, "f"), (15, "h")]);
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// Sources of the toolkit, the benches and the laws, by path. Tests of one crate, and other tests of
+/// all of them, name what they test.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files = Vec::new();
+    for folder in ["crates", "benches", "tests/laws"] {
+        collect(&root.join(folder), &mut files);
+    }
+    let relative = |file: PathBuf| {
+        let path = file.strip_prefix(&root).expect("below").to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&file).expect("a source file");
+        (path, text)
+    };
+    let is_test = |path: &str| {
+        path.starts_with("crates") && (path.contains("/tests/") || path.ends_with("/tests.rs"))
+    };
+    files.into_iter().map(relative).filter(|(path, _)| !is_test(path)).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            if path.ends_with("target") {
-                continue;
-            }
-            files.extend(sources(&path));
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
-    files
 }

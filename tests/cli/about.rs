@@ -52,3 +52,34 @@ fn reproduce_writes_results_and_a_page_that_needs_nothing_else() {
         assert!(!page.contains(loads), "the page has {loads}");
     }
 }
+
+#[test]
+fn wrong_usage_is_one_line_and_help_is_not() {
+    let desk = Desk::new();
+    for (arguments, said) in [
+        (
+            "inspekt a",
+            "unrecognized subcommand 'inspekt'; tip: a similar subcommand exists: 'inspect'",
+        ),
+        ("inspect", "the following required arguments were not provided: <FILE>"),
+        (
+            "merge base",
+            "the following required arguments were not provided: --output <OUT>, <ADAPTER[:MU]>...",
+        ),
+        ("inspect a --deep", "unexpected argument '--deep' found"),
+        ("merge b a:one -o", "a value is required for '--output <OUT>' but none was supplied"),
+        (
+            "extract b t -o o --adapter lora --rank 1 --dtype f8",
+            "invalid value 'f8' for '--dtype <TYPE>' [possible values: f32, f16, bf16]",
+        ),
+        ("resize a -o b --rank none", "invalid value 'none' for '--rank <R>': a rank is a whole"),
+    ] {
+        let message = desk.misuse(arguments);
+        assert!(message.starts_with(&format!("error: {said}")), "{message}");
+        assert!(message.ends_with("; try --help\n"), "{message}");
+    }
+    let help = desk.run("merge --help").succeeds();
+    assert!(help.contains("Example: higanbana merge ") && help.contains("\nUsage: "), "{help}");
+    let version = concat!("higanbana ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(desk.run("--version").succeeds(), version);
+}

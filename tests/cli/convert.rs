@@ -73,7 +73,7 @@ fn what_is_asked_for_in_vain_is_refused_in_one_line() {
     let before = desk.listing();
     for (arguments, part) in [
         (format!("{lora} --to diffusers -o out"), "name the model with --base FILE"),
-        (format!("{lora} --to kohya --base other -o out"), "the base has no module for"),
+        (format!("{lora} --to kohya --base other -o out"), ": not in the base; nearest: "),
         (
             format!("{lokr} --to kohya --bake lora --rank 1 -o out"),
             "name the base with --base FILE",

@@ -132,10 +132,13 @@ impl Run {
         [self.out(), error.to_string()]
     }
 
-    /// Asserts exit code 2, wrong usage, and gives standard error.
+    /// Asserts exit code 2, wrong usage, and gives the one line that says so.
     pub fn is_misused(&self) -> String {
         assert_eq!(self.0.status.code(), Some(2), "{}", self.err());
-        self.err()
+        let (err, out) = (self.err(), self.out());
+        assert_eq!((err.lines().count(), out.as_str()), (1, ""), "{err}");
+        assert!(err.starts_with("error: "), "{err}");
+        err
     }
 
     pub fn json(&self) -> serde_json::Value {

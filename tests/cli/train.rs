@@ -266,7 +266,9 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
             "train.blocks: no adapted layer for **.nowhere",
         ),
         ("adapter.algorithm=lorra", "no algorithm is called `lorra`"),
-        ("adapter.options.rnk=3", "options of lokr: unknown field `rnk`"),
+        // Before the model is read.
+        ("adapter.options.rnk=3 --set model=nothing", "options of lokr: unknown field `rnk`"),
+        ("adapter.algorithm=boft --set adapter.options={max_norm=1}", "options of boft: max_norm"),
         ("adapter.preset=nothing", "no preset is called `nothing`"),
         ("objective.zero_terminal_snr=true", "zero_terminal_snr: needs v_prediction"),
         ("objective.times=[900,1001]", "objective.times: 900 to 1001; there are 1000"),

@@ -1,7 +1,9 @@
 //! Each law is shown able to fail: an adapter with one thing broken, and the laws that say so. What
 //! laws find of faults outside of adapters is tested beside them, in `src/laws/tests.rs`.
 
+#[macro_use]
 mod faults;
+mod formulas;
 
 use std::{collections::BTreeSet, fmt::Debug, marker::PhantomData};
 
@@ -10,20 +12,24 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use higanbana::{
-    adapters::{algorithms::lora::Lora, scale::LowRankConfig},
     laws::{self, LAWS},
     prelude::*,
 };
 
 /// One thing broken; everything else is the algorithm underneath.
 trait Fault: Debug + Clone + Send + Sync + 'static {
+    /// The algorithm underneath.
+    type Of: Adapter;
+
     /// The laws that it breaks, and no others.
     const BREAKS: &'static [&'static str];
+    /// Sets of options under which it is tried, besides the defaults.
+    const VARIANTS: &'static [Variant] = &[];
 
     fn accepts(_site: &Site) -> bool {
         true
     }
-    fn begin(inner: Lora) -> Lora {
+    fn begin(inner: Self::Of) -> Self::Of {
         inner
     }
     fn detects() -> bool {
@@ -35,14 +41,14 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         Self::update(mutant, site, w0).mul_scalar(strength)
     }
-    fn strength_degree() -> usize {
-        1
+    fn strength_degree(mutant: &Mutant<Self>) -> usize {
+        mutant.inner.strength_degree()
     }
     fn added(mutant: &Mutant<Self>, call: &Call, y0: &Features) -> Option<Features> {
         mutant.inner.added(call, y0)
     }
-    fn forward(_mutant: &Mutant<Self>, _call: &Call) -> Option<Features> {
-        None
+    fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
+        mutant.inner.forward(call)
     }
     fn cost(mutant: &Mutant<Self>, site: &Site, groups: usize) -> Option<Cost> {
         mutant.inner.cost(site, groups)
@@ -56,20 +62,26 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn rank_bound(mutant: &Mutant<Self>, site: &Site) -> usize {
         mutant.inner.rank_bound(site)
     }
+    fn keeps_singular_values(mutant: &Mutant<Self>) -> bool {
+        mutant.inner.keeps_singular_values()
+    }
     fn parameter_count(mutant: &Mutant<Self>, site: &Site) -> usize {
         mutant.inner.parameter_count(site)
     }
     fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
         mutant.inner.write(site)
     }
-    fn weigh_ranks(inner: &Lora, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Lora> {
+    fn weigh_ranks(
+        inner: &Self::Of,
+        weights: &mut dyn FnMut(usize) -> Tensor<1>,
+    ) -> Option<Self::Of> {
         inner.weigh_ranks(weights)
     }
 }
 
 #[derive(Module, Debug)]
 struct Mutant<F: Fault> {
-    inner: Lora,
+    inner: F::Of,
     #[module(skip)]
     condition: Condition,
     #[module(skip)]
@@ -77,13 +89,13 @@ struct Mutant<F: Fault> {
 }
 
 impl<F: Fault> Mutant<F> {
-    fn of(inner: Lora) -> Self {
+    fn of(inner: F::Of) -> Self {
         Self { inner, condition: Condition::default(), fault: PhantomData }
     }
 }
 
 impl<F: Fault> Adapter for Mutant<F> {
-    type Config = LowRankConfig;
+    type Config = <F::Of as Adapter>::Config;
 
     const NAME: &'static str = "mutant";
     const TITLE: &'static str = "Mutant";
@@ -91,16 +103,19 @@ impl<F: Fault> Adapter for Mutant<F> {
     const FORMULA: &'static str = "";
     const RANK: &'static str = "";
     const PARAMETERS: &'static str = "";
-    const KEYS: &'static [&'static str] = Lora::KEYS;
+    const KEYS: &'static [&'static str] = F::Of::KEYS;
+    const SITES: &'static [SiteKind] = F::Of::SITES;
+    const NEEDS_BASE: bool = F::Of::NEEDS_BASE;
+    const VARIANTS: &'static [Variant] = F::VARIANTS;
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        F::detects() && Lora::detect(kind, tensors)
+        F::detects() && F::Of::detect(kind, tensors)
     }
-    fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError> {
         if !F::accepts(site) {
             return Err(AdapterError::option(site, "refused"));
         }
-        Lora::new(site, config, init).map(F::begin).map(Self::of)
+        F::Of::new(site, config, init).map(F::begin).map(Self::of)
     }
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         F::update(self, site, w0)
@@ -109,7 +124,7 @@ impl<F: Fault> Adapter for Mutant<F> {
         F::update_at(self, site, w0, strength)
     }
     fn strength_degree(&self) -> usize {
-        F::strength_degree()
+        F::strength_degree(self)
     }
     fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
         F::added(self, call, y0)
@@ -129,6 +144,9 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn rank_bound(&self, site: &Site) -> usize {
         F::rank_bound(self, site)
     }
+    fn keeps_singular_values(&self) -> bool {
+        F::keeps_singular_values(self)
+    }
     fn parameter_count(&self, site: &Site) -> usize {
         F::parameter_count(self, site)
     }
@@ -136,7 +154,7 @@ impl<F: Fault> Adapter for Mutant<F> {
         F::write(self, site)
     }
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        Lora::read(site, parts).map(Self::of)
+        F::Of::read(site, parts).map(Self::of)
     }
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         Some(Self { inner: F::weigh_ranks(&self.inner, weights)?, ..self.clone() })
@@ -154,16 +172,16 @@ fn broken<F: Fault>() -> BTreeSet<&'static str> {
 }
 
 macro_rules! mutants {
-    ($($test:ident $fault:ident)*) => {
+    ($($test:ident $module:ident::$fault:ident)*) => {
         $(#[test]
         fn $test() {
-            let expected = faults::$fault::BREAKS.iter().copied().collect();
-            assert_eq!(broken::<faults::$fault>(), expected);
+            let expected = $module::$fault::BREAKS.iter().copied().collect();
+            assert_eq!(broken::<$module::$fault>(), expected);
         })*
 
         #[test]
         fn every_law_can_fail() {
-            let broken: BTreeSet<_> = [$(faults::$fault::BREAKS),*].concat().into_iter().collect();
+            let broken: BTreeSet<_> = [$($module::$fault::BREAKS),*].concat().into_iter().collect();
             let laws: BTreeSet<_> = LAWS.iter().map(|law| law.name).chain(["coverage"]).collect();
             assert_eq!(broken, laws);
         }
@@ -171,38 +189,47 @@ macro_rules! mutants {
 }
 
 mutants! {
-    without_a_fault_no_law_is_broken Nothing
-    a_start_that_no_seed_decides DrawsStart
-    a_start_that_moves_one_bit StartsMoved
-    a_strength_that_is_squared SquaresStrength
-    a_strength_that_is_never_off NeverOff
-    a_strength_of_too_large_a_degree OverstatesStrength
-    an_update_that_changes_from_call_to_call DrawsAnew
-    a_shortcut_that_is_scaled ScalesShortcut
-    a_shortcut_without_a_gradient DetachesShortcut
-    a_fused_layer_without_its_strength ForgetsStrength
-    a_fused_layer_without_a_gradient DetachesFused
-    a_shortcut_without_a_cost HidesCost
-    a_batch_at_one_timestep OneTimestepForAll
-    a_gradient_that_is_doubled DoublesGradient
-    a_file_without_a_tensor LosesTensor
-    a_file_without_its_alpha LosesAlpha
-    a_file_that_is_scaled ScalesFile
-    a_file_with_a_stray_tensor WritesUnread
-    a_file_that_nothing_recognises Unrecognised
-    a_dropout_that_scales_what_it_keeps ScalesRanks
-    a_parameter_too_many CountsOneMore
-    a_rank_too_few BoundsTooLow
-    a_rank_that_cannot_be BoundsTooHigh
-    an_exponent_that_is_wrong WrongExponent
-    an_exponent_that_is_missing ForgetsExponent
-    a_gamma_that_is_rounded RoundsGamma
-    a_degree_inside_that_is_right Inside
-    an_exponent_inside_that_is_wrong WrongInside
-    a_gamma_that_is_not_inside OutsideGamma
-    a_degree_that_is_denied DeniesDegree
-    a_convolution_of_one_tap_that_is_no_linear_layer ScalesConvolutions
-    a_site_that_is_refused RefusesSite
-    an_adapter_that_never_acts NeverActs
-    an_update_that_panics Panics
+    without_a_fault_no_law_is_broken faults::Nothing
+    a_start_that_no_seed_decides faults::DrawsStart
+    a_start_that_moves_one_bit faults::StartsMoved
+    a_strength_that_is_squared faults::SquaresStrength
+    a_strength_that_is_never_off faults::NeverOff
+    a_strength_of_too_large_a_degree faults::OverstatesStrength
+    an_update_that_changes_from_call_to_call faults::DrawsAnew
+    a_shortcut_that_is_scaled faults::ScalesShortcut
+    a_shortcut_without_a_gradient faults::DetachesShortcut
+    a_fused_layer_without_its_strength faults::ForgetsStrength
+    a_fused_layer_without_a_gradient faults::DetachesFused
+    a_shortcut_without_a_cost faults::HidesCost
+    a_batch_at_one_timestep faults::OneTimestepForAll
+    a_gradient_that_is_doubled faults::DoublesGradient
+    a_file_without_a_tensor faults::LosesTensor
+    a_file_without_its_alpha faults::LosesAlpha
+    a_file_that_is_scaled faults::ScalesFile
+    a_file_with_a_stray_tensor faults::WritesUnread
+    a_file_that_nothing_recognises faults::Unrecognised
+    a_dropout_that_scales_what_it_keeps faults::ScalesRanks
+    a_parameter_too_many faults::CountsOneMore
+    a_rank_too_few faults::BoundsTooLow
+    a_rank_that_cannot_be faults::BoundsTooHigh
+    an_exponent_that_is_wrong faults::WrongExponent
+    an_exponent_that_is_missing faults::ForgetsExponent
+    a_gamma_that_is_rounded faults::RoundsGamma
+    a_degree_inside_that_is_right faults::Inside
+    an_exponent_inside_that_is_wrong faults::WrongInside
+    a_gamma_that_is_not_inside faults::OutsideGamma
+    a_degree_that_is_denied faults::DeniesDegree
+    a_convolution_of_one_tap_that_is_no_linear_layer faults::ScalesConvolutions
+    a_site_that_is_refused faults::RefusesSite
+    an_adapter_that_never_acts faults::NeverActs
+    an_update_that_panics faults::Panics
+    a_rotation_to_first_order formulas::TurnsToFirstOrder
+    a_rotation_that_is_shrunk_in_place_of_its_generator formulas::ShrinksRotation
+    a_butterfly_that_turns_too_far formulas::TurnsTooFar
+    a_rotation_that_is_denied formulas::DeniesRotation
+    an_update_that_is_no_rotation formulas::ClaimsRotation
+    a_hadamard_update_with_a_factor_outside_the_graph formulas::DetachesFactor
+    a_hadamard_layer_with_a_wrong_backward formulas::DoublesBackward
+    a_tucker_core_with_its_ranks_exchanged formulas::ExchangesCore
+    a_kronecker_rank_that_is_a_sum formulas::AddsRanks
 }

@@ -1,13 +1,8 @@
-//! Law 02: Cayley blocks are rotations, and what is built from them keeps every singular value.
+//! Law 02: Cayley blocks are rotations, and what is built from them keeps every singular value. That
+//! the adapters do which are said to is the law `rotation` of the battery.
 
-use std::collections::BTreeSet;
-
-use burn::tensor::{DType, Device, Tensor};
-use higanbana::{
-    adapters::{registry, rotation::Rotation},
-    laws::{Subject, Trial},
-    prelude::algebra,
-};
+use burn::tensor::Tensor;
+use higanbana::prelude::algebra;
 use proptest::prelude::*;
 
 use super::{
@@ -62,33 +57,6 @@ proptest! {
         let least = mixing(n * b, r).into_iter().fold(1.0, |least: f64, x| least.min(x.abs()));
         prop_assert!(least > 1e-9, "an entry of the product is {least:e}");
     }
-}
-
-/// The adapters of the battery that rotate, bounded ones among them; those that train a factor for
-/// each row stretch as well, and so show that it would be seen.
-#[test]
-fn adapters_that_rotate_keep_singular_values() {
-    let (registry, device) = (registry(), Device::flex());
-    let (mut keep, mut stretch) = (BTreeSet::new(), BTreeSet::new());
-    for trial in Trial::standard() {
-        let subjects = Subject::all(&registry, &trial, &device, DType::F64).map(Result::unwrap);
-        for subject in subjects.filter(|subject| subject.kind.keys() == Rotation::KEYS) {
-            let Subject { kind, variant, w0, trained, .. } = &subject;
-            let turned = w0.clone() + trained.update_at(subject.site(), w0, 1.0);
-            let error = deviation(&singular_values(&turned), &singular_values(w0));
-            match variant.map(|variant| variant.name) {
-                Some("rescaled") => {
-                    assert!(error > 1e-3, "{subject}: {error:e}");
-                    stretch.insert(kind.name());
-                }
-                variant => {
-                    assert!(error < 1e-12, "{subject}: {error:e}");
-                    keep.insert((kind.name(), variant));
-                }
-            }
-        }
-    }
-    assert_eq!((keep.len(), stretch.len()), (4, 2), "{keep:?} {stretch:?}");
 }
 
 #[test]

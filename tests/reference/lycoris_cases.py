@@ -114,6 +114,8 @@ CASES = [
     Case("lokr_tucker", "lokr", KERNELS, KRON | TUCKER),
     Case("lokr_scalar", "lokr", FEW, THIN | BOTH | SCALAR),
     Case("lokr_rs", "lokr", FEW, KRON, {"rs_lora": True}),
+    # Ranks that are no squares: of 3 the file has alpha 3√3, which nothing else is.
+    Case("lokr_full_matrix_rs", "lokr", FEW, KRON | {"linear_dim": 3, "full_matrix": True}, {"rs_lora": True}),
     Case("lokr_factor_4", "lokr", FEW, THIN | {"factor": 4}),
     Case("lokr_factor_auto", "lokr", FEW, THIN),
     Case("lokr_f16", "lokr", FEW, KRON | ODD_ALPHA, dtype="f16", **AT_FULL),

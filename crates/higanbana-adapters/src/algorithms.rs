@@ -1,4 +1,4 @@
-//! The algorithms, one file each.
+//! The algorithms, one file each, and what two of them share.
 
 pub mod boft;
 pub mod diag_oft;
@@ -11,4 +11,5 @@ pub mod loha;
 pub mod lokr;
 pub mod lora;
 pub mod norm;
+pub mod rotation;
 pub mod tlora;

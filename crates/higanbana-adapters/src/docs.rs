@@ -1,15 +1,10 @@
 //! The table of algorithms, for the terminal and the README.
 
-use burn::tensor::Tensor;
-use higanbana_core::{Init, Kind, Registry, Site, device::cpu};
+use higanbana_core::{Kind, Registry};
 
-/// Homogeneity degree of an algorithm with its default options, on a layer 128 → 16.
+/// Homogeneity degree of an algorithm with its default options.
 pub fn degree(kind: &Kind) -> String {
-    let shape = if kind.sites()[0].is_vector() { vec![16] } else { vec![16, 128] };
-    let site = Site::new("example", kind.sites()[0], shape);
-    let weight = Tensor::ones([site.out(), site.cols()], &cpu());
-    let adapter = kind.build(&site, &toml::Table::new(), &mut Init::new(&site, weight, 0));
-    adapter.map_or_else(|error| error.to_string(), |adapter| adapter.degree().to_string())
+    kind.degree().map_or_else(|error| error.to_string(), |degree| degree.to_string())
 }
 
 /// The table of the README.

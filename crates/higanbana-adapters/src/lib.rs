@@ -6,7 +6,6 @@ pub mod docs;
 pub mod inject;
 pub mod layers;
 mod registry;
-pub mod rotation;
 pub mod scale;
 
 pub use inject::{InjectError, Injection, Preset, Report, Rule, attach, inject};

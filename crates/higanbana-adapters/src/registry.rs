@@ -37,3 +37,22 @@ algorithms![
     Full,
     Norm,
 ];
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+    use higanbana_core::{Budget, Site};
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_fitted_says_how() {
+        for kind in registry().iter() {
+            let shape = if kind.sites()[0].is_vector() { vec![4] } else { vec![4, 3] };
+            let site = Site::new("l", kind.sites()[0], shape);
+            let update = Tensor::ones([site.out(), site.cols()], &Device::default());
+            let fit = kind.fit(&site, &update, Budget::Rank(1));
+            assert_eq!(fit.is_some(), kind.fitted().is_some(), "{}", kind.name());
+        }
+    }
+}

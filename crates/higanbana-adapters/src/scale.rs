@@ -33,7 +33,7 @@ impl Default for LowRankConfig {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     value: f64,
-    rank: usize,
+    alpha: f64,
 }
 
 impl Scale {
@@ -50,7 +50,8 @@ impl Scale {
         }
         let r = rank as f64;
         let alpha = if alpha == 0.0 { r } else { alpha };
-        Ok(Self { value: alpha / if rs { r.sqrt() } else { r }, rank })
+        let value = alpha / if rs { r.sqrt() } else { r };
+        Ok(Self { value, alpha: value * r })
     }
 
     /// From a file: `alpha / rank`; a file without `alpha`, or with 0, means the rank, as LyCORIS and
@@ -60,17 +61,22 @@ impl Scale {
     /// When `alpha` is not one finite number.
     pub fn read(parts: &Parts, rank: usize) -> Result<Self, AdapterError> {
         let alpha = parts.scalar("alpha")?.filter(|alpha| *alpha != 0.0).unwrap_or(rank as f64);
-        Ok(Self { value: alpha / rank as f64, rank })
+        Ok(Self { value: alpha / rank as f64, alpha })
     }
 
     /// $s = 1$.
     pub fn one(rank: usize) -> Self {
-        Self { value: 1.0, rank }
+        Self { value: 1.0, alpha: rank as f64 }
+    }
+
+    /// This $s$, whatever the `alpha` of its file.
+    pub fn of_file(value: f64, alpha: f64) -> Self {
+        Self { value, alpha }
     }
 
     /// The same $s$ at another rank.
     pub fn at_rank(self, rank: usize) -> Self {
-        Self { rank, ..self }
+        Self { alpha: self.value * rank as f64, ..self }
     }
 
     /// $s$.
@@ -80,7 +86,7 @@ impl Scale {
 
     /// What a file holds as `alpha`: $s r$, so that every reader's $\alpha/r$ is $s$.
     pub fn file_alpha(self) -> f64 {
-        self.value * self.rank as f64
+        self.alpha
     }
 
     /// $s X$.

@@ -8,7 +8,7 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 // Burn's CPU backend allocates every result; glibc would hand large blocks back to the kernel.
 #[global_allocator]
@@ -31,7 +31,11 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     signals::clean_up();
-    match commands::run(Cli::parse().command) {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return misused(&error),
+    };
+    match commands::run(command) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -40,4 +44,14 @@ fn main() -> ExitCode {
             if error.is::<output::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Prints what clap has to say: help as it is, an error in one line.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        error.exit();
+    }
+    eprintln!("{}", output::one_line(&error.to_string()));
+    ExitCode::from(2)
 }

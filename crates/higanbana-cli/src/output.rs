@@ -122,6 +122,21 @@ pub fn usage(message: impl ToString) -> Error {
     Usage(message.to_string()).into()
 }
 
+/// clap's message without the usage that it shows below: `error: what is wrong: which; try --help`.
+pub fn one_line(message: &str) -> String {
+    let said = message.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.fold(String::new(), |line, next| match line.chars().last() {
+        None => next.into(),
+        Some(':') => format!("{line} {next}"),
+        Some(_) if next.starts_with('[') => format!("{line} {next}"),
+        Some(_) if next.starts_with("tip:") => format!("{line}; {next}"),
+        Some(_) => format!("{line}, {next}"),
+    });
+    format!("{}; try --help", line.replace(char::is_control, " "))
+}
+
 /// Refuses an output that is one of the inputs, also under another name, and one that is no name of a
 /// file.
 ///

@@ -16,8 +16,7 @@ pub struct Keep {
     /// Keep this rank
     #[arg(long, value_name = "R", value_parser = rank, allow_negative_numbers = true)]
     rank: Option<usize>,
-    /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do: of the
-    /// update; for lokr, of the factor W2 in its nearest Kronecker product, which has less
+    /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do
     #[arg(long, value_name = "E", value_parser = share, allow_negative_numbers = true)]
     energy: Option<f64>,
     /// Keep the singular values above this number
@@ -72,6 +71,23 @@ fn bound(text: &str) -> Result<f64, String> {
         Ok(bound) if bound >= 0.0 && bound.is_finite() => Ok(bound),
         _ => Err("a threshold is a number, 0 or more".into()),
     }
+}
+
+/// The algorithms that an update can be put into, for help.
+pub fn algorithms(begin: &str) -> String {
+    let registry = higanbana_adapters::registry();
+    let choices = Choice::all(&registry);
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let narrow = choices.iter().filter(|(_, choice)| !choice.convolutions);
+    let narrow = narrow.map(|(name, choice)| {
+        let wide = choice.kind.convolutional_name().unwrap_or_default();
+        format!("; {name} leaves convolutions of several taps out, {wide} does not")
+    });
+    let narrow: String = narrow.collect();
+    format!(
+        "{begin}: {}{narrow}. `higanbana adapters NAME` says how each is fitted",
+        names.join(", ")
+    )
 }
 
 /// Where and how precisely to compute.

@@ -6,10 +6,10 @@ use burn::{
     module::{Module, ModuleDisplay},
     tensor::Tensor,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    AdapterError, Call, Condition, Degree, Features, Init, Parts, Site, SiteKind, Tensors,
+    AdapterError, Call, Condition, Degree, Features, Glimpse, Init, Parts, Site, SiteKind, Tensors,
     spectrum::{Budget, SpectrumError},
 };
 
@@ -23,6 +23,11 @@ impl<T> Options for T where
     T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
 {
 }
+
+/// No options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
 
 /// A named set of options worth testing, timing and comparing on its own.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +101,7 @@ impl Outline {
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
 /// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
-///   [`Adapter::rank_bound`] and [`Adapter::parameter_count`] hold.
+///   [`Adapter::rank_bound`], [`Adapter::keeps_singular_values`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Options; one that the algorithm does not have is an error when it is parsed.
     type Config: Options;
@@ -123,6 +128,10 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const SITES: &'static [SiteKind] = SiteKind::WEIGHTS;
     /// Whether the update depends on the frozen weight.
     const NEEDS_BASE: bool = false;
+    /// How [`Adapter::fit`] approximates, in words; `None` where it does not.
+    const FITTED: Option<&'static str> = None;
+    /// What LyCORIS calls it: the arguments of its network, as the metadata of files keep them.
+    const ARGUMENTS: &'static [(&'static str, &'static str)] = &[("algo", Self::NAME)];
     /// Sets of options with their own formulas.
     const VARIANTS: &'static [Variant] = &[];
 
@@ -184,6 +193,11 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Largest rank that the update can have (Law 02).
     fn rank_bound(&self, site: &Site) -> usize;
 
+    /// Whether $W(1)$ has every singular value of $W_0$ (Law 02).
+    fn keeps_singular_values(&self) -> bool {
+        false
+    }
+
     /// Number of trained values, in closed form.
     fn parameter_count(&self, site: &Site) -> usize;
 
@@ -201,13 +215,14 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         Outline::default()
     }
 
-    /// What a reader of a file should know of a module with these keys and no others: an assumption
-    /// that [`Adapter::read`] makes for want of a tensor.
-    fn assumption(_has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    /// What a reader of a file should know of a module like this: an assumption that [`Adapter::read`]
+    /// makes where the file does not tell.
+    fn assumption(_module: &Glimpse) -> Option<&'static str> {
         None
     }
 
-    /// The best approximation of `update` in this family, where it can be computed.
+    /// The best approximation of `update` in this family, where it can be computed: if and only if
+    /// [`Adapter::FITTED`] says how.
     ///
     /// # Errors
     /// When the decomposition fails.

@@ -110,6 +110,7 @@ any_adapter! {
     fn degree(&self) -> Degree;
     fn update_gamma(&self, site: &Site, w0: &Tensor<2>, gamma: f64) -> Tensor<2>;
     fn rank_bound(&self, site: &Site) -> usize;
+    fn keeps_singular_values(&self) -> bool;
     fn parameter_count(&self, site: &Site) -> usize;
     fn write(&self, site: &Site) -> Tensors;
 }

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, DynAdapter, Init, Outline, Parts, Site, SiteKind, Tensors,
-    Variant, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, Site,
+    SiteKind, Tensors, Training, Variant, device::cpu, spectrum::SpectrumError,
 };
 
 /// The constants of [`Adapter`], each a field and a method of [`Kind`].
@@ -17,10 +17,11 @@ macro_rules! kind {
             $($name: $type,)*
             detect: fn(SiteKind, &Tensors) -> bool,
             defaults: fn() -> toml::Table,
+            parse: fn(&toml::Table) -> Result<(), AdapterError>,
             build: fn(&Site, &toml::Table, &mut Init) -> Result<DynAdapter, AdapterError>,
             read: fn(&Site, &Parts) -> Result<DynAdapter, AdapterError>,
             outline: fn(SiteKind, &Tensors) -> Outline,
-            assumption: fn(&dyn Fn(&str) -> bool) -> Option<&'static str>,
+            assumption: fn(&Glimpse) -> Option<&'static str>,
             fit: fn(&Site, &Tensor<2>, Budget) -> Option<Result<DynAdapter, SpectrumError>>,
         }
 
@@ -31,13 +32,9 @@ macro_rules! kind {
                     $($name: A::$constant,)*
                     detect: A::detect,
                     defaults: || table(&A::Config::default()),
+                    parse: |options| config::<A>(options).map(drop),
                     build: |site, options, init| {
-                        let config = options.clone().try_into();
-                        let config = config.map_err(|error: toml::de::Error| AdapterError::Config {
-                            algorithm: A::NAME.into(),
-                            reason: error.message().into(),
-                        })?;
-                        A::new(site, &config, init).map(DynAdapter::new)
+                        A::new(site, &config::<A>(options)?, init).map(DynAdapter::new)
                     },
                     read: |site, parts| A::read(site, parts).map(DynAdapter::new),
                     outline: A::outline,
@@ -69,6 +66,8 @@ kind! {
     keys KEYS &'static [&'static str];
     sites SITES &'static [SiteKind];
     needs_base NEEDS_BASE bool;
+    fitted FITTED Option<&'static str>;
+    arguments ARGUMENTS &'static [(&'static str, &'static str)];
     variants VARIANTS &'static [Variant];
 }
 
@@ -81,6 +80,39 @@ impl Kind {
     /// Every option with its default; optional ones are absent.
     pub fn defaults(&self) -> toml::Table {
         (self.defaults)()
+    }
+
+    /// Takes options apart into the algorithm's own and those of [`Training`], and checks them as far as
+    /// that needs no site.
+    ///
+    /// # Errors
+    /// When one is unknown, of the wrong type or out of range, or when it means nothing for the
+    /// algorithm: a bound on the norm of an update that no scale of its tensors scales.
+    pub fn parse(&self, options: &toml::Table) -> Result<(toml::Table, Training), AdapterError> {
+        let mut own = options.clone();
+        let training = Training::split(self.name, &mut own)?;
+        (self.parse)(&own)?;
+        if training.max_norm.is_some() && self.degree()?.total().is_none() {
+            let reason = "max_norm scales the tensors of an update that has a degree, which this one \
+                          has not; leave it out";
+            return Err(AdapterError::Config {
+                algorithm: self.name.into(),
+                reason: reason.into(),
+            });
+        }
+        Ok((own, training))
+    }
+
+    /// [`Adapter::degree`] with the default options, on an example: a layer 128 → 16.
+    ///
+    /// # Errors
+    /// When the algorithm has no place there.
+    pub fn degree(&self) -> Result<Degree, AdapterError> {
+        let shape = if self.sites[0].is_vector() { vec![16] } else { vec![16, 128] };
+        let site = Site::new("example", self.sites[0], shape);
+        let weight = Tensor::ones([site.out(), site.cols()], &cpu());
+        let adapter = self.build(&site, &toml::Table::new(), &mut Init::new(&site, weight, 0))?;
+        Ok(adapter.degree())
     }
 
     /// [`Adapter::new`] with options as a table.
@@ -112,8 +144,8 @@ impl Kind {
     }
 
     /// [`Adapter::assumption`].
-    pub fn assumption(&self, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
-        (self.assumption)(has)
+    pub fn assumption(&self, module: &Glimpse) -> Option<&'static str> {
+        (self.assumption)(module)
     }
 
     /// [`Adapter::fit`].
@@ -137,6 +169,14 @@ impl Kind {
             kind: site.kind.name().into(),
         })
     }
+}
+
+fn config<A: Adapter>(options: &toml::Table) -> Result<A::Config, AdapterError> {
+    let config = options.clone().try_into();
+    config.map_err(|error: toml::de::Error| AdapterError::Config {
+        algorithm: A::NAME.into(),
+        reason: error.message().into(),
+    })
 }
 
 fn table(options: &impl Serialize) -> toml::Table {

@@ -36,7 +36,7 @@ pub mod spectrum;
 pub mod trained;
 pub mod training;
 
-pub use adapter::{Adapter, Cost, Outline, Variant};
+pub use adapter::{Adapter, Cost, NoOptions, Outline, Variant};
 pub use call::{Call, Features, Op};
 pub use checkpoint::checkpoint;
 pub use condition::Condition;
@@ -48,7 +48,7 @@ pub use init::Init;
 pub use kind::{Kind, Registry};
 pub use member::{Acting, Member};
 pub use nearest::nearest;
-pub use parts::{Parts, Tensors};
+pub use parts::{Arguments, Glimpse, Parts, Tensors};
 pub use site::{Site, SiteKind};
 pub use slot::{PathChoice, Slot};
 pub use spectrum::Budget;

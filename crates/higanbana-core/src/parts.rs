@@ -9,6 +9,20 @@ use crate::AdapterError;
 /// Tensors of one adapter by their key below the module's name (`lora_up.weight`, `alpha`).
 pub type Tensors = BTreeMap<String, TensorData>;
 
+/// How a network of adapters was trained, in LyCORIS's words, as the metadata of files keep it.
+pub type Arguments = BTreeMap<String, String>;
+
+/// A module of a file before its tensors are read.
+#[derive(Debug)]
+pub struct Glimpse<'a> {
+    /// Keys of its tensors.
+    pub keys: BTreeSet<&'a str>,
+    /// Its `alpha`, if that is one number.
+    pub alpha: Option<f64>,
+    /// What the file's metadata say of the network.
+    pub arguments: &'a Arguments,
+}
+
 /// Shape of one of the tensors; empty if it is not there.
 pub fn dims<'a>(tensors: &'a Tensors, key: &str) -> &'a [usize] {
     tensors.get(key).map_or(&[], |data| data.shape().as_slice())
@@ -21,6 +35,7 @@ pub struct Parts<'a> {
     device: Device,
     dtype: DType,
     base: Option<&'a Tensor<2>>,
+    arguments: Option<&'a Arguments>,
     is_probe: bool,
     used: RefCell<BTreeSet<&'a str>>,
 }
@@ -35,6 +50,7 @@ impl<'a> Parts<'a> {
             device,
             dtype,
             base: None,
+            arguments: None,
             is_probe: false,
             used: RefCell::default(),
         }
@@ -44,6 +60,17 @@ impl<'a> Parts<'a> {
     #[must_use]
     pub fn with_base(self, w0: &'a Tensor<2>) -> Self {
         Self { base: Some(w0), ..self }
+    }
+
+    /// Adds what the file's metadata say of the network.
+    #[must_use]
+    pub fn with_arguments(self, arguments: &'a Arguments) -> Self {
+        Self { arguments: Some(arguments), ..self }
+    }
+
+    /// One of the network's arguments, where the metadata tell; `None` where they are silent.
+    pub fn argument(&self, name: &str) -> Option<&'a str> {
+        self.arguments?.get(name).map(String::as_str)
     }
 
     /// Takes whatever is there for zeros of the shape that is asked for: where no site is known, reading
@@ -171,6 +198,12 @@ impl<'a> Parts<'a> {
             }),
             _ => Err(self.misshapen(key, "one element".into())),
         }
+    }
+
+    /// Machine epsilon of the element type in which the file holds a tensor; 0 if it holds none.
+    pub fn epsilon(&self, key: &str) -> f64 {
+        let float = self.tensors.get(key).and_then(|data| data.dtype().finfo());
+        float.map_or(0.0, |float| float.epsilon)
     }
 
     /// Keys that nothing has asked for.

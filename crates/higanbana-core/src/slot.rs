@@ -72,10 +72,10 @@ impl Reparameterization for Slot {
 
 /// Every slot of a model, in the order of traversal.
 pub fn collect<M: Module>(model: &M) -> Vec<Slot> {
-    DESK.with_borrow_mut(|desk| *desk = Desk::Collect(Vec::new()));
+    TRAVERSAL.with_borrow_mut(|traversal| *traversal = Traversal::Collect(Vec::new()));
     model.clone().map(&mut Keep);
-    match DESK.take() {
-        Desk::Collect(slots) => slots,
+    match TRAVERSAL.take() {
+        Traversal::Collect(slots) => slots,
         _ => unreachable!("nothing else runs on this thread meanwhile"),
     }
 }
@@ -85,9 +85,9 @@ pub fn edit<M: Module>(model: M, mut change: impl FnMut(&mut Slot)) -> M {
     let mut slots = collect(&model);
     slots.iter_mut().for_each(&mut change);
     slots.reverse();
-    DESK.with_borrow_mut(|desk| *desk = Desk::Replace(slots));
+    TRAVERSAL.with_borrow_mut(|traversal| *traversal = Traversal::Replace(slots));
     let model = model.map(&mut Keep);
-    DESK.take();
+    TRAVERSAL.take();
     model
 }
 
@@ -102,16 +102,16 @@ pub fn condition<M: Module>(model: M, condition: &Condition) -> M {
 /// reparameterisation but not the reparameterisation itself, so this lies beside the traversal, on
 /// its thread, while it runs.
 #[derive(Default)]
-enum Desk {
+enum Traversal {
     #[default]
-    Empty,
+    Plain,
     Collect(Vec<Slot>),
     /// Replacements, the next one last.
     Replace(Vec<Slot>),
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::default();
+    static TRAVERSAL: RefCell<Traversal> = RefCell::default();
 }
 
 struct Keep;
@@ -120,13 +120,13 @@ impl ModuleMapper for Keep {}
 
 impl Module for Slot {
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        let slot = DESK.with_borrow_mut(|desk| match desk {
-            Desk::Empty => Err(self),
-            Desk::Collect(slots) => {
+        let slot = TRAVERSAL.with_borrow_mut(|traversal| match traversal {
+            Traversal::Plain => Err(self),
+            Traversal::Collect(slots) => {
                 slots.push(self.clone());
                 Ok(self)
             }
-            Desk::Replace(slots) => Ok(slots.pop().unwrap_or(self)),
+            Traversal::Replace(slots) => Ok(slots.pop().unwrap_or(self)),
         });
         match slot {
             Ok(slot) => slot,

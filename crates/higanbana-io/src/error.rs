@@ -1,9 +1,8 @@
 //! What can go wrong with a file, each in one line that names the file, the key and the remedy.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
+
+use crate::{dialect::HELD_BY_ALL, names::NameError};
 
 /// An error of this crate. Every message is one line: which file, which key, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -217,33 +216,15 @@ pub enum FileError {
         /// Where the second comes from.
         second: String,
     },
-    /// An adapter name answers to two parameters of the base.
-    #[error(
-        "the name {name:?} answers to both {first:?} and {second:?} of the base; rename it in the adapter"
-    )]
-    Ambiguous {
-        /// The name.
-        name: String,
-        /// One parameter.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// An adapter name answers to no parameter of the base.
-    #[error("the base has no module for {name:?}; {}", nearest_line(nearest))]
-    Unmatched {
-        /// The name.
-        name: String,
-        /// The most similar names there are.
-        nearest: Vec<String>,
-    },
-    /// A name of an adapter file answers to no parameter of the base, or to two.
-    #[error("{}: {error}", path.display())]
+    /// A module of an adapter file answers to no layer of the base, or to two.
+    #[error("{}: module {module:?}: {error}{}", path.display(), right_base(error))]
     Name {
         /// The adapter file.
         path: PathBuf,
-        /// [`Self::Ambiguous`] or [`Self::Unmatched`].
-        error: Box<Self>,
+        /// The module.
+        module: String,
+        /// What is wrong with its name.
+        error: NameError,
     },
     /// `adapter_config.json` or the metadata cannot be understood.
     #[error("{}: {reason}", path.display())]
@@ -273,7 +254,7 @@ pub enum FileError {
     },
     /// The output dialect has no place for a tensor.
     #[error(
-        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake lora --rank R, or choose --to lycoris or --to kohya",
+        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake {HELD_BY_ALL} --rank R, or choose --to lycoris or --to kohya",
         path.display()
     )]
     CannotHold {
@@ -300,19 +281,6 @@ pub enum FileError {
     },
 }
 
-impl FileError {
-    /// What is said of a name, as said of the file at `path` that has it.
-    #[must_use]
-    pub fn of(self, path: &Path) -> Self {
-        match self {
-            Self::Ambiguous { .. } | Self::Unmatched { .. } => {
-                Self::Name { path: path.into(), error: Box::new(self) }
-            }
-            other => other,
-        }
-    }
-}
-
 /// What helps against a failure to write.
 fn remedy(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
@@ -322,9 +290,9 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-fn nearest_line(nearest: &[String]) -> String {
-    match nearest {
-        [] => "is this the right base?".into(),
-        names => format!("nearest: {}; is this the right base?", names.join(", ")),
+fn right_base(error: &NameError) -> &'static str {
+    match error {
+        NameError::Unmatched { .. } => "; is this the right base?",
+        NameError::Ambiguous { .. } => "",
     }
 }

@@ -3,8 +3,6 @@
 pub mod apply;
 pub mod cast;
 pub mod checkpoint;
-#[cfg(test)]
-mod desk;
 pub mod dialect;
 mod dtype;
 mod error;
@@ -13,6 +11,8 @@ mod model;
 pub mod names;
 pub mod refit;
 pub mod run;
+#[cfg(test)]
+mod testing;
 pub mod writer;
 
 pub use apply::{ApplyError, Leftover, Merge, Source};

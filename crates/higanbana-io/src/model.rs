@@ -22,12 +22,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use burn::tensor::{DType, Device, Tensor};
 use higanbana_adapters::inject::FoundSite;
 use higanbana_core::{DynAdapter, Registry, Site, Tensors};
 
 use crate::{
-    AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names,
-    apply::{ApplyError, Leftovers, ModuleReader, Parameter, notes, stems},
+    AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names, Target,
+    apply::{ApplyError, Model, ModuleReader, Parameter, stems},
     dialect::Network,
 };
 
@@ -81,50 +82,51 @@ pub fn save(
 /// tensors contradict each other or the model.
 pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loaded, ApplyError> {
     let reader = AdapterReader::open(path, &stems(registry))?;
-    let names = names(sites.iter().map(|found| &found.site));
-    let mut leftovers = Leftovers::of(&reader);
+    let layers = Layers::of(sites);
+    let how =
+        ModuleReader { file: &reader, registry, device: &Device::default(), dtype: DType::F32 };
     let mut adapters = Vec::new();
-    let mut adapted = BTreeMap::new();
-    for module in reader.modules() {
-        let Some(target) = leftovers.expect(module, &names) else { continue };
-        let tensors = reader.read(module)?;
-        let layer = sites.iter().filter(|found| key_of(&found.site.path) == target.weight);
-        let layer: Vec<&FoundSite> = layer.collect();
-        let Some(weight) = layer.first().map(|found| found.matrix()) else { continue };
-        let (device, dtype) = (weight.device(), weight.dtype());
-        let parameters =
-            layer.iter().map(|found| Parameter::new(&target.weight, found.site.clone()));
-        let value = |parameter: &Parameter| {
-            let found = layer.iter().find(|found| found.site.kind == parameter.site.kind);
-            Ok(found.map(|found| found.matrix()))
-        };
-        let how = ModuleReader { path, registry, device: &device, dtype };
-        let holding = how.at_base(module, &tensors, parameters.collect(), value)?;
-        if holding.held.is_empty() {
-            leftovers.unknown(module, &tensors, &format!("{:?}", target.weight));
-            continue;
-        }
-        leftovers.unused(module, &holding.unused);
-        for acting in holding.held.into_iter().filter_map(|held| held.acting) {
-            let place = (acting.site.path.clone(), acting.site.kind);
-            if let Some(first) = adapted.insert(place, module) {
-                let (path, key) = (path.into(), acting.site.path);
-                let (first, second) = (first.into(), module.into());
-                return Err(ApplyError::Twice { path, key, first, second });
-            }
-            adapters.push((acting.site, acting.adapter));
-        }
+    let placed = how.onto(&layers, |_, _, found| {
+        adapters.extend(found.resolved.map(|resolved| (resolved.site, resolved.adapter)));
+        Ok(())
+    })?;
+    Ok(Loaded { adapters, leftovers: placed.leftovers, notes: placed.notes })
+}
+
+/// The layers of a model in memory.
+struct Layers<'a> {
+    names: Names,
+    sites: &'a [FoundSite],
+}
+
+impl<'a> Layers<'a> {
+    fn of(sites: &'a [FoundSite]) -> Self {
+        Self { names: names(sites.iter().map(|found| &found.site)), sites }
     }
-    let leftovers = leftovers.into_vec();
-    if adapters.is_empty() {
-        return Err(ApplyError::OtherModel {
-            path: path.into(),
-            base: "the model".into(),
-            modules: reader.modules().count(),
-            example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
-        });
+}
+
+impl Model for Layers<'_> {
+    fn title(&self) -> String {
+        "the model".into()
     }
-    Ok(Loaded { adapters, leftovers, notes: notes(&reader, registry) })
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn parameters(&self, target: &Target) -> Result<Vec<Parameter>, ApplyError> {
+        let layer = self.sites.iter().filter(|found| key_of(&found.site.path) == target.weight);
+        Ok(layer.map(|found| Parameter::new(&target.weight, found.site.clone())).collect())
+    }
+
+    fn value(
+        &self,
+        _target: &Target,
+        parameter: &Parameter,
+    ) -> Result<Option<Tensor<2>>, ApplyError> {
+        let found = self.sites.iter().find(|found| found.site == parameter.site);
+        Ok(found.map(FoundSite::matrix))
+    }
 }
 
 /// The names of a model's layers, as those of a checkpoint with its paths.

@@ -159,7 +159,7 @@ fn compare_weights(
         adapter.condition(&condition);
         let weight = w0.clone() + adapter.update_at(site, w0, strength);
         let reference = fixtures::matrix(data, site, &w0.device());
-        let deviation = relative(&weight, &reference);
+        let deviation = spectrum::relative_error(&weight, &reference);
         row.weights += 1;
         if deviation >= row.deviation {
             row.deviation = deviation;
@@ -193,11 +193,4 @@ fn measure_rank(
         (row.rank_bound, row.rank) = (bound, rank);
     }
     Ok(())
-}
-
-fn relative(a: &Tensor<2>, b: &Tensor<2>) -> f64 {
-    let [a, b] = [a, b].map(|t| t.to_data().iter::<f64>().collect::<Vec<_>>());
-    let difference: f64 = a.iter().zip(&b).map(|(x, y)| (x - y).powi(2)).sum();
-    let norm: f64 = b.iter().map(|y| y * y).sum();
-    (difference / norm).sqrt()
 }

@@ -14,7 +14,7 @@ use higanbana_core::{
 };
 use higanbana_io::{
     Leftover,
-    apply::{Acting, ApplyError, Survey},
+    apply::{ApplyError, Resolved, Survey},
 };
 use serde::Serialize;
 
@@ -137,12 +137,12 @@ pub fn measure(
 ) -> Result<FileRanks, SurveyError> {
     let survey = Survey { path, base, registry, device, dtype: DType::F64 };
     let (mut layers, mut unknown) = (Vec::new(), Vec::new());
-    let overview = survey.run(progress, |it, held| {
-        let name = match held.at.is_bias() {
+    let overview = survey.run(progress, |it, found| {
+        let name = match found.at.is_bias() {
             true => format!("{}.bias", it.module),
             false => it.module.to_string(),
         };
-        let Some(acting) = &held.acting else {
+        let Some(resolved) = &found.resolved else {
             let reason = match base {
                 None => "its update depends on the base weight; give --base FILE",
                 Some(_) => "the base does not have it",
@@ -150,9 +150,9 @@ pub fn measure(
             unknown.push(Leftover { name, reason: reason.into() });
             return Ok(());
         };
-        let against = held.parameter.is_some();
-        let layer = Layer::of(name, held.kind.name(), acting, against).map_err(|error| {
-            let reason = AdapterError::numeric(&acting.site, error);
+        let against = found.parameter.is_some();
+        let layer = Layer::of(name, found.kind.name(), resolved, against).map_err(|error| {
+            let reason = AdapterError::numeric(&resolved.site, error);
             SurveyError::Spectrum { path: path.into(), reason }
         })?;
         layers.push(layer);
@@ -174,11 +174,11 @@ impl Layer {
     fn of(
         name: String,
         algorithm: &'static str,
-        acting: &Acting,
+        resolved: &Resolved,
         against: bool,
     ) -> Result<Self, SpectrumError> {
-        let Acting { site, adapter, w0 } = acting;
-        let update = acting.update(1.0);
+        let Resolved { site, adapter, w0 } = resolved;
+        let update = resolved.update(1.0);
         let rank_bound = adapter.rank_bound(site);
         Ok(Self {
             name,

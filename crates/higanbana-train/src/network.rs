@@ -42,6 +42,16 @@ pub struct Batch {
     pub added: Option<Added>,
 }
 
+/// The adapters that a recipe asks for.
+pub fn injection(adapter: &recipe::Adapter, preset: &Preset, seed: u64) -> Injection {
+    let mut injection = Injection::new(SET, &adapter.algorithm)
+        .options(adapter.options.clone())
+        .seed(seed)
+        .preset(preset.clone());
+    injection.rules.extend(adapter.rules.clone());
+    injection
+}
+
 impl Network {
     /// The models of a pipeline with new adapters, ready to be trained.
     ///
@@ -54,11 +64,7 @@ impl Network {
         registry: &Registry,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let mut injection = Injection::new(SET, &adapter.algorithm)
-            .options(adapter.options.clone())
-            .seed(seed)
-            .preset(preset.clone());
-        injection.rules.extend(adapter.rules.clone());
+        let injection = injection(adapter, preset, seed);
         let (unet, _) = inject::inject(&pipeline.unet, registry, &injection)?;
         let encoders = pipeline.encoders.iter().enumerate().map(|(i, encoder)| {
             if !adapter.text_encoder {

@@ -27,7 +27,7 @@ use crate::{
     feed::{Draw, Feed},
     file,
     groups::Groups,
-    network::Network,
+    network::{self, Network},
     recipe::Recipe,
     sheet,
     task::Task,
@@ -99,6 +99,7 @@ impl<'a> Trainer<'a> {
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<Self, TrainError> {
         let preset = recipe.adapter.preset()?;
+        network::injection(&recipe.adapter, &preset, recipe.seed).check(registry)?;
         let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, skip_bad)?;
         let held_out = recipe.validation.as_ref();
         let mut held_out =

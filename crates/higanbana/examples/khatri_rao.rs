@@ -1,7 +1,7 @@
 //! An adapter of your own: the column-wise Khatri-Rao product of two small matrices, as in
 //! KRAdapter (arXiv:2508.00230). It is full of rank for few parameters.
 //!
-//! $$\Delta W_{(a,b),i} = s\, U_{a,i} V_{b,i}, \qquad U \in \mathbb R^{p \times in\cdot K},\;
+//! $$\Delta W_{(a,b),i} = U_{a,i} V_{b,i}, \qquad U \in \mathbb R^{p \times in\cdot K},\;
 //! V \in \mathbb R^{q \times in\cdot K},\; pq = out$$
 //!
 //! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
@@ -25,55 +25,36 @@ use higanbana::{
     laws,
     prelude::*,
 };
-use serde::{Deserialize, Serialize};
-
-/// Options of [`KhatriRao`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KhatriRaoConfig {
-    /// The scale $s$.
-    pub scale: f64,
-}
-
-impl Default for KhatriRaoConfig {
-    fn default() -> Self {
-        Self { scale: 1.0 }
-    }
-}
 
 /// The adapter.
 #[derive(Module, Debug)]
 pub struct KhatriRao {
     kr_u: Param<Tensor<2>>,
     kr_v: Param<Tensor<2>>,
-    #[module(skip)]
-    scale: f64,
 }
 
 impl Adapter for KhatriRao {
-    type Config = KhatriRaoConfig;
+    type Config = NoOptions;
 
     const NAME: &'static str = "khatri-rao";
     const TITLE: &'static str = "KRAdapter";
     const REFERENCE: &'static str = "arXiv:2508.00230";
-    const FORMULA: &'static str = r"s\, U \odot_{KR} V";
+    const FORMULA: &'static str = r"U \odot_{KR} V";
     const RANK: &'static str = r"\min(out, in\,K)";
     const PARAMETERS: &'static str = r"(p + q)\, in\,K,\; pq = out";
-    const KEYS: &'static [&'static str] = &["kr_u", "kr_v", "kr_scale"];
+    const KEYS: &'static [&'static str] = &["kr_u", "kr_v"];
 
-    fn new(site: &Site, config: &Self::Config, init: &mut Init) -> Result<Self, AdapterError> {
-        let (p, q) = algebra::factorization(site.out(), -1);
-        Ok(Self {
-            kr_u: Param::from_tensor(init.zeros([p, site.cols()])),
-            kr_v: Param::from_tensor(init.kaiming_uniform([q, site.cols()], site.cols())),
-            scale: config.scale,
-        })
+    fn new(site: &Site, _: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {
+        let [u, v] = shapes(site);
+        let kr_u = Param::from_tensor(init.zeros(u));
+        let kr_v = Param::from_tensor(init.kaiming_uniform(v, site.cols()));
+        Ok(Self { kr_u, kr_v })
     }
 
     fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         let u = self.kr_u.val().unsqueeze_dim::<3>(1);
         let v = self.kr_v.val().unsqueeze_dim::<3>(0);
-        (u * v).reshape([site.out(), site.cols()]).mul_scalar(self.scale)
+        (u * v).reshape([site.out(), site.cols()])
     }
 
     fn degree(&self) -> Degree {
@@ -85,27 +66,26 @@ impl Adapter for KhatriRao {
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        let (p, q) = algebra::factorization(site.out(), -1);
-        (p + q) * site.cols()
+        shapes(site).iter().map(|[rows, cols]| rows * cols).sum()
     }
 
     fn write(&self, _site: &Site) -> Tensors {
-        let scale = Tensor::<1>::full([1], self.scale, (&Device::default(), DType::F64));
-        Tensors::from([
-            ("kr_u".into(), self.kr_u.val().to_data()),
-            ("kr_v".into(), self.kr_v.val().to_data()),
-            ("kr_scale".into(), scale.to_data()),
-        ])
+        let [u, v] = [&self.kr_u, &self.kr_v].map(|factor| factor.val().to_data());
+        Tensors::from([("kr_u".into(), u), ("kr_v".into(), v)])
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        let (p, q) = algebra::factorization(site.out(), -1);
-        Ok(Self {
-            kr_u: Param::from_tensor(parts.tensor("kr_u", [p, site.cols()])?),
-            kr_v: Param::from_tensor(parts.tensor("kr_v", [q, site.cols()])?),
-            scale: parts.scalar("kr_scale")?.unwrap_or(1.0),
-        })
+        let [u, v] = shapes(site);
+        let kr_u = Param::from_tensor(parts.tensor("kr_u", u)?);
+        let kr_v = Param::from_tensor(parts.tensor("kr_v", v)?);
+        Ok(Self { kr_u, kr_v })
     }
+}
+
+/// Of $U$ and $V$, with $p$ and $q$ as equal as can be.
+fn shapes(site: &Site) -> [[usize; 2]; 2] {
+    let (p, q) = algebra::factorization(site.out(), -1);
+    [[p, site.cols()], [q, site.cols()]]
 }
 
 #[derive(Module, Debug)]

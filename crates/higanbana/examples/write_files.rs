@@ -63,12 +63,12 @@ pub fn rewrite(case: &Value) -> Result<Encoded> {
         }
         let parameters = Parameter::of(&base, names.expect(module)?)?;
         let device = Device::default();
-        let (path, registry, dtype) = (reader.path(), &registry, DType::F32);
-        let how = ModuleReader { path, registry, device: &device, dtype };
+        let (registry, dtype) = (&registry, DType::F32);
+        let how = ModuleReader { file: &reader, registry, device: &device, dtype };
         let value = |parameter: &Parameter| parameter.read(&base, &device, dtype).map(Some);
         let holding = how.at_base(module, &tensors, parameters, value)?;
-        let acting = holding.held.into_iter().filter_map(|held| held.acting);
-        let written = acting.flat_map(|acting| acting.adapter.write(&acting.site));
+        let resolved = holding.found.into_iter().filter_map(|found| found.resolved);
+        let written = resolved.flat_map(|resolved| resolved.adapter.write(&resolved.site));
         let same_type = |(key, data): (String, TensorData)| {
             let dtype = tensors.get(&key).map_or(DType::F32, |data| data.dtype());
             Ok((key, cast(data, dtype)?))

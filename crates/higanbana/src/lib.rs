@@ -17,8 +17,8 @@ pub mod prelude {
     pub use higanbana_adapters::{Injection, Preset, Report, Rule, attach, inject, registry};
     pub use higanbana_core::{
         Adapter, AdapterError, Call, Condition, Cost, Degree, DynAdapter, Features, Init, Kind,
-        Member, Parts, PathChoice, Registry, Site, SiteKind, Slot, Tensors, Variant, algebra,
-        spectrum,
+        Member, NoOptions, Parts, PathChoice, Registry, Site, SiteKind, Slot, Tensors, Variant,
+        algebra, spectrum,
     };
 }
 

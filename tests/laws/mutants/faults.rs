@@ -1,4 +1,4 @@
-//! The faults.
+//! Faults of what every adapter has, on the plainest of them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,15 +8,18 @@ use higanbana::{adapters::algorithms::lora::Lora, prelude::*};
 use super::{Fault, Mutant};
 
 macro_rules! fault {
-    ($(#[$doc:meta])* $name:ident breaks $laws:expr, $($body:tt)*) => {
-        $(#[$doc])*
+    ($name:ident of $of:ident breaks $laws:expr, $($body:tt)*) => {
         #[derive(Debug, Clone)]
         pub struct $name;
 
         impl Fault for $name {
+            type Of = $of;
             const BREAKS: &'static [&'static str] = &$laws;
             $($body)*
         }
+    };
+    ($name:ident breaks $($rest:tt)*) => {
+        fault! { $name of Lora breaks $($rest)* }
     };
 }
 
@@ -61,7 +64,7 @@ fault! {
 
 fault! {
     OverstatesStrength breaks ["strength"],
-    fn strength_degree() -> usize {
+    fn strength_degree(_mutant: &Mutant<Self>) -> usize {
         2
     }
 }
@@ -311,7 +314,7 @@ fault! {
 fault! {
     Panics breaks [
         "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "rank",
-        "homogeneity", "pointwise", "coverage",
+        "rotation", "homogeneity", "pointwise", "coverage",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         panic!("no update")

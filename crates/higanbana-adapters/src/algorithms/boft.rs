@@ -28,7 +28,7 @@ use higanbana_core::{
     Tensors, Variant, algebra, parts::dims,
 };
 
-use crate::rotation::{Rotation, RotationConfig, on_channels};
+use super::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A BOFT adapter; see the [module](self).
 #[derive(Module, Debug)]
@@ -98,6 +98,10 @@ impl Adapter for Boft {
 
     fn rank_bound(&self, site: &Site) -> usize {
         site.full_rank()
+    }
+
+    fn keeps_singular_values(&self) -> bool {
+        self.rotation.keeps_lengths()
     }
 
     fn parameter_count(&self, site: &Site) -> usize {

@@ -28,7 +28,7 @@ use higanbana_core::{
     spectrum::{self, SpectrumError},
 };
 
-use crate::rotation::{Rotation, RotationConfig, on_channels};
+use super::rotation::{Rotation, RotationConfig, on_channels};
 
 /// A Diag-OFT adapter; see the [module](self).
 #[derive(Module, Debug)]
@@ -86,6 +86,10 @@ impl Adapter for DiagOft {
         let [k, b] = self.rotation.dims();
         let rows = if self.rotation.rescale.is_some() { site.out() } else { k * (b - b % 2) };
         rows.min(site.cols())
+    }
+
+    fn keeps_singular_values(&self) -> bool {
+        self.rotation.keeps_lengths()
     }
 
     fn parameter_count(&self, site: &Site) -> usize {

@@ -92,6 +92,8 @@ impl<A: Decomposable> Adapter for Dora<A> {
     const KEYS: &'static [&'static str] = &["dora_scale"];
     const SITES: &'static [SiteKind] = A::SITES;
     const NEEDS_BASE: bool = true;
+    const ARGUMENTS: &'static [(&'static str, &'static str)] =
+        &[("algo", A::NAME), ("dora_wd", "True")];
     const VARIANTS: &'static [Variant] =
         &[Variant { name: "input_axis", options: "wd_on_out = false" }];
 

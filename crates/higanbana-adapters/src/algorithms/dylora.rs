@@ -25,15 +25,12 @@ use burn::{
 };
 use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts,
-    Site, SiteKind, Tensors, Variant, init,
-    parts::{scalar_data, to_data},
-    spectrum::SpectrumError,
-    training::weigh_rows,
+    Site, SiteKind, Tensors, Variant, init, spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
 
 use super::lora::Lora;
-use crate::scale::Scale;
+use crate::scale::LowRankConfig;
 
 /// Options of [`DyLora`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,12 +53,8 @@ impl Default for DyLoraConfig {
 /// A DyLoRA adapter; see the [module](self).
 #[derive(Module, Debug)]
 pub struct DyLora {
-    /// $B$.
-    pub lora_up: Param<Tensor<2>>,
-    /// $A$.
-    pub lora_down: Param<Tensor<2>>,
-    #[module(skip)]
-    scale: Scale,
+    /// The whole of it.
+    pub inner: Lora,
     #[module(skip)]
     block_size: usize,
     #[module(skip)]
@@ -90,31 +83,20 @@ impl Adapter for DyLora {
 
     fn new(site: &Site, config: &DyLoraConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let DyLoraConfig { rank, alpha, block_size } = *config;
-        let scale = Scale::new(site, rank, alpha, false)?;
         if !rank.is_multiple_of(block_size) {
             let reason = format!("rank {rank} is no multiple of block_size {block_size}");
             return Err(AdapterError::option(site, reason));
         }
-        let cols = site.cols();
-        Ok(Self {
-            lora_up: Param::from_tensor(init.zeros([site.out(), rank])),
-            lora_down: Param::from_tensor(init.kaiming_uniform([rank, cols], cols)),
-            scale,
-            block_size,
-            prefix: None,
-            step: None,
-        })
+        let inner = LowRankConfig { rank, alpha, ..LowRankConfig::default() };
+        Ok(Self { block_size, ..Self::whole(Lora::new(site, &inner, init)?) })
     }
 
-    fn update(&self, site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
-        let (up, down) = self.factors(site);
-        up.matmul(down)
+    fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
+        self.acting(site).update(site, w0)
     }
 
-    fn added(&self, call: &Call, _y0: &Features) -> Option<Features> {
-        self.cost(call.site, call.op.groups())?;
-        let (up, down) = self.factors(call.site);
-        Some(call.apply(down).mix(up.mul_scalar(call.strength)))
+    fn added(&self, call: &Call, y0: &Features) -> Option<Features> {
+        self.acting(call.site).added(call, y0)
     }
 
     fn cost(&self, site: &Site, groups: usize) -> Option<Cost> {
@@ -124,7 +106,7 @@ impl Adapter for DyLora {
     }
 
     fn degree(&self) -> Degree {
-        Degree::Update(vec![("lora_up", 1), ("lora_down", 1)])
+        self.inner.degree()
     }
 
     fn rank_bound(&self, site: &Site) -> usize {
@@ -132,33 +114,20 @@ impl Adapter for DyLora {
     }
 
     fn parameter_count(&self, site: &Site) -> usize {
-        self.rank() * (site.out() + site.cols())
+        self.inner.parameter_count(site)
     }
 
     fn write(&self, site: &Site) -> Tensors {
-        let r = self.rank();
-        let up = to_data(&self.lora_up.val(), site.pointwise_shape(site.out(), r));
-        let down = to_data(&self.lora_down.val(), site.kernel_shape(r, site.input()));
-        Tensors::from([
-            ("lora_up.weight".into(), up),
-            ("lora_down.weight".into(), down),
-            ("alpha".into(), scalar_data(self.scale.file_alpha())),
-        ])
+        self.inner.write(site)
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        let r = parts.dim("lora_down.weight", 0)?;
-        let kernel = site.kernel_shape(r, site.input());
-        let down = parts.unfolded("lora_down.weight", &kernel, [r, site.cols()])?;
-        Ok(Self {
-            lora_up: Param::from_tensor(parts.tensor("lora_up.weight", [site.out(), r])?),
-            lora_down: Param::from_tensor(down),
-            scale: Scale::read(parts, r)?,
-            // Files do not hold it; blocks of one rank divide every rank.
-            block_size: 1,
-            prefix: None,
-            step: None,
-        })
+        match parts.shape("lora_mid.weight") {
+            None => Lora::read(site, parts).map(Self::whole),
+            Some(_) => {
+                Err(parts.misshapen("lora_mid.weight", "no core between nested ranks".into()))
+            }
+        }
     }
 
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
@@ -176,23 +145,16 @@ impl Adapter for DyLora {
     ) -> Option<Result<Self, SpectrumError>> {
         Some(self.norms_by_rank().map(|norms| {
             let r = budget.rank(&norms).min(self.rank());
-            let leading = |factor: &Param<Tensor<2>>, dim: usize| {
+            let leading = |factor: &Param<Tensor<2>>, dim| {
                 Param::from_tensor(factor.val().narrow(dim, 0, r).detach())
             };
-            Self {
-                lora_up: leading(&self.lora_up, 1),
-                lora_down: leading(&self.lora_down, 0),
-                scale: self.scale.at_rank(r),
-                block_size: 1,
-                prefix: None,
-                step: None,
-            }
+            let (up, down) = (leading(&self.inner.lora_up, 1), leading(&self.inner.lora_down, 0));
+            Self::whole(self.inner.with_factors(up, down))
         }))
     }
 
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
-        let lora_down = weigh_rows(&self.lora_down, weights(self.rank()));
-        Some(Self { lora_down, ..self.clone() })
+        Some(Self { inner: self.inner.weigh_ranks(weights)?, ..self.clone() })
     }
 
     fn condition(&mut self, condition: &Condition) {
@@ -202,17 +164,22 @@ impl Adapter for DyLora {
 }
 
 impl DyLora {
+    /// Files do not hold the size of the blocks; one of one rank divides every rank.
+    fn whole(inner: Lora) -> Self {
+        Self { inner, block_size: 1, prefix: None, step: None }
+    }
+
     /// Full rank $r$.
     pub fn rank(&self) -> usize {
-        self.lora_up.lazy_shape()[1]
+        self.inner.rank()
     }
 
     /// Frobenius norm of what each rank adds to the update.
     fn norms_by_rank(&self) -> Result<Vec<f64>, SpectrumError> {
         let squares = |x: Tensor<2>, dim| x.square().sum_dim(dim).reshape([self.rank()]);
-        let squares: Tensor<1> = squares(self.lora_up.val(), 0) * squares(self.lora_down.val(), 1);
-        let norms = squares.sqrt().try_to_vec_as::<f64>()?;
-        Ok(norms.iter().map(|norm| self.scale.value().abs() * norm).collect())
+        let down = self.inner.lora_down.val();
+        let squares: Tensor<1> = squares(self.inner.scaled_up(), 0) * squares(down, 1);
+        Ok(squares.sqrt().try_to_vec_as::<f64>()?)
     }
 
     /// Ranks that are held, and the prefix that acts: those between the two are trained.
@@ -228,11 +195,13 @@ impl DyLora {
         }
     }
 
-    /// $\frac{\alpha}{r} B_{:,:p}$ and $A_{:p,:}$.
-    fn factors(&self, site: &Site) -> (Tensor<2>, Tensor<2>) {
+    /// $\frac{\alpha}{r} B_{:,:p} A_{:p,:}$.
+    fn acting(&self, site: &Site) -> Lora {
         let (held, prefix) = self.active(site);
-        let up = nested(self.lora_up.val(), 1, held, prefix);
-        (self.scale.apply(up), nested(self.lora_down.val(), 0, held, prefix))
+        let nested = |factor: &Param<Tensor<2>>, dim| {
+            factor.clone().map(|factor| nested(factor, dim, held, prefix))
+        };
+        self.inner.with_factors(nested(&self.inner.lora_up, 1), nested(&self.inner.lora_down, 0))
     }
 }
 
@@ -255,15 +224,12 @@ mod tests {
     /// Rank 4 in blocks of 2; component i of the product is i + 1, and the scale is 1/2.
     fn adapter() -> (Site, DyLora) {
         let device = Device::default().autodiff();
+        let mut init = Init::new(&site(), Tensor::zeros([1, 1], &device), 0);
+        let config = DyLoraConfig { rank: 4, alpha: 2.0, block_size: 2 };
+        let mut adapter = DyLora::new(&site(), &config, &mut init).unwrap();
         let up = Tensor::from_data([[1.0, 2.0, 3.0, 4.0]], &device);
-        let adapter = DyLora {
-            lora_up: Param::from_tensor(up),
-            lora_down: Param::from_tensor(Tensor::ones([4, 1], &device)),
-            scale: Scale::new(&site(), 4, 2.0, false).unwrap(),
-            block_size: 2,
-            prefix: None,
-            step: None,
-        };
+        adapter.inner.lora_up = Param::from_tensor(up);
+        adapter.inner.lora_down = Param::from_tensor(Tensor::ones([4, 1], &device));
         (site(), adapter)
     }
 
@@ -306,8 +272,8 @@ mod tests {
             adapter.condition(&Condition { step: Some(step), ..Condition::default() });
             let update = update(&site, &adapter);
             let grads = update.clone().backward();
-            let up = adapter.lora_up.val().grad(&grads).unwrap().to_data();
-            let down = adapter.lora_down.val().grad(&grads).unwrap().to_data();
+            let up = adapter.inner.lora_up.val().grad(&grads).unwrap().to_data();
+            let down = adapter.inner.lora_down.val().grad(&grads).unwrap().to_data();
             let low = update.into_scalar::<f32>() == 1.5;
             let (expected_up, expected_down) = if low {
                 ([[0.5f32, 0.5, 0.0, 0.0]], [[0.5f32], [1.0], [0.0], [0.0]])

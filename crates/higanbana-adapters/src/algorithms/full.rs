@@ -18,17 +18,11 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, NoOptions, Outline, Parts,
+    Site, SiteKind, Tensors,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };
-use serde::{Deserialize, Serialize};
-
-/// Options of [`Full`]: there are none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FullConfig {}
 
 /// A dense difference; see the [module](self).
 #[derive(Module, Debug)]
@@ -38,7 +32,7 @@ pub struct Full {
 }
 
 impl Adapter for Full {
-    type Config = FullConfig;
+    type Config = NoOptions;
 
     const NAME: &'static str = "full";
     const TITLE: &'static str = "Full";
@@ -47,6 +41,7 @@ impl Adapter for Full {
     const RANK: &'static str = r"\min(out, in\,K)";
     const PARAMETERS: &'static str = r"out \cdot in\,K";
     const KEYS: &'static [&'static str] = &["diff", "diff_b"];
+    const FITTED: Option<&'static str> = Some("all of it");
     const SITES: &'static [SiteKind] =
         &[SiteKind::Linear, SiteKind::Conv1d, SiteKind::Conv2d, SiteKind::Conv3d, SiteKind::Bias];
 
@@ -54,7 +49,7 @@ impl Adapter for Full {
         Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
     }
 
-    fn new(site: &Site, _config: &FullConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, _config: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {
         Ok(Self { diff: Param::from_tensor(init.zeros([site.out(), site.cols()])) })
     }
 

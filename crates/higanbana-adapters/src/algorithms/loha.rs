@@ -69,6 +69,9 @@ impl Adapter for Loha {
     const PARAMETERS: &'static str = r"2r(out + in\,K)";
     const KEYS: &'static [&'static str] =
         &["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "alpha"];
+    const FITTED: Option<&'static str> = Some(
+        "alternating least squares, a local optimum no worse than the truncated SVD of its rank",
+    );
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "tucker", options: "use_tucker = true" },
         Variant { name: "use_scalar", options: "use_scalar = true" },

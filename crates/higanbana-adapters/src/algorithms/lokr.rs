@@ -19,8 +19,11 @@
 //! $(l, k)$ and $(m, n)$ are [`factorization`](algebra::factorization)s of `out` and `in`.
 //! $s = \alpha/r$, and 1 where both factors are whole, whatever `alpha` and `rs_lora` say; $\sigma$
 //! and `rs_lora` are those of [LoRA](super::lora), $\sigma$ folded into the first factor on saving.
-//! (LyCORIS trains two whole factors under `rs_lora` at $\sqrt r$ and reloads them at 1: its file
-//! does not tell, and is read here as it is reloaded there.)
+//!
+//! LyCORIS trains two whole factors under `rs_lora` at $\sqrt r$, saves $\alpha = r\sqrt r$, and reloads
+//! them at 1. Read here, its files act as they were trained, wherever they tell: by `rs_lora` in their
+//! metadata, or by an $\alpha$ that is $r\sqrt r$ for a rank $r$ that is no square. (8 is $4\sqrt 4$, and
+//! what LyCORIS saves at rank 8 without `rs_lora`: it is read as the latter, which a note says.)
 //!
 //! Every size is read from the file's shapes; LyCORIS guesses them back from the factor rule and
 //! cannot reload what it saved with Tucker or unbalanced factors.
@@ -34,8 +37,8 @@ mod second;
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Glimpse, Init, Outline, Parts,
+    Site, SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
     training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
@@ -56,15 +59,15 @@ pub struct LokrConfig {
     /// Smaller part of `in` and of `out`, or the largest divisor below it; -1 makes the two parts as
     /// equal as can be.
     pub factor: i64,
-    /// Decompose the first factor as well.
+    /// Decompose the first factor as well, unless `full_matrix` keeps both whole.
     pub decompose_both: bool,
     /// Decompose neither.
     pub full_matrix: bool,
     /// Give the larger part of `out` to the first factor.
     pub unbalanced_factorization: bool,
-    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$.
+    /// Scale by $\alpha/\sqrt r$ instead of $\alpha/r$; two whole factors have no scale.
     pub rs_lora: bool,
-    /// Tucker core on convolutions with more than one tap.
+    /// Tucker core on convolutions with more than one tap, where the second factor is decomposed.
     pub use_tucker: bool,
     /// Trained scalar factor.
     pub use_scalar: bool,
@@ -119,6 +122,10 @@ impl Adapter for Lokr {
         "lokr_t2",
         "alpha",
     ];
+    const FITTED: Option<&'static str> = Some(
+        "the nearest Kronecker product, its second factor cut to what is asked for: a share is one of \
+         that factor",
+    );
     // Small ranks and factors, so that each option bites on small layers.
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "factor", options: "rank = 1\nfactor = 2" },
@@ -208,8 +215,23 @@ impl Adapter for Lokr {
         let w1 = First::read(site, parts)?;
         let [l, m] = w1.dims();
         let w2 = Second::read(site, [site.out() / l, site.input() / m], parts)?;
-        let scale = Scale::read(parts, rank(&w1, &w2))?;
+        let scale = match rank(&w1, &w2) {
+            Some(r) => Scale::read(parts, r)?,
+            None => scale_of_whole(parts)?,
+        };
         Ok(Self { w1, w2, scalar: Scalar::none(), scale })
+    }
+
+    /// Of two whole factors whose $\alpha$ may have been made by `rs_lora`, where nothing tells.
+    fn assumption(module: &Glimpse) -> Option<&'static str> {
+        let is_whole = ["lokr_w1", "lokr_w2"].iter().all(|key| module.keys.contains(key));
+        let alpha = module.alpha.unwrap_or_default();
+        let root = alpha.cbrt().round();
+        let is_open = module.arguments.is_empty() && root >= 2.0 && root.powi(3) == alpha;
+        (is_whole && is_open).then_some(
+            "LoKr of two whole factors whose alpha is a cube, read as trained without rs_lora; if \
+             LyCORIS trained it with, its update is ∛alpha times as large, which nothing tells",
+        )
     }
 
     /// The rank axis of $W_2$, or of $W_1$ where only that is decomposed.
@@ -269,7 +291,7 @@ impl Adapter for Lokr {
 impl Lokr {
     /// Of these factors as they are.
     fn of(w1: First, w2: Second) -> Self {
-        let scale = Scale::one(rank(&w1, &w2));
+        let scale = Scale::one(rank(&w1, &w2).unwrap_or(1));
         Self { w1, w2, scalar: Scalar::none(), scale }
     }
 
@@ -279,19 +301,30 @@ impl Lokr {
         [site.out() / l, site.input() / m, site.taps()]
     }
 
-    /// $s \sigma W_1$. Where both factors are whole, `alpha` has no say.
+    /// $s \sigma W_1$.
     fn scaled_w1(&self) -> Tensor<2> {
-        let w1 = self.scalar.apply(self.w1.matrix());
-        match (self.w1.rank(), self.w2.ranks()) {
-            (None, None) => w1,
-            _ => self.scale.apply(w1),
-        }
+        self.scale.apply(self.scalar.apply(self.w1.matrix()))
     }
 }
 
-/// The rank that divides `alpha`.
-fn rank(w1: &First, w2: &Second) -> usize {
-    w1.rank().or(w2.ranks().map(|[_, r]| r)).unwrap_or(1)
+/// The rank that divides `alpha`; `None` where both factors are whole.
+fn rank(w1: &First, w2: &Second) -> Option<usize> {
+    w1.rank().or(w2.ranks().map(|[_, r]| r))
+}
+
+/// The scale at which LyCORIS trained two whole factors, as far as their file tells; see the
+/// [module](self).
+///
+/// # Errors
+/// When `alpha` is not one finite number.
+pub fn scale_of_whole(parts: &Parts) -> Result<Scale, AdapterError> {
+    let Some(alpha) = parts.scalar("alpha")? else { return Ok(Scale::one(1)) };
+    let r = alpha.max(0.0).powf(2.0 / 3.0).round();
+    let is_said = parts.argument("rs_lora").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    // Of a rank that is a square, alpha could as well be the rank.
+    let rounding = parts.epsilon("alpha");
+    let is_told = alpha.fract() != 0.0 && (r * r.sqrt() - alpha).abs() <= rounding * alpha;
+    Ok(Scale::of_file(if is_said || is_told { r.sqrt() } else { 1.0 }, alpha))
 }
 
 /// LyCORIS's rule: a factor is decomposed while the rank is below half its larger side.

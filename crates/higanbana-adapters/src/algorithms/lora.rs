@@ -61,6 +61,7 @@ impl Adapter for Lora {
     const PARAMETERS: &'static str = r"r(out + in\,K)";
     const KEYS: &'static [&'static str] =
         &["lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha"];
+    const FITTED: Option<&'static str> = Some("the truncated SVD, the nearest of its rank");
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "tucker", options: "use_tucker = true" },
         Variant { name: "use_scalar", options: "use_scalar = true" },
@@ -225,8 +226,18 @@ impl Lora {
         self.lora_up.lazy_shape()[1]
     }
 
+    /// The same scale between other factors; without a core.
+    pub(super) fn with_factors(
+        &self,
+        lora_up: Param<Tensor<2>>,
+        lora_down: Param<Tensor<2>>,
+    ) -> Self {
+        let scale = self.scale.at_rank(lora_up.lazy_shape()[1]);
+        Self { lora_up, lora_down, lora_mid: None, scale, ..self.clone() }
+    }
+
     /// $\frac{\alpha}{r}\sigma B$.
-    fn scaled_up(&self) -> Tensor<2> {
+    pub(super) fn scaled_up(&self) -> Tensor<2> {
         self.scalar.apply(self.scale.apply(self.lora_up.val()))
     }
 }

@@ -17,16 +17,11 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors,
+    Adapter, AdapterError, Budget, Degree, Init, NoOptions, Outline, Parts, Site, SiteKind,
+    Tensors,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };
-use serde::{Deserialize, Serialize};
-
-/// Options of [`Norm`]: there are none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NormConfig {}
 
 /// A difference of a scale or a shift; see the [module](self).
 #[derive(Module, Debug)]
@@ -36,7 +31,7 @@ pub struct Norm {
 }
 
 impl Adapter for Norm {
-    type Config = NormConfig;
+    type Config = NoOptions;
 
     const NAME: &'static str = "norm";
     const TITLE: &'static str = "Norm";
@@ -45,13 +40,14 @@ impl Adapter for Norm {
     const RANK: &'static str = "1";
     const PARAMETERS: &'static str = "out";
     const KEYS: &'static [&'static str] = &["w_norm", "b_norm"];
+    const FITTED: Option<&'static str> = Some("all of it");
     const SITES: &'static [SiteKind] = &[SiteKind::Norm, SiteKind::NormBias];
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
         Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
     }
 
-    fn new(site: &Site, _config: &NormConfig, init: &mut Init) -> Result<Self, AdapterError> {
+    fn new(site: &Site, _config: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {
         Ok(Self { norm: Param::from_tensor(init.zeros([site.out()])) })
     }
 

@@ -33,8 +33,8 @@ use burn::{
     tensor::{FloatDType, Tensor},
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts,
-    Site, SiteKind, Tensors, Variant,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Glimpse, Init, Outline,
+    Parts, Site, SiteKind, Tensors, Variant,
     parts::{dims, scalar_data},
     spectrum::{self, SpectrumError},
     training::weigh_rows,
@@ -212,7 +212,8 @@ impl Adapter for Tlora {
     }
 
     /// LyCORIS saves no start, so that a file does not tell which it was.
-    fn assumption(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    fn assumption(module: &Glimpse) -> Option<&'static str> {
+        let has = |key| module.keys.contains(key);
         let is_bare = has("lambda_layer") && !has("base_lambda_layer");
         is_bare.then_some(
             "T-LoRA without the factors that it started from: read as LyCORIS reads it, as started \

@@ -7,8 +7,7 @@ use higanbana_core::{Init, Kind, Member, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FoundSite, InjectError, LayerKind, Preset, Rule, norms, place::place, sets::check_strength,
-    sites_like,
+    FoundSite, InjectError, LayerKind, Preset, Rule, place::place, sets::check_strength, sites_like,
 };
 
 /// What to put into a model.
@@ -153,60 +152,67 @@ pub fn inject<M: Module>(
 ) -> Result<(M, Report), InjectError> {
     check_strength(&injection.set, injection.strength)?;
     let found = sites_like(model, &injection.like);
-    let rules = resolve(registry, injection, &found)?;
+    let rules = injection.parse(registry)?;
+    for (index, chosen) in rules.iter().enumerate() {
+        chosen.rule.check(index + 1, chosen.algorithm, &found)?;
+    }
     let mut report = Report { adapted: Vec::new() };
     let mut new = Vec::new();
     for found in found {
-        let Some(choice) = rules.iter().rev().find(|choice| choice.takes(&found)) else {
+        let Some(chosen) = rules.iter().rev().find(|chosen| chosen.takes(&found)) else {
             continue;
         };
         let mut init = Init::new(&found.site, found.matrix(), injection.seed);
-        let adapter = choice.algorithm.build(&found.site, &choice.options, &mut init)?;
-        norms::check(&choice.training, &found.site, &adapter)?;
+        let adapter = chosen.algorithm.build(&found.site, &chosen.options, &mut init)?;
         report.adapted.push(Adapted {
             site: found.site.clone(),
             algorithm: adapter.name(),
             parameters: adapter.parameter_count(&found.site),
         });
         let member = Member::new(&injection.set, injection.strength, adapter);
-        new.push((found.parameter, found.site, member.training(choice.training)));
+        new.push((found.parameter, found.site, member.training(chosen.training)));
     }
     Ok((place(model, new)?, report))
 }
 
 /// A rule with its algorithm and all of its options.
-struct Choice<'a> {
+struct Chosen<'a> {
     rule: Rule,
     algorithm: &'a Kind,
     options: toml::Table,
     training: Training,
 }
 
-impl Choice<'_> {
+impl Chosen<'_> {
     fn takes(&self, found: &FoundSite) -> bool {
         self.algorithm.sites().contains(&found.site.kind) && self.rule.selects(found)
     }
 }
 
-fn resolve<'a>(
-    registry: &'a Registry,
-    injection: &Injection,
-    found: &[FoundSite],
-) -> Result<Vec<Choice<'a>>, InjectError> {
-    let everything = [Rule::default()];
-    let rules = if injection.rules.is_empty() { &everything[..] } else { &injection.rules };
-    let resolved = rules.iter().enumerate().map(|(index, rule)| {
-        let name = rule.algorithm.as_ref().unwrap_or(&injection.algorithm);
-        let algorithm = registry.get(name).ok_or_else(|| InjectError::Algorithm {
-            name: name.clone(),
-            known: registry.iter().map(|kind| kind.name().into()).collect(),
-        })?;
-        rule.check(index + 1, algorithm, found)?;
-        let own = *name == injection.algorithm;
-        let mut options = if own { injection.options.clone() } else { toml::Table::new() };
-        options.extend(rule.options.clone());
-        let training = Training::split(name, &mut options)?;
-        Ok(Choice { rule: rule.clone(), algorithm, options, training })
-    });
-    resolved.collect()
+impl Injection {
+    /// Checks what needs no model: that algorithms and options are there, and options in range.
+    ///
+    /// # Errors
+    /// When they are not, or an option means nothing for its algorithm.
+    pub fn check(&self, registry: &Registry) -> Result<(), InjectError> {
+        self.parse(registry).map(drop)
+    }
+
+    fn parse<'a>(&self, registry: &'a Registry) -> Result<Vec<Chosen<'a>>, InjectError> {
+        let everything = [Rule::default()];
+        let rules = if self.rules.is_empty() { &everything[..] } else { &self.rules };
+        let parsed = rules.iter().map(|rule| {
+            let name = rule.algorithm.as_ref().unwrap_or(&self.algorithm);
+            let algorithm = registry.get(name).ok_or_else(|| InjectError::Algorithm {
+                name: name.clone(),
+                known: registry.iter().map(|kind| kind.name().into()).collect(),
+            })?;
+            let own = *name == self.algorithm;
+            let mut options = if own { self.options.clone() } else { toml::Table::new() };
+            options.extend(rule.options.clone());
+            let (options, training) = algorithm.parse(&options)?;
+            Ok(Chosen { rule: rule.clone(), algorithm, options, training })
+        });
+        parsed.collect()
+    }
 }

@@ -4,7 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::Tensor,
 };
-use higanbana_core::{AdapterError, Condition, Degree, DynAdapter, Member, Site, Training, slot};
+use higanbana_core::{Condition, DynAdapter, Member, slot};
 
 use super::sites::parameters;
 
@@ -55,24 +55,6 @@ pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
     (model, Norms { scaled, mean, largest })
 }
 
-/// That a bound can be kept: only an update that is homogeneous can be scaled through its tensors.
-pub(super) fn check(
-    training: &Training,
-    site: &Site,
-    adapter: &DynAdapter,
-) -> Result<(), AdapterError> {
-    match (training.max_norm, adapter.degree()) {
-        (None, _) | (_, Degree::Update(_)) => Ok(()),
-        _ => {
-            let reason = format!(
-                "max_norm scales the tensors of an update of some degree, and {} has none",
-                adapter.name()
-            );
-            Err(AdapterError::option(site, reason))
-        }
-    }
-}
-
 /// Whether any of its tensors is trained.
 fn trains(adapter: &DynAdapter) -> bool {
     struct Trains(bool);
@@ -88,7 +70,7 @@ fn trains(adapter: &DynAdapter) -> bool {
 
 /// The adapter with its update times `ratio`.
 fn shrunk(adapter: DynAdapter, ratio: f64) -> DynAdapter {
-    let degree = adapter.degree().total().expect("checked when the bound was set");
+    let degree = adapter.degree().total().expect("options with a bound are refused of one without");
     adapter.map(&mut Scale(ratio.powf(1.0 / f64::from(degree))))
 }
 

@@ -76,15 +76,22 @@ fn describe(kind: &Kind) -> Result<()> {
     output::line(format!("  rank at most  {}", plain_text(kind.rank())))?;
     output::line(format!("  parameters    {}", plain_text(kind.parameters())))?;
     output::line(format!("  adapts        {}", sites.join(", ")))?;
+    if let Some(fitted) = kind.fitted() {
+        output::line(format!("  fitted as     {fitted}"))?;
+    }
     output::line(format!("  file keys     {}", kind.keys().join(", ")))?;
     output::line("  options, with their defaults")?;
     for (name, value) in kind.defaults() {
         output::line(format!("    {name} = {value}"))?;
     }
-    output::line("  options of training, which every algorithm has")?;
-    Training::OPTIONS
-        .iter()
-        .try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
+    output::line("  options of training")?;
+    training(kind).try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
+}
+
+/// The options of training that mean something for an algorithm.
+fn training(kind: &Kind) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let has_degree = kind.degree().is_ok_and(|degree| degree.total().is_some());
+    Training::OPTIONS.into_iter().filter(move |(name, _)| has_degree || *name != "max_norm")
 }
 
 fn as_json(kind: &Kind) -> serde_json::Value {
@@ -100,8 +107,10 @@ fn as_json(kind: &Kind) -> serde_json::Value {
         "sites": kind.sites().iter().map(|site| site.name()).collect::<Vec<_>>(),
         "keys": kind.keys(),
         "needs_base": kind.needs_base(),
+        "fitted": kind.fitted(),
+        "arguments": kind.arguments(),
         "options": kind.defaults(),
-        "training_options": Training::OPTIONS.map(|(name, _)| name),
+        "training_options": training(kind).map(|(name, _)| name).collect::<Vec<_>>(),
         "variants": kind.variants().iter().map(|v| v.name).collect::<Vec<_>>(),
     })
 }

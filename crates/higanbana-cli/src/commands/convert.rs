@@ -32,9 +32,8 @@ pub struct Arguments {
     /// Dialect: lycoris, kohya, diffusers or peft
     #[arg(long, value_name = "DIALECT", value_parser = |name: &str| name.parse::<Dialect>())]
     to: Dialect,
-    /// Put every update into one algorithm: lora (the truncated SVD) or diff (all of it), or any
-    /// other that extract knows
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    #[arg(help = refit::algorithms("Put every update into one algorithm, or diff for all of it"))]
     bake: Option<String>,
     #[command(flatten)]
     keep: Keep,

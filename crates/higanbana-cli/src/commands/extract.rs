@@ -26,8 +26,8 @@ pub struct Arguments {
     /// The adapter
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// Algorithm: lora (linear layers and 1×1 convolutions), locon (all convolutions too), lokr, loha, full
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    #[arg(help = refit::algorithms("The algorithm"))]
     adapter: String,
     #[command(flatten)]
     keep: Keep,

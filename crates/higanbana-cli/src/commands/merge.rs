@@ -89,8 +89,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::differs_from_inputs(&arguments.output, inputs)?;
     let registry = higanbana_adapters::registry();
     let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
-    for Planned { source, notes, leftovers, .. } in merge.planned() {
-        output::leftovers(&source.path, notes, leftovers, arguments.strict)?;
+    for Planned { source, placed, .. } in merge.planned() {
+        output::leftovers(&source.path, &placed.notes, &placed.leftovers, arguments.strict)?;
     }
     output::steps(|step| {
         let progress = |key: &str| step(key, merge.tensors());
@@ -101,13 +101,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
-    for Planned { source, dialect, modules, parameters, .. } in merge.planned() {
+    for Planned { source, dialect, placed } in merge.planned() {
         output::line(format!(
             "{} at {}: {} of {dialect} for {} of the base",
             source.path.display(),
             source.strength,
-            output::count(*modules, "module"),
-            output::count(*parameters, "tensor")
+            output::count(placed.modules, "module"),
+            output::count(placed.parameters, "tensor")
         ))?;
     }
     output::line(format!(
@@ -124,10 +124,10 @@ fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
             "file": planned.source.path,
             "strength": planned.source.strength,
             "dialect": planned.dialect.name(),
-            "modules": planned.modules,
-            "parameters": planned.parameters,
-            "leftovers": planned.leftovers,
-            "notes": planned.notes,
+            "modules": planned.placed.modules,
+            "parameters": planned.placed.parameters,
+            "leftovers": planned.placed.leftovers,
+            "notes": planned.placed.notes,
         })
     });
     output::json(&json!({

@@ -22,7 +22,8 @@ use crate::{
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// An adapter file
+    /// An adapter file; its metadata (algo of ss_network_args) tell algorithms apart whose tensors do
+    /// not, such as one of nested ranks, which is cut to the leading ones
     file: PathBuf,
     /// The smaller file, in the same dialect
     #[arg(short, long, value_name = "OUT")]

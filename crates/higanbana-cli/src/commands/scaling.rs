@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     ))?;
     if let Some((initial, rate)) = plus {
         output::line(format!(
-            "LoRA+ with ratio {} is plain LoRA with the initial values of the first factor × {} and the \
+            "LoRA+ with ratio {} is a single rate with the initial values of the first factor × {} and the \
              learning rate of both × {}.",
             arguments.lora_plus.unwrap_or(1.0),
             short(initial),

@@ -6,6 +6,7 @@
 mod approximate;
 mod bounded;
 mod budget;
+mod distance;
 mod error;
 mod hadamard;
 mod measures;
@@ -17,6 +18,7 @@ mod symmetric;
 pub use approximate::{KronApproximation, low_rank, nearest_kron, truncated, truncation_error};
 pub use bounded::bounded_singular_values;
 pub use budget::Budget;
+pub use distance::{frobenius, relative_error};
 pub use error::SpectrumError;
 pub use hadamard::{HadamardApproximation, fit_hadamard};
 pub use measures::{

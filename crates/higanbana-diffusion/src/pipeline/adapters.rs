@@ -6,8 +6,8 @@ use burn::module::Module;
 use higanbana_adapters::inject::{FoundSite, InjectError, attach, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
-    AdapterReader, Leftover, Names,
-    apply::{ApplyError, ModuleReader, Parameter, stems},
+    AdapterReader, Names, Target,
+    apply::{ApplyError, Model, ModuleReader, Parameter, Placed, stems},
     names::Component,
 };
 
@@ -16,19 +16,6 @@ use crate::{
     ModelError,
     weights::{Tensor, table},
 };
-
-/// What of a file acts.
-#[derive(Debug)]
-pub struct Attached {
-    /// Number of modules.
-    pub modules: usize,
-    /// Number of weights and biases that they adapt.
-    pub parameters: usize,
-    /// What has no place in the models.
-    pub leftovers: Vec<Leftover>,
-    /// What a user should know, one line each.
-    pub notes: Vec<String>,
-}
 
 /// The adapters of a file, by the model that they belong to.
 type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
@@ -43,8 +30,8 @@ pub fn attach_file(
     path: &Path,
     strength: f64,
     registry: &Registry,
-) -> Result<Attached, ModelError> {
-    let (found, attached) = read(pipeline, path, registry)?;
+) -> Result<Placed, ModelError> {
+    let (found, placed) = read(pipeline, path, registry)?;
     let set = path.to_string_lossy().into_owned();
     // All or nothing.
     let mut unet = pipeline.unet.clone();
@@ -63,71 +50,84 @@ pub fn attach_file(
     for (encoder, model) in pipeline.encoders.iter_mut().zip(encoders) {
         encoder.model = model;
     }
-    Ok(attached)
+    Ok(placed)
 }
 
 fn read(
     pipeline: &Pipeline,
     path: &Path,
     registry: &Registry,
-) -> Result<(Found, Attached), ModelError> {
+) -> Result<(Found, Placed), ModelError> {
     let reader = AdapterReader::open(path, &stems(registry))?;
-    let mut places = places_of(Component::Unet, &pipeline.unet);
-    let components = [Component::TextEncoder, Component::TextEncoder2];
-    for (encoder, component) in pipeline.encoders.iter().zip(components) {
-        places.extend(places_of(component, &encoder.model));
-    }
-    let names = Names::new(pipeline.tensors().into_iter().map(|tensor| tensor.key));
+    let (device, dtype) = (&pipeline.device, pipeline.dtype);
+    let how = ModuleReader { file: &reader, registry, device, dtype };
+    let mut adapters = Found::new();
+    let placed = how.onto(&Layers::of(pipeline), |_, target, found| {
+        let resolved = found.resolved.map(|resolved| (resolved.site, resolved.adapter));
+        adapters.entry(target.component).or_default().extend(resolved);
+        Ok(())
+    })?;
+    Ok((adapters, placed))
+}
 
-    let mut leftovers: Vec<Leftover> = Vec::new();
-    let mut leave = |name: &str, reason: String| {
-        leftovers.push(Leftover { name: name.into(), reason });
-    };
-    let mut found = Found::new();
-    let (mut modules, mut parameters_adapted) = (0, 0);
-    for module in reader.modules() {
-        let Some(target) = names.find(module)? else {
-            leave(module, "not in the model".into());
-            continue;
+/// The layers of a pipeline's models, by model and path.
+struct Layers {
+    title: String,
+    names: Names,
+    sites: BTreeMap<(Component, String), Vec<FoundSite>>,
+}
+
+impl Layers {
+    fn of(pipeline: &Pipeline) -> Self {
+        let mut layers = Self {
+            title: pipeline.path.display().to_string(),
+            names: Names::new(pipeline.tensors().into_iter().map(|tensor| tensor.key)),
+            sites: BTreeMap::new(),
         };
-        let tensors = reader.read(module)?;
-        let component = target.component;
-        let layer = target.path.clone().unwrap_or_default();
-        let layer = places.get(&(component, layer)).map_or(&[][..], Vec::as_slice);
-        let suits = |found: &&FoundSite| registry.detect(found.site.kind, &tensors).is_some();
-        let layer: Vec<&FoundSite> = layer.iter().filter(suits).collect();
-        if layer.is_empty() {
-            leave(module, "no algorithm adapts its layer with these tensors".into());
-            continue;
+        layers.add(Component::Unet, &pipeline.unet);
+        let components = [Component::TextEncoder, Component::TextEncoder2];
+        for (encoder, component) in pipeline.encoders.iter().zip(components) {
+            layers.add(component, &encoder.model);
         }
-        let parameters =
-            layer.iter().map(|found| Parameter::new(&target.weight, found.site.clone()));
-        let value = |parameter: &Parameter| {
-            let found = layer.iter().find(|found| found.site.kind == parameter.site.kind);
-            Ok(found.map(|found| found.matrix()))
-        };
-        let how = ModuleReader { path, registry, device: &pipeline.device, dtype: pipeline.dtype };
-        let holding = how.at_base(module, &tensors, parameters.collect(), value)?;
-        holding.unused.iter().for_each(|key| leave(&format!("{module}.{key}"), "not used".into()));
-        modules += 1;
-        for acting in holding.held.into_iter().filter_map(|held| held.acting) {
-            parameters_adapted += 1;
-            found.entry(component).or_default().push((acting.site, acting.adapter));
+        layers
+    }
+
+    fn add(&mut self, component: Component, model: &impl Module) {
+        for found in sites(model) {
+            let layer = (component, found.site.path.clone());
+            self.sites.entry(layer).or_default().push(found);
         }
     }
-    reader.unused().iter().for_each(|unused| leave(&unused.key, unused.reason.to_string()));
-    if modules == 0 {
-        return Err(ModelError::Config {
-            path: path.into(),
-            reason: format!(
-                "none of its {} modules is in {}; is this the model that it was made for?",
-                reader.modules().count(),
-                pipeline.path.display()
-            ),
-        });
+
+    /// The parameters of a layer.
+    fn layer(&self, target: &Target) -> &[FoundSite] {
+        let layer = (target.component, target.path.clone().unwrap_or_default());
+        self.sites.get(&layer).map_or(&[], Vec::as_slice)
     }
-    let notes = reader.notes().to_vec();
-    Ok((found, Attached { modules, parameters: parameters_adapted, leftovers, notes }))
+}
+
+impl Model for Layers {
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn parameters(&self, target: &Target) -> Result<Vec<Parameter>, ApplyError> {
+        let sites = self.layer(target).iter();
+        Ok(sites.map(|found| Parameter::new(&target.weight, found.site.clone())).collect())
+    }
+
+    fn value(
+        &self,
+        target: &Target,
+        parameter: &Parameter,
+    ) -> Result<Option<burn::tensor::Tensor<2>>, ApplyError> {
+        let found = self.layer(target).iter().find(|found| found.site == parameter.site);
+        Ok(found.map(FoundSite::matrix))
+    }
 }
 
 impl Pipeline {
@@ -145,18 +145,6 @@ impl Pipeline {
 fn prefixed(prefix: &str, model: &impl Module) -> Vec<Tensor> {
     let tensors = table(model).into_iter();
     tensors.map(|it| Tensor { key: format!("{prefix}.{}", it.key), ..it }).collect()
-}
-
-/// The parameters of each layer of a model.
-fn places_of(
-    component: Component,
-    model: &impl Module,
-) -> BTreeMap<(Component, String), Vec<FoundSite>> {
-    let mut places = BTreeMap::<_, Vec<FoundSite>>::new();
-    for found in sites(model) {
-        places.entry((component, found.site.path.clone())).or_default().push(found);
-    }
-    places
 }
 
 impl From<InjectError> for ModelError {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use higanbana_core::Tensors;
 
-use crate::{AdapterReader, FileError, Names, Target};
+use crate::{AdapterReader, Names, Target, names::NameError};
 
 /// A module or a tensor of an adapter file that has no part in the result.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,19 +40,15 @@ impl Leftovers {
 
     /// What `module` means among the names of a base; if nothing, or not one thing, it is left over.
     pub fn expect<'n>(&mut self, module: &str, names: &'n Names) -> Option<&'n Target> {
-        let reason = match names.find(module) {
+        let error = match names.find(module) {
             Ok(Some(target)) => return Some(target),
-            Ok(None) if self.modules.len() < WITH_NEAREST => match names.nearest(module, 3)[..] {
-                [] => "the base has no layers".into(),
-                ref nearest => format!("not in the base; nearest: {}", nearest.join(", ")),
-            },
-            Ok(None) => "not in the base".into(),
-            Err(FileError::Ambiguous { first, second, .. }) => {
-                format!("could be {first:?} or {second:?} of the base; rename it")
+            Ok(None) if self.modules.len() < WITH_NEAREST => {
+                NameError::Unmatched { nearest: names.nearest(module, 3) }
             }
-            Err(error) => error.to_string(),
+            Ok(None) => NameError::Unmatched { nearest: Vec::new() },
+            Err(error) => error,
         };
-        self.modules.push(leftover(module, reason));
+        self.modules.push(leftover(module, error.to_string()));
         None
     }
 

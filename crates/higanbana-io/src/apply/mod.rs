@@ -1,10 +1,11 @@
 //! Adapter files and the bases that they are for: merging and inspecting.
 
 mod error;
-mod held;
+mod found;
 mod inspect;
 mod leftover;
 mod merge;
+mod onto;
 mod parameter;
 mod survey;
 #[cfg(test)]
@@ -12,15 +13,16 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use higanbana_core::Registry;
+use higanbana_core::{Glimpse, Registry};
 
 pub use error::ApplyError;
-pub(crate) use held::of_weight;
-pub use held::{Acting, Held, Holding, ModuleReader};
+pub(crate) use found::of_weight;
+pub use found::{Found, Holding, ModuleReader, Resolved};
 pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, inspect};
 pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};
+pub use onto::{Base, Model, Placed};
 pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
 pub use survey::{Overview, Survey, Surveyed};
@@ -30,8 +32,10 @@ use crate::{AdapterReader, Stems};
 /// What a user should know of a file, one line each: of the file itself, and of what reading it assumes.
 pub fn notes(reader: &AdapterReader, registry: &Registry) -> Vec<String> {
     let assumed = |module: &str| {
-        let keys: BTreeSet<&str> = reader.tensors(module).map(|(key, _)| key).collect();
-        registry.iter().filter_map(move |kind| kind.assumption(&|key| keys.contains(key)))
+        let keys = reader.tensors(module).map(|(key, _)| key).collect();
+        let alpha = reader.number(module, "alpha");
+        let glimpse = Glimpse { keys, alpha, arguments: reader.arguments() };
+        registry.iter().filter_map(|kind| kind.assumption(&glimpse)).collect::<Vec<_>>()
     };
     let assumed: BTreeSet<&str> = reader.modules().flat_map(assumed).collect();
     let of_file = |assumed: &str| format!("{}: {assumed}", reader.path().display());

@@ -8,8 +8,8 @@ use std::{
 use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, Tensors};
 
-use super::{ApplyError, Held, Leftover, Leftovers, ModuleReader, Parameter, notes, stems};
-use crate::{AdapterReader, Checkpoint, Names};
+use super::{ApplyError, Base, Found, Leftover, Leftovers, Model, ModuleReader, notes, stems};
+use crate::AdapterReader;
 
 /// How a file is gone through.
 #[derive(Debug, Clone, Copy)]
@@ -60,33 +60,26 @@ impl Survey<'_> {
     pub fn run<E: From<ApplyError>>(
         &self,
         progress: impl Fn(&str, usize),
-        mut each: impl FnMut(&Surveyed, &Held) -> Result<(), E>,
+        mut each: impl FnMut(&Surveyed, &Found) -> Result<(), E>,
     ) -> Result<Overview, E> {
         let Self { path, base, registry, device, dtype } = *self;
         let reader = AdapterReader::open(path, &stems(registry)).map_err(ApplyError::from)?;
-        let base = base.map(Checkpoint::open).transpose().map_err(ApplyError::from)?;
-        let names = Names::new(base.iter().flat_map(|base| base.names()));
-        let how = ModuleReader { path, registry, device, dtype };
+        let base = base.map(|base| Base::open(base, device, dtype)).transpose();
+        let base = base.map_err(ApplyError::from)?;
+        let how = ModuleReader { file: &reader, registry, device, dtype };
         let mut leftovers = Leftovers::of(&reader);
         let modules = reader.modules().count();
         for module in reader.modules() {
             progress(module, modules);
+            let place = base.as_ref().and_then(|base| {
+                let target = leftovers.expect(module, &base.names)?;
+                Some((base as &dyn Model, target))
+            });
             let tensors = reader.read(module).map_err(ApplyError::from)?;
-            let target = base.as_ref().and_then(|_| leftovers.expect(module, &names));
-            let holding = match (&base, target) {
-                (Some(base), Some(target)) => {
-                    let value = |it: &Parameter| it.read(base, device, dtype).map(Some);
-                    how.at_base(module, &tensors, Parameter::of(base, target)?, value)?
-                }
-                _ => how.alone(module, &tensors)?,
-            };
-            if holding.held.is_empty() {
-                leftovers.unknown(module, &tensors, "this layer");
-                continue;
-            }
-            leftovers.unused(module, &holding.unused);
+            let found = how.module(module, &tensors, place, &mut leftovers)?;
+            let Some(found) = found else { continue };
             let surveyed = Surveyed { module, tensors: &tensors, dtype: &dtypes(&reader, module) };
-            holding.held.iter().try_for_each(|held| each(&surveyed, held))?;
+            found.iter().try_for_each(|found| each(&surveyed, found))?;
         }
         Ok(Overview {
             dialect: reader.dialect().name(),

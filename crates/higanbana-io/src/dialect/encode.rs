@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::TensorData;
+use higanbana_core::Arguments;
 
 use super::{
     AdapterFile, Dialect, Encoded, Network, Tensors, encoded::Renamed, key::DOWN, low_rank,
-    module::Module, peft, rename::Translator,
+    module::Module, network, peft, rename::Translator,
 };
 use crate::{
     FileError,
@@ -51,18 +52,26 @@ impl AdapterFile {
                 });
             }
         }
+        let arguments = network::arguments(&self.metadata);
         match to {
             Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(&renamed, network)),
             Dialect::Diffusers => {
-                low_rank::encode_diffusers(&self.path, &self.listed(&renamed, to))
+                low_rank::encode_diffusers(&self.path, &self.listed(&renamed, &arguments, to))
             }
-            Dialect::Peft => peft::encode(&self.path, &renamed, &self.listed(&renamed, to)),
+            Dialect::Peft => {
+                peft::encode(&self.path, &renamed, &self.listed(&renamed, &arguments, to))
+            }
         }
     }
 
-    fn listed<'a>(&'a self, renamed: &'a Renamed, to: Dialect) -> Vec<Module<'a>> {
+    fn listed<'a>(
+        &'a self,
+        renamed: &'a Renamed,
+        arguments: &'a Arguments,
+        to: Dialect,
+    ) -> Vec<Module<'a>> {
         let module = |(name, (own, _, tensors)): (&'a String, &'a (&str, Component, &Tensors))| {
-            Module { file: &self.path, own, name, tensors, to }
+            Module { file: &self.path, arguments, own, name, tensors, to }
         };
         renamed.iter().map(module).collect()
     }

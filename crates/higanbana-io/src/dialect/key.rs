@@ -7,7 +7,7 @@ pub(super) const DOWN: &str = "lora_down.weight";
 /// LyCORIS's name of the factor next to the output; PEFT's `lora_B`.
 pub(super) const UP: &str = "lora_up.weight";
 /// LyCORIS's name of the norms that a weight-decomposed adapter learns.
-pub(super) const DORA: &str = "dora_scale";
+pub(super) const NORMS: &str = "dora_scale";
 /// PEFT's name of the same.
 pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
 
@@ -64,7 +64,7 @@ fn foreign<'a>(
     match marker {
         "lora_A" => by_letter(DOWN),
         "lora_B" => by_letter(UP),
-        MAGNITUDE => by_letter(DORA),
+        MAGNITUDE => by_letter(NORMS),
         "lora_embedding_A" | "lora_embedding_B" => {
             Err("an adapter of an embedding, which is not supported")
         }

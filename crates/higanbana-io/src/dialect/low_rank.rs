@@ -8,12 +8,15 @@ use serde_json::{Map, Value, json};
 use super::{
     Encoded,
     config::METADATA,
-    key::{DORA, DOWN, MAGNITUDE, UP},
+    key::{DOWN, MAGNITUDE, NORMS, UP},
     module::Module,
     options::{Adapted, Written, options},
     origin::{Incoming, scaled},
 };
 use crate::FileError;
+
+/// The algorithm that every dialect holds, as options call it.
+pub(crate) const HELD_BY_ALL: &str = "lora";
 
 /// A module as these dialects know it: `W0 + alpha/rank B A`, with `W`'s rows scaled to learned norms or not.
 ///
@@ -33,7 +36,7 @@ impl<'a> LowRank<'a> {
     /// Takes the module apart, or says what the dialect has no place for.
     fn of(module: &'a Module<'a>) -> Result<Self, FileError> {
         let tensors = module.tensors;
-        module.expect_only(&[DOWN, UP, DORA])?;
+        module.expect_only(&[DOWN, UP, NORMS])?;
         let (Some(down), Some(up)) = (tensors.get(DOWN), tensors.get(UP)) else {
             return Err(module.cannot_hold("a part of a low-rank adapter"));
         };
@@ -45,7 +48,7 @@ impl<'a> LowRank<'a> {
         if rank == 0 || rank != columns {
             return Err(module.cannot_hold("factors of different or no rank"));
         }
-        let magnitude = tensors.get(DORA);
+        let magnitude = tensors.get(NORMS);
         let by_output =
             |data: &TensorData| data.shape().first() == Some(&out) && data.num_elements() == out;
         if magnitude.is_some_and(|data| !by_output(data)) {

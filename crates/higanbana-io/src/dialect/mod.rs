@@ -35,8 +35,9 @@ use std::{
 
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
+pub(crate) use low_rank::HELD_BY_ALL;
+pub(crate) use network::Counted;
 pub use network::Network;
-pub(crate) use network::{Member, named_algorithm};
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
 pub use stems::Stems;

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use higanbana_core::Arguments;
+
 use super::{Dialect, Tensors};
 use crate::{FileError, cast, names::PEFT};
 
 /// A module of a file, and what the dialect calls it.
 pub(super) struct Module<'a> {
     pub file: &'a Path,
+    pub arguments: &'a Arguments,
     pub own: &'a str,
     pub name: &'a str,
     pub tensors: &'a Tensors,

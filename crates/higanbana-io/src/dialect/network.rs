@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use higanbana_core::{Registry, Tensors};
+use higanbana_core::{Arguments, Kind, Registry, Tensors};
 
 use crate::{Names, Target, apply::of_weight, names::Component};
 
@@ -15,15 +15,15 @@ pub struct Network {
     pub alpha: Option<f64>,
     /// The algorithm and its options as LyCORIS calls them (`ss_network_args`, a JSON object of
     /// strings, and `ss_network_module`).
-    pub args: Option<BTreeMap<String, String>>,
+    pub args: Option<Arguments>,
     /// The base's family, such as `sd_v1` or `sdxl_base_v1-0` (`ss_base_model_version`).
     pub base_model_version: Option<String>,
 }
 
 /// One module, as the metadata count it.
-pub(crate) struct Member<'a> {
-    /// Name of its algorithm.
-    pub algorithm: &'a str,
+pub(crate) struct Counted<'a> {
+    /// Its algorithm.
+    pub kind: &'a Kind,
     /// Its rank, if it has one.
     pub rank: Option<usize>,
     /// Its alpha; the rank if it has none.
@@ -39,33 +39,36 @@ const BASE: &str = "ss_base_model_version";
 impl Network {
     /// Of a file with these modules.
     pub fn of<'t>(registry: &Registry, modules: impl IntoIterator<Item = &'t Tensors>) -> Self {
-        Self::of_members(modules.into_iter().filter_map(|tensors| {
+        Self::counting(modules.into_iter().filter_map(|tensors| {
             let (at, kind) = of_weight(registry, tensors)?;
             let alpha = tensors.get("alpha").and_then(|alpha| alpha.iter::<f64>().next());
-            Some(Member { algorithm: kind.name(), rank: kind.outline(at, tensors).rank, alpha })
+            Some(Counted { kind, rank: kind.outline(at, tensors).rank, alpha })
         }))
     }
 
     /// The largest rank, alpha where it is, and the algorithm that most modules have.
-    pub(crate) fn of_members<'m>(members: impl IntoIterator<Item = Member<'m>>) -> Self {
+    pub(crate) fn counting<'m>(modules: impl IntoIterator<Item = Counted<'m>>) -> Self {
         let mut network = Self::default();
-        let mut counts = BTreeMap::<&str, usize>::new();
-        for Member { algorithm, rank, alpha } in members {
-            *counts.entry(algorithm).or_default() += 1;
+        let mut counts = BTreeMap::<&str, (usize, &Kind)>::new();
+        for Counted { kind, rank, alpha } in modules {
+            counts.entry(kind.name()).or_insert((0, kind)).0 += 1;
             if rank > network.dim {
                 network.dim = rank;
                 network.alpha = alpha.or(rank.map(|rank| rank as f64));
             }
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        network.args = most.map(|(algorithm, _)| args(algorithm));
-        network
+        match counts.into_values().max_by_key(|(count, _)| *count) {
+            None => network,
+            Some((_, most)) => network.called(most),
+        }
     }
 
     /// Of an algorithm that the tensors do not tell.
     #[must_use]
-    pub(crate) fn called(self, algorithm: &str) -> Self {
-        Self { args: Some(args(algorithm)), ..self }
+    pub(crate) fn called(self, kind: &Kind) -> Self {
+        let args =
+            kind.arguments().iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Self { args: Some(args.collect()), ..self }
     }
 
     /// With the base's family, where the width of the text that its UNet attends to tells; `shape`
@@ -114,18 +117,10 @@ impl Network {
     }
 }
 
-/// The algorithm that a file's metadata name.
-pub(crate) fn named_algorithm(metadata: &BTreeMap<String, String>) -> Option<String> {
-    let args: serde_json::Value = serde_json::from_str(metadata.get(ARGS)?).ok()?;
-    Some(args.get("algo")?.as_str()?.to_lowercase())
-}
-
-/// LyCORIS's options for an algorithm: weight decomposition is one, and no algorithm of its own.
-fn args(algorithm: &str) -> BTreeMap<String, String> {
-    let (algorithm, decomposed) = match algorithm.strip_suffix("+dora") {
-        Some(inner) => (inner, true),
-        None => (algorithm, false),
-    };
-    let decomposed = decomposed.then(|| ("dora_wd".to_string(), "True".to_string()));
-    [("algo".to_string(), algorithm.to_string())].into_iter().chain(decomposed).collect()
+/// The arguments that a file's metadata keep; none where they keep none.
+pub(super) fn arguments(metadata: &BTreeMap<String, String>) -> Arguments {
+    let parsed = metadata.get(ARGS).and_then(|text| serde_json::from_str(text).ok());
+    let parsed: serde_json::Map<String, serde_json::Value> = parsed.unwrap_or_default();
+    let text = |value: serde_json::Value| value.as_str().map_or(value.to_string(), String::from);
+    parsed.into_iter().map(|(name, value)| (name, text(value))).collect()
 }

@@ -5,14 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use higanbana_core::Arguments;
+
 use super::{
     AdapterFile, Dialect, Stems, Tensors, Unused,
     config::{Configs, config_path},
-    key::{DORA, Key, parse},
+    key::{Key, NORMS, parse},
+    network::arguments,
     origin::{Incoming, Origin},
     peft,
 };
-use crate::{Checkpoint, FileError, Info, names::PEFT};
+use crate::{
+    Checkpoint, FileError, Info,
+    names::{PEFT, kohya},
+};
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
 #[derive(Debug)]
@@ -22,6 +28,7 @@ pub struct AdapterReader {
     modules: BTreeMap<String, BTreeMap<String, Origin>>,
     unused: Vec<Unused>,
     notes: Vec<String>,
+    arguments: Arguments,
 }
 
 impl AdapterReader {
@@ -34,6 +41,7 @@ impl AdapterReader {
     pub fn open(path: impl Into<PathBuf>, stems: &Stems) -> Result<Self, FileError> {
         let checkpoint = Checkpoint::open(path)?;
         let mut reader = Self {
+            arguments: arguments(checkpoint.metadata()),
             checkpoint,
             dialect: Dialect::Lycoris,
             modules: BTreeMap::new(),
@@ -66,7 +74,7 @@ impl AdapterReader {
                 }
             };
             any_foreign |= foreign;
-            let origin = if foreign && suffix == DORA {
+            let origin = if foreign && suffix == NORMS {
                 Origin::Magnitude(key.clone())
             } else {
                 Origin::Tensor(key.clone())
@@ -108,7 +116,7 @@ impl AdapterReader {
             Dialect::Peft
         } else if foreign || any(&|module| module.contains('.')) {
             Dialect::Diffusers
-        } else if any(&|module| module.starts_with("lora_")) {
+        } else if any(&|module| module.starts_with(kohya::ANY)) {
             Dialect::Kohya
         } else {
             Dialect::Lycoris
@@ -174,6 +182,11 @@ impl AdapterReader {
         self.checkpoint.metadata()
     }
 
+    /// What the metadata say of the network, in LyCORIS's words.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
     /// Tensors that belong to no module, and why.
     pub fn unused(&self) -> &[Unused] {
         &self.unused
@@ -210,6 +223,12 @@ impl AdapterReader {
             .iter()
             .map(|(suffix, origin)| Ok((suffix.clone(), origin.read(&self.checkpoint)?)))
             .collect()
+    }
+
+    /// A tensor of a module that is one number, if it has it and it can be read.
+    pub fn number(&self, module: &str, suffix: &str) -> Option<f64> {
+        let data = self.modules.get(module)?.get(suffix)?.read(&self.checkpoint).ok()?;
+        (data.num_elements() == 1).then(|| data.iter::<f64>().next())?
     }
 
     /// Reads the whole file.

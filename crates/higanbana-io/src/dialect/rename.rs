@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Dialect;
 use crate::{
     FileError,
-    names::{Architecture, Component, Names, PEFT, Target, flat, lycoris_name},
+    names::{Architecture, Component, Names, PEFT, Target, flat, kohya, lycoris_name},
 };
 
 /// Prefixes of dotted names and what follows them.
@@ -48,7 +48,11 @@ impl<'a> Translator<'a> {
     /// What a module of the file is: by the base's names, or by its own if it is dotted.
     pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
         if let Some(names) = self.names {
-            return Ok(Some(Spot::of(names.expect(module).map_err(|error| error.of(self.file))?)));
+            let target = names.expect(module).map_err(|error| {
+                let (path, module) = (self.file.into(), module.into());
+                FileError::Name { path, module, error }
+            });
+            return Ok(Some(Spot::of(target?)));
         }
         if !module.contains('.') {
             return Ok(None);
@@ -96,24 +100,25 @@ impl<'a> Translator<'a> {
     fn kohya_prefix(&self, component: Component) -> &'static str {
         let two = self.names.is_some_and(|names| names.has(Component::TextEncoder2));
         match component {
-            Component::Unet | Component::Model => "lora_unet_",
-            Component::TextEncoder if two => "lora_te1_",
-            Component::TextEncoder => "lora_te_",
-            Component::TextEncoder2 => "lora_te2_",
+            Component::Unet | Component::Model => kohya::UNET,
+            Component::TextEncoder if two => kohya::TEXT_ENCODER_1,
+            Component::TextEncoder => kohya::TEXT_ENCODER,
+            Component::TextEncoder2 => kohya::TEXT_ENCODER_2,
         }
     }
 
     /// Between the two flattened dialects the path stays as it is.
     fn swap_prefix(&self, module: &str) -> Option<String> {
-        const KOHYA: [&str; 4] = ["lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"];
-        let kohya = KOHYA.iter().find_map(|prefix| module.strip_prefix(prefix));
-        match (self.to, kohya, module.strip_prefix("lycoris_")) {
+        let prefixes =
+            [kohya::UNET, kohya::TEXT_ENCODER, kohya::TEXT_ENCODER_1, kohya::TEXT_ENCODER_2];
+        let below = prefixes.iter().find_map(|prefix| module.strip_prefix(prefix));
+        match (self.to, below, module.strip_prefix("lycoris_")) {
             (Dialect::Kohya, Some(_), _) | (Dialect::Lycoris, _, Some(_)) => Some(module.into()),
             (Dialect::Lycoris, Some(path), _) => Some(format!("lycoris_{path}")),
             (Dialect::Kohya, _, Some(path)) if path.starts_with("text_model_") => {
-                Some(format!("lora_te_{path}"))
+                Some(format!("{}{path}", kohya::TEXT_ENCODER))
             }
-            (Dialect::Kohya, _, Some(path)) => Some(format!("lora_unet_{path}")),
+            (Dialect::Kohya, _, Some(path)) => Some(format!("{}{path}", kohya::UNET)),
             _ => None,
         }
     }

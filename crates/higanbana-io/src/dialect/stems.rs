@@ -8,14 +8,14 @@ pub struct Stems(BTreeSet<String>);
 
 impl Stems {
     /// From the algorithms' key stems, with or without `.weight`. What belongs to no algorithm of
-    /// its own, `alpha` and `dora_scale`, is always among them.
+    /// its own, `alpha`, is always among them.
     pub fn new<S: AsRef<str>>(stems: impl IntoIterator<Item = S>) -> Self {
         let bare = |stem: S| match stem.as_ref().strip_suffix(".weight") {
             Some(bare) => bare.to_string(),
             None => stem.as_ref().to_string(),
         };
         let mut stems: BTreeSet<String> = stems.into_iter().map(bare).collect();
-        stems.extend(["alpha".into(), "dora_scale".into()]);
+        stems.insert("alpha".into());
         Self(stems)
     }
 

@@ -3,6 +3,7 @@
 //! Flattened names (`lora_unet_down_blocks_0_...`) cannot be split at `_` without guessing. So it
 //! is the base's keys that are spelled in every dialect, and a name is looked up among these.
 
+mod error;
 mod layout;
 mod open_clip;
 mod spelling;
@@ -17,10 +18,10 @@ use std::{
 
 use higanbana_core::nearest;
 
-use crate::FileError;
+pub use error::NameError;
 use layout::Layout;
 pub use spelling::lycoris_name;
-pub(crate) use spelling::{PEFT, flat};
+pub(crate) use spelling::{PEFT, flat, kohya};
 pub use table::Architecture;
 
 /// The model of a base file that a parameter belongs to.
@@ -115,13 +116,12 @@ impl Names {
     /// The parameter that `name` means; none if the base has no such name.
     ///
     /// # Errors
-    /// [`FileError::Ambiguous`] when it could mean two.
-    pub fn find(&self, name: &str) -> Result<Option<&Target>, FileError> {
+    /// When it could mean two.
+    pub fn find(&self, name: &str) -> Result<Option<&Target>, NameError> {
         match self.index.get(name).map(Vec::as_slice) {
             None | Some([]) => Ok(None),
             Some([only]) => Ok(Some(&self.targets[*only])),
-            Some([first, second, ..]) => Err(FileError::Ambiguous {
-                name: name.into(),
+            Some([first, second, ..]) => Err(NameError::Ambiguous {
                 first: self.targets[*first].weight.clone(),
                 second: self.targets[*second].weight.clone(),
             }),
@@ -131,13 +131,9 @@ impl Names {
     /// The parameter that `name` means.
     ///
     /// # Errors
-    /// [`FileError::Ambiguous`] when it could mean two, [`FileError::Unmatched`] with the three
-    /// most similar names when it means none.
-    pub fn expect(&self, name: &str) -> Result<&Target, FileError> {
-        self.find(name)?.ok_or_else(|| FileError::Unmatched {
-            name: name.into(),
-            nearest: self.nearest(name, 3),
-        })
+    /// When it could mean two, or, with the three most similar names, when it means none.
+    pub fn expect(&self, name: &str) -> Result<&Target, NameError> {
+        self.find(name)?.ok_or_else(|| NameError::Unmatched { nearest: self.nearest(name, 3) })
     }
 
     /// The `count` most similar names, as text of one line. It compares with every name there is: for messages, not for matching.

@@ -2,12 +2,22 @@
 
 use super::{Component, Target};
 
+/// kohya's prefixes of flattened names.
+pub(crate) mod kohya {
+    /// What all of them begin with.
+    pub const ANY: &str = "lora_";
+    pub const UNET: &str = "lora_unet_";
+    pub const TEXT_ENCODER: &str = "lora_te_";
+    pub const TEXT_ENCODER_1: &str = "lora_te1_";
+    pub const TEXT_ENCODER_2: &str = "lora_te2_";
+}
+
 /// Prefixes of flattened names (`a.b` as `a_b`): LyCORIS's own, and kohya's for each model.
 fn flat_prefixes(component: Component) -> &'static [&'static str] {
     match component {
-        Component::Unet | Component::Model => &["lycoris_", "lora_unet_"],
-        Component::TextEncoder => &["lycoris_", "lora_te_", "lora_te1_"],
-        Component::TextEncoder2 => &["lycoris_", "lora_te2_"],
+        Component::Unet | Component::Model => &["lycoris_", kohya::UNET],
+        Component::TextEncoder => &["lycoris_", kohya::TEXT_ENCODER, kohya::TEXT_ENCODER_1],
+        Component::TextEncoder2 => &["lycoris_", kohya::TEXT_ENCODER_2],
     }
 }
 

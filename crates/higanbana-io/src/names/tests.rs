@@ -141,7 +141,7 @@ fn text_encoder_files_are_told_apart_by_their_projection() {
 fn names_are_never_split_at_underscores() {
     let names = Names::new(["x.to_q.weight", "x_to.q.weight", "x.to_k.weight"]);
     let error = names.find("lycoris_x_to_q").unwrap_err();
-    assert!(matches!(error, FileError::Ambiguous { .. }));
+    assert!(matches!(error, NameError::Ambiguous { .. }));
     let message = error.to_string();
     assert!(message.contains("x.to_q.weight") && message.contains("x_to.q.weight"), "{message}");
     // The dotted names differ, and so does a module that nothing else flattens to.
@@ -153,7 +153,7 @@ fn names_are_never_split_at_underscores() {
 fn an_unknown_name_is_answered_with_the_nearest() {
     let names = Names::new(["mlp.fc1.weight", "mlp.fc2.weight", "attn.weight"]);
     let message = names.expect("lycoris_mlp_fc3").unwrap_err().to_string();
-    assert!(message.contains("\"lycoris_mlp_fc3\"; nearest: lycoris_mlp_fc1, lycoris_mlp_fc2"));
+    assert!(message.starts_with("not in the base; nearest: lycoris_mlp_fc1, lycoris_mlp_fc2"));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
-use super::{Choice, Fit, RefitError, Refitted, Total, fit, modules::Modules};
+use super::{Choice, Fit, FitError, RefitError, Refitted, Total, fit, modules::Modules};
 use crate::{
     Dialect, Leftover,
-    apply::{Acting, Held, Leftovers},
+    apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
 
@@ -82,12 +82,12 @@ impl Convert<'_> {
             progress(module, count);
             let mut tensors = modules.reader.read(module)?;
             if let Some(bake) = &self.bake {
-                let held = modules.read(module, &tensors, &mut leftovers)?;
-                tensors = self.baked(bake, &modules, module, held, &mut layers)?;
+                let found = modules.read(module, &tensors, &mut leftovers)?;
+                tensors = self.baked(bake, &modules, module, found, &mut layers)?;
             }
             file.modules.insert(module.into(), tensors);
         }
-        let names = modules.base.as_ref().map(|(_, names)| names);
+        let names = modules.base.as_ref().map(|base| &base.names);
         let mut network = modules.network(&file.modules);
         if self.bake.is_none() {
             network = network.unless_said(&file.metadata);
@@ -106,19 +106,19 @@ impl Convert<'_> {
         bake: &Bake,
         modules: &Modules,
         module: &str,
-        held: Vec<(Held, Acting)>,
+        found: Vec<(Found, Resolved)>,
         layers: &mut Vec<Refitted>,
     ) -> Result<Tensors, RefitError> {
         let mut baked = Tensors::new();
-        for (held, acting) in held {
-            let site = &acting.site;
+        for (found, resolved) in found {
+            let site = &resolved.site;
             if bake.choice.kind.sites().contains(&site.kind) {
-                let (tensors, fit) = bake.one(modules, module, &held, &acting)?;
+                let (tensors, fit) = bake.one(modules, module, &found, &resolved)?;
                 layers.push(Refitted::of(module, site, fit));
                 baked.extend(tensors);
             } else if bake.choice.is_dense() {
                 // What a dense algorithm does not adapt, a norm, is a plain difference already.
-                baked.extend(held.tensors);
+                baked.extend(found.tensors);
             } else {
                 let dense = Choice::all(self.registry).into_iter().find(|(_, it)| it.is_dense());
                 return Err(RefitError::NoPlace {
@@ -139,26 +139,27 @@ impl Bake<'_> {
         &self,
         modules: &Modules,
         module: &str,
-        held: &Held,
-        acting: &Acting,
+        found: &Found,
+        resolved: &Resolved,
     ) -> Result<(Tensors, Fit), RefitError> {
-        let (into, outline) = (self.choice.kind, held.outline());
+        let (into, outline) = (self.choice.kind, found.outline());
         if modules.base.is_none() && outline.unfolded {
             let path = modules.reader.path().into();
             return Err(RefitError::NeedsShape { path, module: module.into() });
         }
         // What has the algorithm already needs no more rank than it has.
-        let own = outline.rank.filter(|_| held.kind.name() == into.name());
+        let own = outline.rank.filter(|_| found.kind.name() == into.name());
         let budget = match (self.budget, own) {
             (Budget::Rank(rank), Some(own)) => Budget::Rank(rank.min(own)),
             (budget, _) => budget,
         };
-        let dtype = self.dtype.unwrap_or(held.dtype());
-        let (tensors, fit) = fit(into, module, &acting.site, &acting.update(1.0), budget, dtype)
-            .map_err(|error| error.of(modules.reader.path()))?;
+        let dtype = self.dtype.unwrap_or(found.dtype());
+        let (tensors, fit) =
+            fit(into, module, &resolved.site, &resolved.update(1.0), budget, dtype)
+                .map_err(FitError::of(modules.reader.path()))?;
         let whole = own.is_some_and(|own| budget == Budget::Rank(own));
-        if whole && self.dtype.is_none() && tensors.keys().eq(held.tensors.keys()) {
-            Ok((held.tensors.clone(), Fit { error: 0.0, ..fit }))
+        if whole && self.dtype.is_none() && tensors.keys().eq(found.tensors.keys()) {
+            Ok((found.tensors.clone(), Fit { error: 0.0, ..fit }))
         } else {
             Ok((tensors, fit))
         }

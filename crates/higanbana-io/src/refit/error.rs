@@ -13,31 +13,13 @@ pub enum RefitError {
     /// An adapter file, or a base, cannot be computed with.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// A module of an adapter file cannot be fitted, or not written.
+    /// A module of a file cannot be fitted, or not written.
     #[error("{}: {error}", path.display())]
-    Module {
-        /// The adapter file.
-        path: PathBuf,
-        /// [`Self::Fit`] or [`Self::Overflow`].
-        error: Box<Self>,
-    },
-    /// The decomposition of an update failed.
-    #[error("{module}: cannot be fitted: {reason}")]
     Fit {
-        /// The module.
-        module: String,
-        /// Why not.
-        reason: String,
-    },
-    /// A fitted value is beyond what the element type of the file holds.
-    #[error("{module}: its {key} does not fit into {dtype}; choose a wider type")]
-    Overflow {
-        /// The module.
-        module: String,
-        /// The tensor.
-        key: String,
-        /// The element type.
-        dtype: String,
+        /// The file.
+        path: PathBuf,
+        /// Which, and why not.
+        error: FitError,
     },
     /// No algorithm of this name can be fitted to an update.
     #[error("{algorithm} cannot be fitted to an update; choose one of {choices}")]
@@ -151,15 +133,36 @@ pub enum RefitError {
     },
 }
 
-impl RefitError {
-    /// What is said of a module, as said of the adapter file at `path` that has it.
-    #[must_use]
-    pub fn of(self, path: &Path) -> Self {
-        match self {
-            Self::Fit { .. } | Self::Overflow { .. } => {
-                Self::Module { path: path.into(), error: Box::new(self) }
-            }
-            other => other,
-        }
+/// What is wrong with the fit of one module; [`RefitError::Fit`] says in which file.
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    /// The decomposition of its update failed.
+    #[error("{module}: cannot be fitted: {reason}")]
+    Failed {
+        /// The module.
+        module: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A fitted value is beyond what the element type of the file holds.
+    #[error("{module}: its {key} does not fit into {dtype}; choose a wider type")]
+    Overflow {
+        /// The module.
+        module: String,
+        /// The tensor.
+        key: String,
+        /// The element type.
+        dtype: String,
+    },
+}
+
+impl FitError {
+    pub(super) fn failed(module: &str, reason: impl ToString) -> Self {
+        Self::Failed { module: module.into(), reason: reason.to_string() }
+    }
+
+    /// As said of the file at `path`.
+    pub(super) fn of(path: &Path) -> impl Fn(Self) -> RefitError {
+        move |error| RefitError::Fit { path: path.into(), error }
     }
 }

@@ -9,12 +9,13 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{Budget, Kind, Registry, SiteKind};
 
 use super::{
-    Choice, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm, known::is_embedding,
+    Choice, FitError, LeftOut, Pair, RefitError, Refitted, Total, fit, fit::norm,
+    known::is_embedding,
 };
 use crate::{
     Dialect, FileError, Names, Target,
     apply::Parameter,
-    dialect::{Member, Network, module_name},
+    dialect::{Counted, Network, module_name},
     names::Component,
     writer::Draft,
 };
@@ -193,7 +194,7 @@ impl Run<'_> {
         let key = &parameter.key;
         if self.pair.differ(key)? {
             let update = self.pair.difference(parameter, &self.how.device, self.how.compute)?;
-            let norm = norm(key, &update)?;
+            let norm = norm(key, &update).map_err(FitError::of(self.pair.tuned.path()))?;
             if norm > 0.0 {
                 return Ok(Some((update, norm)));
             }
@@ -230,7 +231,8 @@ impl Run<'_> {
         let update = update.unwrap_or_else(|| {
             Tensor::zeros([site.out(), site.cols()], (&how.device, how.compute))
         });
-        let (tensors, fit) = fit(kind, module, site, &update, how.budget, how.dtype)?;
+        let fitted = fit(kind, module, site, &update, how.budget, how.dtype);
+        let (tensors, fit) = fitted.map_err(FitError::of(self.pair.tuned.path()))?;
         for (key, data) in tensors {
             self.draft.put(format!("{module}.{key}"), &data)?;
         }
@@ -246,7 +248,9 @@ impl Run<'_> {
                 continue;
             }
             let norm = if self.pair.differ(key)? {
-                norm(key, &self.pair.difference_of(key, &self.how.device, self.how.compute)?)?
+                let difference =
+                    self.pair.difference_of(key, &self.how.device, self.how.compute)?;
+                norm(key, &difference).map_err(FitError::of(self.pair.tuned.path()))?
             } else {
                 0.0
             };
@@ -274,13 +278,12 @@ impl Run<'_> {
                 others: self.found.left_out.len(),
             });
         }
-        let members = self.found.layers.iter().map(|layer| Member {
-            algorithm: &layer.fit.algorithm,
-            rank: layer.fit.rank,
-            alpha: None,
+        let modules = self.found.layers.iter().filter_map(|layer| {
+            let kind = self.how.registry.get(&layer.fit.algorithm)?;
+            Some(Counted { kind, rank: layer.fit.rank, alpha: None })
         });
         let base = &self.pair.base;
-        let network = Network::of_members(members)
+        let network = Network::counting(modules)
             .on(self.names, |key| base.info(key).map(|info| info.shape.as_slice()));
         let mut metadata = BTreeMap::new();
         network.describe(&mut metadata);

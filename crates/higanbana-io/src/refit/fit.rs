@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use higanbana_core::{Budget, Kind, Parts, Site, Tensors};
+use higanbana_core::{Budget, Kind, Parts, Site, Tensors, spectrum};
 use serde::Serialize;
 
-use super::RefitError;
+use super::FitError;
 use crate::cast;
 
 /// How close an adapter, as its file holds it, comes to an update.
@@ -36,11 +36,11 @@ pub fn fit(
     update: &Tensor<2>,
     budget: Budget,
     dtype: DType,
-) -> Result<(Tensors, Fit), RefitError> {
+) -> Result<(Tensors, Fit), FitError> {
     norm(module, update)?;
     let adapter = match kind.fit(site, update, budget) {
-        None => Err(failed(module, format!("{} has no fit", kind.name()))),
-        Some(fitted) => fitted.map_err(|error| failed(module, error)),
+        None => Err(FitError::failed(module, format!("{} has no fit", kind.name()))),
+        Some(fitted) => fitted.map_err(|error| FitError::failed(module, error)),
     }?;
     // What could be fitted to an update alone does not look at the base either.
     let goal = Goal { kind, module, site, w0: update, update };
@@ -58,15 +58,15 @@ pub(super) struct Goal<'a> {
 
 impl Goal<'_> {
     /// The tensors as a file holds them, and how close they come.
-    pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), RefitError> {
+    pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), FitError> {
         let Self { kind, module, site, w0, update } = *self;
         let stored = tensors.into_iter().map(|(key, data)| {
             let data = stored(module, &key, data, dtype)?;
             Ok((key, data))
         });
-        let tensors = stored.collect::<Result<Tensors, RefitError>>()?;
+        let tensors = stored.collect::<Result<Tensors, FitError>>()?;
         let parts = Parts::new(module, &tensors, &update.device(), update.dtype());
-        let written = kind.read(site, &parts).map_err(|error| failed(module, error))?;
+        let written = kind.read(site, &parts).map_err(|error| FitError::failed(module, error))?;
         let missing = update.clone() - written.update_at(site, w0, 1.0);
         let fit = Fit {
             algorithm: kind.name().into(),
@@ -79,20 +79,11 @@ impl Goal<'_> {
     }
 }
 
-fn failed(module: &str, reason: impl ToString) -> RefitError {
-    RefitError::Fit { module: module.into(), reason: reason.to_string() }
-}
-
-fn stored(
-    module: &str,
-    key: &str,
-    data: TensorData,
-    dtype: DType,
-) -> Result<TensorData, RefitError> {
+fn stored(module: &str, key: &str, data: TensorData, dtype: DType) -> Result<TensorData, FitError> {
     if data.shape().num_dims() == 0 {
         return Ok(data);
     }
-    let overflow = || RefitError::Overflow {
+    let overflow = || FitError::Overflow {
         module: module.into(),
         key: key.into(),
         dtype: format!("{dtype:?}"),
@@ -103,12 +94,14 @@ fn stored(
 }
 
 /// The Frobenius norm of what belongs to `module`, summed in f64.
-pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, RefitError> {
-    let entries = matrix.try_to_vec_as::<f64>().map_err(|error| failed(module, error))?;
-    let norm = entries.iter().map(|x| x * x).sum::<f64>().sqrt();
+pub(super) fn norm(module: &str, matrix: &Tensor<2>) -> Result<f64, FitError> {
+    let norm = spectrum::frobenius(matrix);
     if norm.is_finite() {
         return Ok(norm);
     }
     let what = format!("its update overflows {:?}", matrix.dtype());
-    Err(failed(module, format!("{what}; compute with --precise, or take an earlier file")))
+    Err(FitError::failed(
+        module,
+        format!("{what}; compute with --precise, or take an earlier file"),
+    ))
 }

@@ -16,7 +16,7 @@ mod tests;
 
 pub use choice::Choice;
 pub use convert::{Bake, Convert, Converted};
-pub use error::RefitError;
+pub use error::{FitError, RefitError};
 pub use extract::{Extract, Extracted};
 pub use fit::{Fit, fit};
 pub use outcome::{LeftOut, Refitted, Total};

@@ -10,18 +10,17 @@ use higanbana_core::{Kind, Parts, Registry, Tensors};
 
 use super::RefitError;
 use crate::{
-    AdapterFile, AdapterReader, Checkpoint, FileError, Names,
+    AdapterFile, AdapterReader, FileError,
     apply::{
-        Acting, ApplyError, Held, Holding, Leftovers, ModuleReader, Parameter, notes, of_weight,
-        stems,
+        ApplyError, Base, Found, Leftovers, Model, ModuleReader, Resolved, notes, of_weight, stems,
     },
-    dialect::{Network, named_algorithm},
+    dialect::Network,
 };
 
 /// The modules of an adapter file.
 pub(super) struct Modules<'a> {
     pub reader: AdapterReader,
-    pub base: Option<(Checkpoint, Names)>,
+    pub base: Option<Base>,
     registry: &'a Registry,
     device: &'a Device,
     dtype: DType,
@@ -37,16 +36,13 @@ impl<'a> Modules<'a> {
         dtype: DType,
     ) -> Result<Self, FileError> {
         let reader = AdapterReader::open(path, &stems(registry))?;
-        let base = base.map(Checkpoint::open).transpose()?.map(|base| {
-            let names = Names::new(base.names());
-            (base, names)
-        });
+        let base = base.map(|base| Base::open(base, device, dtype)).transpose()?;
         Ok(Self { reader, base, registry, device, dtype })
     }
 
     /// The files that are read.
     pub fn files(&self) -> Vec<PathBuf> {
-        let base = self.base.as_ref().map(|(base, _)| base.path().to_path_buf());
+        let base = self.base.as_ref().map(|base| base.file.path().to_path_buf());
         self.reader.files().into_iter().chain(base).collect()
     }
 
@@ -71,8 +67,8 @@ impl<'a> Modules<'a> {
         let network = Network::of(self.registry, modules.values());
         match &self.base {
             None => network,
-            Some((base, names)) => {
-                network.on(names, |key| base.info(key).map(|info| info.shape.as_slice()))
+            Some(base) => {
+                network.on(&base.names, |key| base.file.info(key).map(|info| info.shape.as_slice()))
             }
         }
     }
@@ -94,21 +90,30 @@ impl<'a> Modules<'a> {
         module: &str,
         tensors: &Tensors,
         leftovers: &mut Leftovers,
-    ) -> Result<Vec<(Held<'_>, Acting)>, RefitError> {
-        let holding = self.holding(module, tensors)?;
-        if holding.held.is_empty() {
+    ) -> Result<Vec<(Found<'_>, Resolved)>, RefitError> {
+        let path = self.reader.path();
+        let place = match &self.base {
+            None => None,
+            Some(base) => {
+                let target = base.names.expect(module).map_err(|error| {
+                    let (path, module) = (path.into(), module.into());
+                    FileError::Name { path, module, error }
+                })?;
+                Some((base as &dyn Model, target))
+            }
+        };
+        let Some(found) = self.how().module(module, tensors, place, leftovers)? else {
             return Err(RefitError::Unknown {
-                path: self.reader.path().into(),
+                path: path.into(),
                 module: module.into(),
                 keys: tensors.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
             });
-        }
-        leftovers.unused(module, &holding.unused);
+        };
         let mut whole = Vec::new();
-        for mut held in holding.held {
-            match held.acting.take() {
-                Some(acting) => whole.push((held, acting)),
-                None => return Err(self.needs_base(module, &held)),
+        for mut found in found {
+            match found.resolved.take() {
+                Some(resolved) => whole.push((found, resolved)),
+                None => return Err(self.needs_base(module, &found)),
             }
         }
         Ok(whole)
@@ -121,43 +126,33 @@ impl<'a> Modules<'a> {
     /// When it cannot be read so.
     pub fn as_named<'k>(
         &'k self,
-        held: Held<'k>,
-        acting: Acting,
-    ) -> Result<(Held<'k>, Acting), RefitError> {
-        let is_same = |kind: &&Kind| held.tensors.keys().all(|key| kind.keys().contains(&&**key));
-        let Some(kind) = self.named().filter(is_same) else { return Ok((held, acting)) };
-        let parts = Parts::new(&acting.site.path, &held.tensors, self.device, self.dtype)
-            .with_base(&acting.w0);
-        let adapter = kind.read(&acting.site, &parts);
+        found: Found<'k>,
+        resolved: Resolved,
+    ) -> Result<(Found<'k>, Resolved), RefitError> {
+        let is_same = |kind: &&Kind| found.tensors.keys().all(|key| kind.keys().contains(&&**key));
+        let Some(kind) = self.named().filter(is_same) else { return Ok((found, resolved)) };
+        let parts = Parts::new(&resolved.site.path, &found.tensors, self.device, self.dtype)
+            .with_arguments(self.reader.arguments())
+            .with_base(&resolved.w0);
+        let adapter = kind.read(&resolved.site, &parts);
         let adapter = adapter.map_err(ApplyError::adapter(self.reader.path()))?;
-        Ok((Held { kind, ..held }, Acting { adapter, ..acting }))
+        Ok((Found { kind, ..found }, Resolved { adapter, ..resolved }))
     }
 
     /// The algorithm that the metadata name.
     pub fn named(&self) -> Option<&Kind> {
-        self.registry.get(&named_algorithm(self.reader.metadata())?)
+        self.registry.get(&self.reader.arguments().get("algo")?.to_lowercase())
     }
 
-    fn holding(&self, module: &str, tensors: &Tensors) -> Result<Holding<'_>, RefitError> {
+    fn how(&self) -> ModuleReader<'_> {
         let Self { reader, registry, device, dtype, .. } = self;
-        let how = ModuleReader { path: reader.path(), registry, device, dtype: *dtype };
-        Ok(match &self.base {
-            None => how.alone(module, tensors)?,
-            Some((base, names)) => {
-                let parameters = Parameter::of(
-                    base,
-                    names.expect(module).map_err(|error| error.of(reader.path()))?,
-                )?;
-                let value = |it: &Parameter| it.read(base, device, *dtype).map(Some);
-                how.at_base(module, tensors, parameters, value)?
-            }
-        })
+        ModuleReader { file: reader, registry, device, dtype: *dtype }
     }
 
-    fn needs_base(&self, module: &str, held: &Held) -> RefitError {
+    fn needs_base(&self, module: &str, found: &Found) -> RefitError {
         let (path, module) = (self.reader.path().into(), module.into());
-        if held.kind.needs_base() || held.outline().whole_shape().is_some() {
-            RefitError::NeedsBase { path, module, algorithm: held.kind.name().into() }
+        if found.kind.needs_base() || found.outline().whole_shape().is_some() {
+            RefitError::NeedsBase { path, module, algorithm: found.kind.name().into() }
         } else {
             RefitError::NeedsShape { path, module }
         }

@@ -6,13 +6,13 @@ use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
 
 use super::{
-    Fit, RefitError, Refitted, Total,
+    Fit, FitError, RefitError, Refitted, Total,
     fit::{Goal, norm},
     modules::Modules,
 };
 use crate::{
     Leftover,
-    apply::{Acting, Held, Leftovers},
+    apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
 
@@ -94,13 +94,13 @@ impl Resize<'_> {
                 file.modules.insert(module.into(), tensors);
                 continue;
             }
-            for (held, acting) in modules.read(module, &tensors, &mut leftovers)? {
-                let (held, acting) = modules.as_named(held, acting)?;
-                let Some(rank) = held.outline().rank else { continue };
-                let resized = self.resize(path, module, &held, &acting, rank);
-                let fit = match resized.map_err(|error| error.of(path))? {
+            for (found, resolved) in modules.read(module, &tensors, &mut leftovers)? {
+                let (found, resolved) = modules.as_named(found, resolved)?;
+                let Some(rank) = found.outline().rank else { continue };
+                let resized = self.resize(path, module, &found, &resolved, rank);
+                let fit = match resized? {
                     Size::Smaller(resized, fit) => {
-                        tensors.retain(|key, _| !held.tensors.contains_key(key));
+                        tensors.retain(|key, _| !found.tensors.contains_key(key));
                         tensors.extend(resized);
                         fit
                     }
@@ -110,7 +110,7 @@ impl Resize<'_> {
                     }
                     Size::SmallEnough(fit) => fit,
                 };
-                layers.push(Refitted::of(module, &acting.site, fit));
+                layers.push(Refitted::of(module, &resolved.site, fit));
             }
             file.modules.insert(module.into(), tensors);
         }
@@ -122,7 +122,7 @@ impl Resize<'_> {
         if let Some(named) = modules.named()
             && layers.iter().any(|layer| layer.fit.algorithm == named.name())
         {
-            network = network.called(named.name());
+            network = network.called(named);
         }
         Ok(Resized {
             file: file.encode(file.dialect, None, &network)?,
@@ -140,19 +140,20 @@ impl Resize<'_> {
         &self,
         path: &Path,
         module: &str,
-        held: &Held,
-        acting: &Acting,
+        found: &Found,
+        resolved: &Resolved,
         own: usize,
     ) -> Result<Size, RefitError> {
-        let kind = held.kind;
-        let Acting { site, adapter, w0 } = acting;
-        let update = acting.update(1.0);
+        let kind = found.kind;
+        let Resolved { site, adapter, w0 } = resolved;
+        let update = resolved.update(1.0);
+        let said = FitError::of(path);
         let as_it_is = || {
             Ok::<_, RefitError>(Fit {
                 algorithm: kind.name().into(),
                 rank: Some(own),
                 parameters: adapter.parameter_count(site),
-                norm: norm(module, &update)?,
+                norm: norm(module, &update).map_err(&said)?,
                 error: 0.0,
             })
         };
@@ -163,12 +164,10 @@ impl Resize<'_> {
             let (path, module, algorithm) = (path.into(), module.into(), kind.name().into());
             RefitError::NotResizable { path, module, algorithm }
         })?;
-        let resized = resized.map_err(|error| RefitError::Fit {
-            module: module.into(),
-            reason: error.to_string(),
-        })?;
+        let resized = resized.map_err(|error| said(FitError::failed(module, error)))?;
         let goal = Goal { kind, module, site, w0, update: &update };
-        let (tensors, fit) = goal.meet(resized.write(site), held.dtype())?;
+        let fitted = goal.meet(resized.write(site), found.dtype());
+        let (tensors, fit) = fitted.map_err(&said)?;
         match fit.rank {
             Some(rank) if rank >= own => Ok(Size::SmallEnough(as_it_is()?)),
             // A Tucker core is left behind; what has one may be smaller with it.

@@ -32,6 +32,7 @@ mod parameters;
 mod paths;
 mod pointwise;
 mod rank;
+mod rotation;
 mod samples;
 mod seed;
 mod stack;
@@ -91,7 +92,7 @@ macro_rules! for_each_law {
     ($macro:ident) => {
         $macro! {
             seed identity strength stack paths samples gradient merge layers dropout files
-            parameters rank homogeneity pointwise
+            parameters rank rotation homogeneity pointwise
         }
     };
 }

@@ -1,5 +1,5 @@
-use burn::tensor::{DType, Device, TensorData};
-use higanbana_core::spectrum;
+use burn::tensor::{DType, Device, TensorData, bf16};
+use higanbana_core::{Arguments, spectrum};
 
 use super::*;
 
@@ -38,6 +38,48 @@ fn whole_factors_ignore_alpha_but_keep_it() {
     let rs = new(&site, "rank = 4\nrs_lora = true\nalpha = 7.0");
     rs.write(&site)["alpha"].assert_eq(&scalar_data(4.0), true);
     assert_eq!(rs.w1.rank().or(rs.w2.ranks().map(|[r, _]| r)), None);
+}
+
+#[test]
+fn whole_factors_act_as_they_were_trained_where_the_file_tells() {
+    let site = Site::new("l", SiteKind::Linear, [1, 1]);
+    let one = || TensorData::from([[1.0]]);
+    let root = 2f32.powf(1.5);
+    // At rank 2 rs_lora saves 2√2, and at rank 4 what it does not save at rank 8.
+    for (alpha, said, scale) in [
+        (TensorData::from([root]), None, 2f64.sqrt()),
+        (TensorData::from([root]).convert::<bf16>(), None, 2f64.sqrt()),
+        (TensorData::from([8.0f32]), None, 1.0),
+        (TensorData::from([8.0f32]), Some("False"), 1.0),
+        (TensorData::from([8.0f32]), Some("True"), 2.0),
+        (TensorData::from([2.5f32]), None, 1.0),
+    ] {
+        let tensors = file([("lokr_w1", one()), ("lokr_w2", one()), ("alpha", alpha)]);
+        let arguments = said.map(|said| ("rs_lora".to_string(), said.to_string()));
+        let arguments = arguments.into_iter().collect();
+        let parts = Parts::new("m", &tensors, &Device::default(), DType::F64);
+        let adapter = Lokr::read(&site, &parts.with_arguments(&arguments)).unwrap();
+        assert!((update(&adapter, &site)[0] - scale).abs() < 1e-15, "{tensors:?} {said:?}");
+        let again = adapter.write(&site)["alpha"].iter::<f64>().next();
+        assert_eq!(again, tensors["alpha"].iter::<f64>().next());
+    }
+}
+
+#[test]
+fn what_the_file_leaves_open_is_said() {
+    let whole = ["lokr_w1", "lokr_w2", "alpha"];
+    let said = Arguments::from([("algo".into(), "lokr".into())]);
+    let silent = Arguments::new();
+    for (keys, alpha, arguments, is_open) in [
+        (whole, 8.0, &silent, true),
+        (whole, 8.0, &said, false),
+        (whole, 4.0, &silent, false),
+        (whole, 1.0, &silent, false),
+        (["lokr_w1", "lokr_w2_a", "lokr_w2_b"], 8.0, &silent, false),
+    ] {
+        let module = Glimpse { keys: keys.into(), alpha: Some(alpha), arguments };
+        assert_eq!(Lokr::assumption(&module).is_some(), is_open, "{module:?}");
+    }
 }
 
 #[test]

@@ -76,15 +76,15 @@ impl Setting {
         reader.unused().iter().for_each(one_line);
         let Some(file) = accepted(reader.read_all()) else { return };
         for (name, tensors) in &file.modules {
-            self.base.iter().for_each(|layer| self.apply(name, tensors, layer));
+            self.base.iter().for_each(|layer| self.apply(&reader, name, tensors, layer));
         }
     }
 
     /// A module read for a layer can be applied to it.
-    fn apply(&self, name: &str, tensors: &Tensors, layer: &Layer) {
+    fn apply(&self, file: &AdapterReader, name: &str, tensors: &Tensors, layer: &Layer) {
         let device = Device::default();
-        let (path, registry, dtype) = (&*self.path, &self.registry, DType::F32);
-        let how = ModuleReader { path, registry, device: &device, dtype };
+        let (registry, dtype) = (&self.registry, DType::F32);
+        let how = ModuleReader { file, registry, device: &device, dtype };
         let parameters = layer.iter().map(|(site, _)| Parameter::new("weight", site.clone()));
         let value = |parameter: &Parameter| {
             let of = layer.iter().find(|(site, _)| *site == parameter.site);
@@ -92,8 +92,8 @@ impl Setting {
         };
         let read = how.at_base(name, tensors, parameters.collect(), value);
         let Some(holding) = accepted(read) else { return };
-        for acting in holding.held.iter().filter_map(|held| held.acting.as_ref()) {
-            assert_eq!(acting.update(1.0).dims(), acting.w0.dims());
+        for resolved in holding.found.iter().filter_map(|found| found.resolved.as_ref()) {
+            assert_eq!(resolved.update(1.0).dims(), resolved.w0.dims());
         }
     }
 }

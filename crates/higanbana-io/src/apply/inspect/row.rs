@@ -1,9 +1,9 @@
 //! What there is to say about one adapter.
 
-use higanbana_core::Tensors;
+use higanbana_core::{Tensors, spectrum};
 use serde::Serialize;
 
-use crate::apply::{Acting, Held, weight_or_bias};
+use crate::apply::{Found, Resolved, weight_or_bias};
 
 /// The adapter of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,38 +36,38 @@ pub struct AdapterRow {
 }
 
 impl AdapterRow {
-    pub(super) fn of(module: &str, held: &Held, tensors: &Tensors, dtype: &str) -> Self {
-        let outline = held.outline();
+    pub(super) fn of(module: &str, found: &Found, tensors: &Tensors, dtype: &str) -> Self {
+        let outline = found.outline();
         let alpha = tensors.get("alpha").filter(|alpha| alpha.num_elements() == 1);
-        let base = held.parameter.as_ref();
+        let base = found.parameter.as_ref();
         let shape = match base {
             Some(parameter) => parameter.site.shape.iter().copied().map(Some).collect(),
             None => outline.shape,
         };
         Self {
             module: module.into(),
-            parameter: weight_or_bias(held.at),
+            parameter: weight_or_bias(found.at),
             key: base.map(|parameter| parameter.key.clone()),
-            algorithm: held.kind.name(),
+            algorithm: found.kind.name(),
             shape: Some(shape).filter(|shape| !shape.is_empty()),
             unfolded: base.is_none() && outline.unfolded,
             rank: outline.rank,
             alpha: alpha.and_then(|alpha| alpha.iter::<f64>().next()),
-            parameters: match &held.acting {
-                Some(acting) => acting.adapter.parameter_count(&acting.site),
-                None => stored(&held.tensors),
+            parameters: match &found.resolved {
+                Some(resolved) => resolved.adapter.parameter_count(&resolved.site),
+                None => stored(&found.tensors),
             },
             dtype: dtype.into(),
-            norm: held.acting.as_ref().map(norm),
+            norm: found.resolved.as_ref().map(norm),
         }
     }
 }
 
 /// ‖W(1) − W₀‖ in the Frobenius norm, summed in f64; of finite tensors it is no number only where
 /// values overflow on the way.
-fn norm(acting: &Acting) -> f64 {
-    let square: f64 = acting.update(1.0).into_data().iter::<f64>().map(|x| x * x).sum();
-    if square.is_nan() { f64::INFINITY } else { square.sqrt() }
+fn norm(resolved: &Resolved) -> f64 {
+    let norm = spectrum::frobenius(&resolved.update(1.0));
+    if norm.is_nan() { f64::INFINITY } else { norm }
 }
 
 /// Values in the tensors, without lone numbers such as `alpha`.

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::Registry;
 
 use super::{
-    ApplyError, Leftover, ModuleReader,
+    ApplyError, ModuleReader, Placed,
     error::instead,
     parameter::{Parameter, read_matrix},
 };
@@ -36,14 +36,8 @@ pub struct Planned {
     pub source: Source,
     /// How it spells its names.
     pub dialect: Dialect,
-    /// Number of modules that fit.
-    pub modules: usize,
-    /// Number of weights and biases that they adapt.
-    pub parameters: usize,
-    /// What does not fit, or was not understood.
-    pub leftovers: Vec<Leftover>,
-    /// What a user should know, one line each.
-    pub notes: Vec<String>,
+    /// What of it fits.
+    pub placed: Placed,
 }
 
 /// A merge that has been found possible: every module of every file has been matched with the base
@@ -174,15 +168,15 @@ impl<'a> Merge<'a> {
         let value = |parameter: &Parameter| Ok(Some(parameter.of_matrix(w0)));
         let parameter = vec![patch.parameter.clone()];
         let holding = self.modules(reader).at_base(&patch.module, &tensors, parameter, value)?;
-        let acting = holding.held.into_iter().find_map(|held| held.acting);
-        let acting = acting.expect("it was there in the plan, and its weight is at hand");
-        Ok(acting.update(self.planned[patch.file].source.strength))
+        let resolved = holding.found.into_iter().find_map(|found| found.resolved);
+        let resolved = resolved.expect("it was there in the plan, and its weight is at hand");
+        Ok(resolved.update(self.planned[patch.file].source.strength))
     }
 
     /// How the modules of a file are read.
     fn modules<'r>(&'r self, reader: &'r AdapterReader) -> ModuleReader<'r> {
         let Self { registry, device, dtype, .. } = self;
-        ModuleReader { path: reader.path(), registry, device, dtype: *dtype }
+        ModuleReader { file: reader, registry, device, dtype: *dtype }
     }
 
     /// Patches whose file is not switched off.

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::Registry;
 
 use super::{Merge, Patch, Planned, Source};
 use crate::{
-    AdapterReader, Checkpoint, Names,
-    apply::{ApplyError, Leftover, Leftovers, Parameter, expect_float, notes, stems},
+    AdapterReader, Checkpoint, Names, Target,
+    apply::{ApplyError, Model, Parameter, expect_float, stems},
 };
 
 impl<'a> Merge<'a> {
@@ -53,52 +53,45 @@ impl<'a> Merge<'a> {
         reader: &AdapterReader,
         names: &Names,
     ) -> Result<Planned, ApplyError> {
-        let mut leftovers = Leftovers::of(reader);
-        let mut modules = 0;
-        let mut adapted = BTreeMap::new();
-        for module in reader.modules() {
-            let Some(target) = leftovers.expect(module, names) else { continue };
-            let tensors = reader.read(module)?;
-            // What follows from the base weight is checked when that is read.
-            let parameters = Parameter::of(&self.base, target)?;
-            let holding =
-                self.modules(reader).at_base(module, &tensors, parameters, |_| Ok(None))?;
-            if holding.held.is_empty() {
-                leftovers.unknown(module, &tensors, &format!("{:?}", target.weight));
-                continue;
-            }
-            leftovers.unused(module, &holding.unused);
-            let parameters: Vec<Parameter> =
-                holding.held.into_iter().filter_map(|held| held.parameter).collect();
-            modules += 1;
-            for parameter in parameters {
-                expect_float(&self.base, &parameter.key)?;
-                let place = (parameter.key.clone(), parameter.rows.as_ref().map(|rows| rows.start));
-                if let Some(first) = adapted.insert(place, module) {
-                    let (first, second) = (first.into(), module.into());
-                    let path = reader.path().into();
-                    return Err(ApplyError::Twice { path, key: parameter.key, first, second });
-                }
-                let patches = self.patches.entry(parameter.key.clone()).or_default();
-                patches.push(Patch { file: self.readers.len(), module: module.into(), parameter });
-            }
+        let mut patches = Vec::new();
+        let header = Header { base: &self.base, names };
+        let placed = self.modules(reader).onto(&header, |module, _, found| {
+            let parameter = found.parameter.expect("the base has it");
+            expect_float(&self.base, &parameter.key)?;
+            patches.push(Patch { file: self.readers.len(), module: module.into(), parameter });
+            Ok(())
+        })?;
+        for patch in patches {
+            self.patches.entry(patch.parameter.key.clone()).or_default().push(patch);
         }
-        let leftovers = leftovers.into_vec();
-        if modules == 0 {
-            return Err(ApplyError::OtherModel {
-                path: reader.path().into(),
-                base: self.base.path().display().to_string(),
-                modules: reader.modules().count(),
-                example: leftovers.first().map(Leftover::to_string).unwrap_or_default(),
-            });
-        }
-        Ok(Planned {
-            source: source.clone(),
-            dialect: reader.dialect(),
-            modules,
-            parameters: adapted.len(),
-            leftovers,
-            notes: notes(reader, self.registry),
-        })
+        Ok(Planned { source: source.clone(), dialect: reader.dialect(), placed })
+    }
+}
+
+/// The base before any of its weights is read: what follows from one is checked when it is.
+struct Header<'a> {
+    base: &'a Checkpoint,
+    names: &'a Names,
+}
+
+impl Model for Header<'_> {
+    fn title(&self) -> String {
+        self.base.path().display().to_string()
+    }
+
+    fn names(&self) -> &Names {
+        self.names
+    }
+
+    fn parameters(&self, target: &Target) -> Result<Vec<Parameter>, ApplyError> {
+        Parameter::of(self.base, target)
+    }
+
+    fn value(
+        &self,
+        _target: &Target,
+        _parameter: &Parameter,
+    ) -> Result<Option<Tensor<2>>, ApplyError> {
+        Ok(None)
     }
 }

@@ -9,7 +9,7 @@ use crate::AdapterReader;
 const TOLERANCE: f64 = 1e-5;
 
 pub fn reference(name: &str) -> PathBuf {
-    crate::desk::reference("lycoris").join(name)
+    crate::testing::reference("lycoris").join(name)
 }
 
 pub fn manifest() -> Vec<Value> {

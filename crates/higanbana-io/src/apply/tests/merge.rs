@@ -332,17 +332,19 @@ fn an_overflow_names_the_adapter_that_makes_it() {
 #[test]
 fn what_reading_assumes_is_said_once_for_each_file() {
     let registry = registry();
-    let (device, base) = (Device::flex(), crate::desk::reference("lycoris/base.safetensors"));
-    for (case, notes) in [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0)] {
-        let path = crate::desk::reference(&format!("lycoris/{case}.safetensors"));
+    let (device, base) = (Device::flex(), crate::testing::reference("lycoris/base.safetensors"));
+    for (case, notes) in
+        [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0), ("lokr_full_matrix", 0)]
+    {
+        let path = crate::testing::reference(&format!("lycoris/{case}.safetensors"));
         let sources = [Source { path: path.clone(), strength: 1.0 }];
         let merge = Merge::plan(&base, &sources, &registry, &device, F32).unwrap();
-        assert_eq!(merge.planned()[0].notes.len(), notes, "{case}");
+        assert_eq!(merge.planned()[0].placed.notes.len(), notes, "{case}");
         let Ok(Inspection::Adapter(adapters)) = inspect(&path, None, &registry, &device, |_, _| ())
         else {
             panic!("{case} is an adapter")
         };
-        assert_eq!(adapters.notes, merge.planned()[0].notes);
+        assert_eq!(adapters.notes, merge.planned()[0].placed.notes);
         assert!(
             adapters.notes.iter().all(|note| note.contains("principal")),
             "{:?}",

@@ -14,7 +14,7 @@ use higanbana_adapters::registry;
 use super::*;
 use crate::{
     Checkpoint,
-    desk::{Files, relative, values},
+    testing::{Files, relative, values},
     writer::write_tensors,
 };
 
@@ -33,7 +33,8 @@ impl Files {
         let merge = Merge::plan(base, &sources, &registry, &Device::flex(), dtype)?;
         let out = self.path("merged");
         merge.write(&out, true, |_| ())?;
-        let left = merge.planned().iter().flat_map(|planned| planned.leftovers.clone()).collect();
+        let left =
+            merge.planned().iter().flat_map(|planned| planned.placed.leftovers.clone()).collect();
         Ok((left, Checkpoint::open(out)?))
     }
 }

@@ -3,10 +3,13 @@
 //! PEFT splits the sizes of each layer by one `decompose_factor`, keeps a factor whole where the rank
 //! is half of its larger side or more, and scales the update by alpha / r in any case; LyCORIS does
 //! not where both factors are whole. So such a module gets a rank that keeps it whole, and an alpha
-//! that is the rank.
+//! that is the rank times the scale that it has.
 
 use std::collections::BTreeMap;
 
+use burn::tensor::{DType, Device};
+use higanbana_adapters::{algorithms::lokr, scale::Scale};
+use higanbana_core::Parts;
 use serde_json::json;
 
 use super::{Module, Written, core, extend};
@@ -33,7 +36,10 @@ pub(super) fn encode(modules: &[Module]) -> Result<Written, FileError> {
     let mut adapted = Vec::new();
     for (module, factors) in modules.iter().zip(&factors) {
         let rank = factors.rank.unwrap_or(whole);
-        let alpha = if factors.rank.is_some() { module.alpha(rank)? } else { rank as f64 };
+        let alpha = match factors.rank {
+            Some(rank) => module.alpha(rank)?,
+            None => rank as f64 * scale_of_whole(module)?,
+        };
         adapted.push(Adapted { path: module.path(), rank, alpha });
         for key in KEYS {
             let Some(data) = module.tensors.get(key) else { continue };
@@ -51,6 +57,14 @@ pub(super) fn encode(modules: &[Module]) -> Result<Written, FileError> {
     options.extend(rest.map(|(name, value)| (name.to_string(), value)));
     extend(&mut options, has_cores);
     Ok((tensors, options))
+}
+
+/// The scale of two whole factors, which LyCORIS's alpha does not show.
+fn scale_of_whole(module: &Module) -> Result<f64, FileError> {
+    let parts = Parts::new(module.own, module.tensors, &Device::default(), DType::F32)
+        .with_arguments(module.arguments);
+    let scale = lokr::scale_of_whole(&parts);
+    scale.map(Scale::value).map_err(|error| module.cannot_hold(error.to_string()))
 }
 
 /// The inverse of [`encode`]: takes a module of a PEFT file, whose configured alpha / r is `scale`,

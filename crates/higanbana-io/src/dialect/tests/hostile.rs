@@ -15,8 +15,8 @@ fn read(path: &Path, registry: &Registry) {
     if let Some(file) = accepted(Checkpoint::open(path)) {
         file.names().iter().for_each(|name| drop(accepted(file.read(name))));
     }
-    let reader = AdapterReader::open(path, &apply::stems(registry));
-    let file = accepted(reader).and_then(|reader| accepted(reader.read_all()));
+    let Some(reader) = accepted(AdapterReader::open(path, &apply::stems(registry))) else { return };
+    let file = accepted(reader.read_all());
     let device = Device::default();
     for (name, tensors) in file.iter().flat_map(|file| &file.modules) {
         for site in [
@@ -25,12 +25,12 @@ fn read(path: &Path, registry: &Registry) {
             Site::new("layer", SiteKind::Norm, [24]),
         ] {
             let w0 = Tensor::ones([site.out(), site.cols()], &device);
-            let how = ModuleReader { path, registry, device: &device, dtype: DType::F32 };
+            let how = ModuleReader { file: &reader, registry, device: &device, dtype: DType::F32 };
             let parameters = vec![Parameter::new("layer.weight", site)];
             let read = how.at_base(name, tensors, parameters, |_| Ok(Some(w0.clone())));
-            let held = accepted(read).into_iter().flat_map(|holding| holding.held);
-            for acting in held.filter_map(|held| held.acting) {
-                assert_eq!(acting.update(1.0).dims(), w0.dims());
+            let found = accepted(read).into_iter().flat_map(|holding| holding.found);
+            for resolved in found.filter_map(|found| found.resolved) {
+                assert_eq!(resolved.update(1.0).dims(), w0.dims());
             }
         }
     }

@@ -241,7 +241,11 @@ fn the_base_says_where_the_dots_are() {
     let wrong = Names::new(["my.model.to_k.weight"]);
     let error = flattened.encode(Dialect::Peft, Some(&wrong), &Network::default()).unwrap_err();
     let message = error.to_string();
-    assert!(message.starts_with("in.safetensors: the base has no module for"), "{message}");
+    assert!(
+        message
+            .starts_with("in.safetensors: module \"lora_unet_my_model_to_q\": not in the base; "),
+        "{message}"
+    );
 }
 
 #[test]

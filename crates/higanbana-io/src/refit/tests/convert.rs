@@ -271,7 +271,7 @@ fn what_cannot_be_told_or_held_says_what_would_help() {
     let other = files.write("other", &[("k.weight", noise(&[2, 2], 1))]);
     let how = How { to: Dialect::Kohya, bake: lora, base: Some(other) };
     let message = how.run(&case("lokr")).unwrap_err().to_string();
-    let expected = format!("{}: the base has no module for \"lycoris_", case("lokr").display());
+    let expected = format!("{}: module \"lycoris_", case("lokr").display());
     assert!(message.starts_with(&expected), "{message}");
     let large = files.write("large", &[("lycoris_a.diff", TensorData::from([[1e6f32]]))]);
     let registry = registry();

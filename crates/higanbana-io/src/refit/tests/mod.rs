@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     Checkpoint, Dialect,
     apply::{Merge, Source},
-    desk::{Files, distance, reference, values},
+    testing::{Files, distance, reference, values},
     writer::write_tensors,
 };
 
@@ -26,7 +26,7 @@ impl Files {
         let sources = [Source { path: adapter.into(), strength: 1.0 }];
         let registry = registry();
         let merge = Merge::plan(base, &sources, &registry, &Device::flex(), DType::F64).unwrap();
-        assert_eq!(merge.planned()[0].leftovers, [], "{}", adapter.display());
+        assert_eq!(merge.planned()[0].placed.leftovers, [], "{}", adapter.display());
         merge.write(&self.path("merged"), true, |_| ()).unwrap();
         Checkpoint::open(self.path("merged")).unwrap()
     }

@@ -1,25 +1,24 @@
 //! The adapters that a module of a file holds, told by a base or by the module's tensors alone: one
 //! reader for whoever merges, inspects, converts or loads.
 
-use std::path::Path;
-
 use burn::tensor::{DType, Device, Tensor};
 use higanbana_core::{
     AdapterError, DynAdapter, Kind, Outline, Parts, Registry, Site, SiteKind, Tensors,
 };
 
 use super::{ApplyError, Parameter};
+use crate::AdapterReader;
 
 /// How the modules of a file are read.
 #[derive(Debug, Clone, Copy)]
 pub struct ModuleReader<'a> {
-    /// The file, for messages.
-    pub path: &'a Path,
+    /// The file.
+    pub file: &'a AdapterReader,
     /// The algorithms there are.
     pub registry: &'a Registry,
-    /// Where to compute.
+    /// Where to compute, where no frozen weight tells.
     pub device: &'a Device,
-    /// What to compute in: F32 or F64.
+    /// What to compute in, F32 or F64, where no frozen weight tells.
     pub dtype: DType,
 }
 
@@ -27,14 +26,14 @@ pub struct ModuleReader<'a> {
 #[derive(Debug)]
 pub struct Holding<'a> {
     /// Its adapters: a layer's weight and its bias may each have one.
-    pub held: Vec<Held<'a>>,
+    pub found: Vec<Found<'a>>,
     /// Keys that none of them uses.
     pub unused: Vec<String>,
 }
 
 /// An adapter of one parameter.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct Found<'a> {
     /// Its algorithm.
     pub kind: &'a Kind,
     /// What it adapts; without a base, the first kind of parameter that its tensors fit.
@@ -44,12 +43,12 @@ pub struct Held<'a> {
     /// Tensors of the module that it uses.
     pub tensors: Tensors,
     /// The adapter, unless something that its update follows from is not known.
-    pub acting: Option<Acting>,
+    pub resolved: Option<Resolved>,
 }
 
 /// An adapter with all that its update follows from.
 #[derive(Debug)]
-pub struct Acting {
+pub struct Resolved {
     /// The parameter.
     pub site: Site,
     /// The adapter.
@@ -58,14 +57,14 @@ pub struct Acting {
     pub w0: Tensor<2>,
 }
 
-impl Acting {
+impl Resolved {
     /// $W(\mu) - W_0$.
     pub fn update(&self, strength: f64) -> Tensor<2> {
         self.adapter.update_at(&self.site, &self.w0, strength)
     }
 }
 
-impl Held<'_> {
+impl Found<'_> {
     /// What its tensors tell without a base.
     pub fn outline(&self) -> Outline {
         self.kind.outline(self.at, &self.tensors)
@@ -146,26 +145,31 @@ impl<'a> ModuleReader<'a> {
         value: impl Fn(&Parameter) -> Result<Option<Tensor<2>>, ApplyError>,
     ) -> Result<Holding<'a>, ApplyError> {
         let mut unused: Vec<&str> = tensors.keys().map(String::as_str).collect();
-        let mut held = Vec::new();
+        let mut found = Vec::new();
         for place in places {
             let Some(kind) = self.registry.detect(place.at, tensors) else { continue };
             let w0 = place.parameter.as_ref().map(&value).transpose()?.flatten();
-            let found = self.hold(module, tensors, kind, place, w0)?;
-            unused.retain(|key| !found.tensors.contains_key(*key));
-            held.push(found);
+            let one = self.read_one(module, tensors, kind, place, w0)?;
+            unused.retain(|key| !one.tensors.contains_key(*key));
+            found.push(one);
         }
-        Ok(Holding { held, unused: unused.into_iter().map(String::from).collect() })
+        Ok(Holding { found, unused: unused.into_iter().map(String::from).collect() })
     }
 
-    fn hold(
+    fn read_one(
         &self,
         module: &str,
         tensors: &Tensors,
         kind: &'a Kind,
         Place { at, parameter }: Place,
         w0: Option<Tensor<2>>,
-    ) -> Result<Held<'a>, ApplyError> {
-        let mut parts = Parts::new(module, tensors, self.device, self.dtype);
+    ) -> Result<Found<'a>, ApplyError> {
+        let (device, dtype) = match &w0 {
+            Some(w0) => (w0.device(), w0.dtype()),
+            None => (self.device.clone(), self.dtype),
+        };
+        let mut parts =
+            Parts::new(module, tensors, &device, dtype).with_arguments(self.file.arguments());
         if let Some(w0) = &w0 {
             parts = parts.with_base(w0);
         }
@@ -177,26 +181,26 @@ impl<'a> ModuleReader<'a> {
             // Nothing is known of what it uses, but perhaps that something is missing.
             let read = kind.read(&Site::new(module, at, [1, 1]), &parts.probing());
             if let Err(error @ AdapterError::Missing { .. }) = read {
-                return Err(ApplyError::adapter(self.path)(error));
+                return Err(ApplyError::adapter(self.file.path())(error));
             }
             let tensors = tensors.clone();
-            return Ok(Held { kind, at, parameter, tensors, acting: None });
+            return Ok(Found { kind, at, parameter, tensors, resolved: None });
         };
         let adapter = match kind.read(&site, &parts) {
             Ok(adapter) => Some(adapter),
             Err(AdapterError::NeedsBase { .. }) => None,
-            Err(error) => return Err(ApplyError::adapter(self.path)(error)),
+            Err(error) => return Err(ApplyError::adapter(self.file.path())(error)),
         };
         let unused = parts.unused();
         let used = tensors.iter().filter(|(key, _)| !unused.contains(&key.as_str()));
         let tensors = used.map(|(key, data)| (key.clone(), data.clone())).collect();
         let is_known = is_whole && (w0.is_some() || !kind.needs_base());
-        let acting = adapter.filter(|_| is_known).map(|adapter| {
-            let zeros = || Tensor::zeros([site.out(), site.cols()], (self.device, self.dtype));
+        let resolved = adapter.filter(|_| is_known).map(|adapter| {
+            let zeros = || Tensor::zeros([site.out(), site.cols()], (&device, dtype));
             let w0 = w0.unwrap_or_else(zeros);
-            Acting { site, adapter, w0 }
+            Resolved { site, adapter, w0 }
         });
-        Ok(Held { kind, at, parameter, tensors, acting })
+        Ok(Found { kind, at, parameter, tensors, resolved })
     }
 }
 

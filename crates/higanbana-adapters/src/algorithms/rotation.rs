@@ -143,6 +143,11 @@ impl Rotation {
         }
     }
 
+    /// Whether it only turns; a gain stretches rows as well.
+    pub fn keeps_lengths(&self) -> bool {
+        self.rescale.is_none()
+    }
+
     /// Number of trained values.
     pub fn count(&self, site: &Site) -> usize {
         let [n, b] = self.dims();

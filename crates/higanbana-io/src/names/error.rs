@@ -1,0 +1,27 @@
+//! Why a name means no one layer of a base.
+
+/// What is wrong with a module's name; [`FileError::Name`](crate::FileError::Name) says in which file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It answers to two parameters of the base.
+    #[error("could be {first:?} or {second:?} of the base; rename it")]
+    Ambiguous {
+        /// One parameter.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// It answers to none.
+    #[error("not in the base{}", list(nearest))]
+    Unmatched {
+        /// The most similar names there are, where they were looked for.
+        nearest: Vec<String>,
+    },
+}
+
+fn list(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        names => format!("; nearest: {}", names.join(", ")),
+    }
+}
