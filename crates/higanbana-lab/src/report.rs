@@ -1,7 +1,7 @@
 //! Pages: self-contained HTML, a pure function of the results.
 
 use higanbana_core::Registry;
-use minijinja::{Environment, context, value::Serde};
+use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
 
 use crate::adapters::Row;
@@ -119,6 +119,8 @@ pub fn index(is_there: impl Fn(&str) -> bool) -> Result<String, ReportError> {
 /// What every page needs.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    // A name that is not there is a fault of the page, not an empty place in it.
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
     environment.add_filter("deviation", |value: f64| match value {
         0.0 => "0".into(),

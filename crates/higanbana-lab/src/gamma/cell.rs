@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Answer, THRESHOLD};
+use super::{Answer, Control, THRESHOLD, compare::FAIR};
 
 /// One adapter with one optimizer.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +23,9 @@ pub struct Cell {
     pub dyadic: [f64; 2],
     /// Whether both are equal bit for bit.
     pub bit_exact: bool,
+    /// Why they need not be, on this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unbounded: Option<&'static str>,
     /// Deviation with rounding, in f64 and in f32.
     pub rounded: [f64; 2],
     /// Bounds of that.
@@ -44,6 +47,7 @@ impl Cell {
             dyadic_gamma: double.gamma,
             dyadic: [double.deviation, single.deviation],
             bit_exact: double.bit_exact && single.bit_exact,
+            unbounded: double.unbounded,
             rounded: rounded.each_ref().map(|answer| answer.deviation),
             bounds: rounded.map(|answer| answer.bound),
             controls: double.controls,
@@ -60,7 +64,7 @@ impl Cell {
     pub(super) fn violations(&self) -> Vec<String> {
         let name = self.name();
         let mut violations = Vec::new();
-        if !self.bit_exact {
+        if !self.bit_exact && self.unbounded.is_none() {
             let [double, single] = self.dyadic;
             violations.push(format!(
                 "{name}: not equal bit for bit at γ = {}: {double:.1e} in f64, {single:.1e} in f32",
@@ -73,6 +77,12 @@ impl Cell {
                 violations
                     .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
             }
+        }
+        if self.controls.contains_key(Control::UnscaledThreshold.name())
+            && !FAIR.contains(&self.clipped)
+        {
+            let share = 100.0 * self.clipped;
+            violations.push(format!("{name}: gradients are clipped on {share:.0} % of the steps"));
         }
         for (control, deviation) in &self.controls {
             if *deviation <= THRESHOLD {

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Share of the steps on which clipping is to be active.
-const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
+pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
 /// Steps after which the sizes of gradients are known well enough where they need not be known well.
 const PROBED: usize = 8;
 /// Steps over which the growth of rounding is bounded.
@@ -41,13 +41,15 @@ impl Question<'_> {
         sizes: &mut Option<Sizes>,
     ) -> Result<Answer, GammaError> {
         let Self { subject, dtype, seed, .. } = *self;
-        let answer = match self.net {
+        if !device.supports_dtype(dtype) {
+            return Err(GammaError::Type(name(dtype)));
+        }
+        match self.net {
             Network::Mlp => self.compare(&self.mlp(registry, device)?, registry, sizes),
             Network::Unet => {
                 self.compare(&subject.unet(registry, device, dtype, seed)?, registry, sizes)
             }
-        };
-        answer.map(|answer| Answer { bound: answer.bound.filter(|_| is_flex(device)), ..answer })
+        }
     }
 
     fn compare<T: Task>(
@@ -68,6 +70,7 @@ impl Question<'_> {
                 Err(reason) => drop(not_applicable.insert(control.name(), reason)),
             }
         }
+        let bound = self.bound(setup.is_dyadic(), is_flex(&net.options().0));
         Ok(Answer {
             net: self.net.name(),
             adapter: self.subject.label.clone(),
@@ -81,7 +84,8 @@ impl Question<'_> {
             bit_exact: same.bit_exact,
             controls,
             not_applicable,
-            bound: self.bound(setup.is_dyadic()),
+            bound: bound.ok(),
+            unbounded: bound.err(),
             clipped: reference.clipped(&setup),
             growth: same.growth,
         })
@@ -185,19 +189,21 @@ impl Question<'_> {
         }
     }
 
-    /// What the deviation must not exceed over the first steps on the CPU; nothing is promised beyond,
-    /// where it grows as chaos does.
-    fn bound(&self, exact: bool) -> Option<f64> {
+    /// What the deviation must not exceed, where arithmetic is `ieee`'s; or why nothing is promised.
+    fn bound(&self, exact: bool, ieee: bool) -> Result<f64, &'static str> {
         let signs = matches!(self.rule.name, "sign_sgd" | "lion");
         match (exact, self.dtype) {
-            (true, _) => Some(0.0),
-            _ if self.steps > BOUNDED => None,
-            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
-                Some(1e-8)
+            _ if !ieee => Err("roots and quotients of this device need not be rounded correctly"),
+            (true, _) => Ok(0.0),
+            _ if self.steps > BOUNDED => {
+                Err("over more than 20 steps rounding grows as the training amplifies it")
             }
-            (_, DType::F64) => Some(1e-12),
-            _ if signs => None,
-            _ => Some(1e-4),
+            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
+                Ok(1e-8)
+            }
+            (_, DType::F64) => Ok(1e-12),
+            _ if signs => Err("rounding turns signs in f32"),
+            _ => Ok(1e-4),
         }
     }
 }

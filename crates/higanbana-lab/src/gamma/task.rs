@@ -92,14 +92,21 @@ impl<T: Task> Adapted<T> {
         Ok(Self { model, task, sites })
     }
 
+    /// Where it is computed, and in which type.
+    pub(super) fn options(&self) -> (Device, DType) {
+        let w0 = &self.sites[0].1;
+        (w0.device(), w0.dtype())
+    }
+
     /// $\Delta W$ of all sites.
     pub(super) fn updates(&self, model: &T::Model) -> Vec<f64> {
-        let slots = slot::collect(&model.valid());
-        let updates = slots.iter().zip(&self.sites).map(|(slot, (site, w0))| {
+        let slots = slot::collect(model);
+        let updates = slots.into_iter().zip(&self.sites).map(|(slot, (site, w0))| {
             let Member { adapter, gamma, strength, .. } = &slot.members[0];
+            let adapter = adapter.valid();
             match gamma {
-                Some(gamma) => adapter.update_gamma(site, w0, *gamma).to_data(),
-                None => adapter.update_at(site, w0, *strength).to_data(),
+                Some(gamma) => adapter.update_gamma(site, w0, *gamma).into_data(),
+                None => adapter.update_at(site, w0, *strength).into_data(),
             }
         });
         updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
