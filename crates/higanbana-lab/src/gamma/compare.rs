@@ -18,8 +18,9 @@ use super::{
 
 /// Share of the steps on which clipping is to be active.
 pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
-/// Steps after which the sizes of gradients are known well enough where they need not be known well.
-const PROBED: usize = 8;
+/// Steps after which the sizes of gradients are known well enough; where that is not so it is seen, and they are
+/// taken from all steps.
+pub(super) const PROBED: usize = 32;
 /// Steps over which the growth of rounding is bounded.
 const BOUNDED: usize = 20;
 
@@ -164,9 +165,8 @@ impl Question<'_> {
         };
         // Where nothing is broken, some clipping will do.
         let fair = self.controls && self.rule.ignores_clipping.is_none();
-        let tries = if fair { 2 } else { 0 };
-        let probed = if fair { self.steps } else { self.steps.min(PROBED) };
-        let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, probed));
+        let (tries, probed) = if fair { (3, PROBED) } else { (0, PROBED / 4) };
+        let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, self.steps.min(probed)));
         let mut setup = setup.sized(&found);
         let mut reference = run(&setup);
         // Clipping changes the norms that follow.

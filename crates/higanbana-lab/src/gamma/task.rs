@@ -104,12 +104,13 @@ impl<T: Task> Adapted<T> {
         let updates = slots.into_iter().zip(&self.sites).map(|(slot, (site, w0))| {
             let Member { adapter, gamma, strength, .. } = &slot.members[0];
             let adapter = adapter.valid();
-            match gamma {
-                Some(gamma) => adapter.update_gamma(site, w0, *gamma).into_data(),
-                None => adapter.update_at(site, w0, *strength).into_data(),
-            }
+            let update = match gamma {
+                Some(gamma) => adapter.update_gamma(site, w0, *gamma),
+                None => adapter.update_at(site, w0, *strength),
+            };
+            update.try_into_vec_as::<f64>().expect("an update is a tensor of numbers")
         });
-        updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
+        updates.collect::<Vec<_>>().concat()
     }
 
     /// Homogeneity of the adapter of each site.

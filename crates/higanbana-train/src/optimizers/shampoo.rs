@@ -118,8 +118,7 @@ impl InverseRoot {
     fn new(sum: &Tensor<2>, eps: f64) -> Self {
         let [rows, n] = sum.dims();
         let few = rows < n;
-        let gram =
-            if few { sum.clone().matmul(sum.clone().transpose()) } else { sum.clone() };
+        let gram = if few { sum.clone().matmul(sum.clone().transpose()) } else { sum.clone() };
         let values: Vec<f64> = gram.to_data().iter::<f64>().collect();
         let trace = values.iter().step_by(rows + 1).sum::<f64>() + n as f64 * eps;
         let exponent = exponent(trace);
