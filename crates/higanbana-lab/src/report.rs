@@ -142,3 +142,16 @@ pub(crate) fn mathml(latex: &str) -> Result<String, ReportError> {
         .map_err(|error| ReportError::Formula(latex.into(), error.to_string()))?;
     Ok(html)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error() {
+        let render = |template| environment().render_str(template, context! { there => 1 });
+        assert_eq!(render("{{ there }}").unwrap(), "1");
+        assert!(render("{{ nowhere }}").is_err());
+        assert!(render("{{ there.nowhere.either }}").is_err());
+    }
+}

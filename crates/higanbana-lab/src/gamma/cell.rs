@@ -92,3 +92,38 @@ impl Cell {
         violations
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promise_can_be_broken() {
+        let cell = Cell {
+            adapter: "lora".into(),
+            optimizer: "sgd",
+            degree: 2,
+            c: 2,
+            dyadic_gamma: 0.0625,
+            dyadic: [0.0; 2],
+            bit_exact: true,
+            unbounded: None,
+            rounded: [1e-13, 1e-6],
+            bounds: [Some(1e-12), Some(1e-4)],
+            controls: BTreeMap::from([("wrong_c", 0.1), ("unscaled_threshold", 0.1)]),
+            clipped: 0.5,
+        };
+        assert!(cell.violations().is_empty());
+        let controls = BTreeMap::from([("wrong_c", 1e-4)]);
+        for broken in [
+            Cell { bit_exact: false, ..cell.clone() },
+            Cell { rounded: [1e-11, 1e-6], ..cell.clone() },
+            Cell { clipped: 0.9, ..cell.clone() },
+            Cell { controls, ..cell.clone() },
+        ] {
+            assert_eq!(broken.violations().len(), 1, "{broken:?}");
+        }
+        let elsewhere = Cell { bit_exact: false, unbounded: Some("its own arithmetic"), ..cell };
+        assert!(elsewhere.violations().is_empty());
+    }
+}

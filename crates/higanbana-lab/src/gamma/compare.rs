@@ -228,3 +228,26 @@ pub(crate) fn trained(
     course.until(STEPS);
     Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gamma::rule;
+
+    #[test]
+    fn what_is_not_promised_has_a_reason() {
+        let subject = Subject::named(&higanbana_adapters::registry(), "lora").unwrap();
+        let question = |optimizer: &str, dtype, steps| {
+            let new = Question::new(&subject, rule(optimizer).unwrap(), 0.25);
+            Question { dtype, steps, ..new }
+        };
+        let sgd = question("sgd", DType::F64, 20);
+        assert_eq!((sgd.bound(true, true), sgd.bound(false, true)), (Ok(0.0), Ok(1e-8)));
+        // A device with arithmetic of its own.
+        assert!(sgd.bound(true, false).unwrap_err().contains("this device"));
+        assert!(question("sgd", DType::F64, 21).bound(false, true).is_err());
+        assert_eq!(question("nadam", DType::F64, 20).bound(false, true), Ok(1e-12));
+        assert_eq!(question("lion", DType::F32, 200).bound(true, true), Ok(0.0));
+        assert!(question("lion", DType::F32, 20).bound(false, true).is_err());
+    }
+}
