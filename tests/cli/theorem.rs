@@ -24,6 +24,16 @@ fn the_unet_has_a_gamma_for_every_layer() {
 }
 
 #[test]
+fn where_rounding_grows_nothing_is_promised() {
+    let desk = Desk::new();
+    let command = "theorem --adapter ia3 --optimizer sgd --gamma 0.3 --json --steps";
+    let json = desk.run(&format!("{command} 20")).json();
+    assert_eq!((&json["bound"], &json["unbounded"]), (&1e-8.into(), &().into()));
+    let json = desk.run(&format!("{command} 21")).json();
+    assert!(json["bound"].is_null() && json["unbounded"].is_string(), "{json}");
+}
+
+#[test]
 fn a_line_for_each_optimizer() {
     let out = Desk::new().run("theorem --all --adapter ia3 --steps 3 --json").succeeds();
     let names: Vec<String> = out

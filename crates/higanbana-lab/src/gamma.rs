@@ -124,11 +124,20 @@ pub struct Answer {
     pub not_applicable: BTreeMap<&'static str, String>,
     /// What the deviation must not exceed, where that is known beforehand.
     pub bound: Option<f64>,
+    /// Why it is not known: then the deviation is what was measured, and no more.
+    pub unbounded: Option<&'static str>,
     /// Share of the steps on which gradients were clipped.
     pub clipped: f64,
     /// Relative difference after each step.
     #[serde(skip)]
     pub growth: Vec<f64>,
+}
+
+impl Answer {
+    /// Whether the deviation is within its bound, where there is one.
+    pub fn holds(&self) -> bool {
+        self.bound.is_none_or(|bound| self.deviation <= bound)
+    }
 }
 
 /// Why a cell has no answer.
@@ -145,6 +154,9 @@ pub enum GammaError {
         /// The reason.
         source: ScalingError,
     },
+    /// The device does not have the element type.
+    #[error("the device has no {0}: choose another element type, or another device")]
+    Type(&'static str),
     /// The training did not stay finite.
     #[error(
         "{adapter} with {optimizer}: training diverged at step {step}, nothing can be compared"

@@ -1,7 +1,7 @@
 //! Pages: self-contained HTML, a pure function of the results.
 
 use higanbana_core::Registry;
-use minijinja::{Environment, context, value::Serde};
+use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
 
 use crate::adapters::Row;
@@ -119,6 +119,8 @@ pub fn index(is_there: impl Fn(&str) -> bool) -> Result<String, ReportError> {
 /// What every page needs.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    // A name that is not there is a fault of the page, not an empty place in it.
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
     environment.add_filter("deviation", |value: f64| match value {
         0.0 => "0".into(),
@@ -139,4 +141,17 @@ pub(crate) fn mathml(latex: &str) -> Result<String, ReportError> {
     push_mathml(&mut html, Parser::new(latex, &storage), RenderConfig::default())
         .map_err(|error| ReportError::Formula(latex.into(), error.to_string()))?;
     Ok(html)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error() {
+        let render = |template| environment().render_str(template, context! { there => 1 });
+        assert_eq!(render("{{ there }}").unwrap(), "1");
+        assert!(render("{{ nowhere }}").is_err());
+        assert!(render("{{ there.nowhere.either }}").is_err());
+    }
 }

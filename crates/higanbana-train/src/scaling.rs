@@ -51,8 +51,8 @@ pub enum ScalingError {
     One,
     /// Numbers of this size are lost in the element type.
     #[error(
-        "gamma {gamma:e} is out of range for {dtype}: magnitudes down to {least:e} would occur, and \
-         {dtype} holds none below {floor:e}; give a gamma nearer to 1{hint}"
+        "gamma {gamma:e} is out of range for {dtype}: magnitudes down to {least:.1e} would occur, and \
+         {dtype} holds none below {floor:.1e}; give a gamma nearer to 1{hint}"
     )]
     Range {
         /// $\gamma$.

@@ -118,7 +118,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if !arguments.all {
         let answer = questions[0].answer(&registry, &device)?;
-        return if arguments.json { output::json(&answer) } else { describe(&answer) };
+        if arguments.json {
+            output::json(&answer)?;
+        } else {
+            describe(&answer)?;
+        }
+        return if answer.holds() { Ok(()) } else { Err(anyhow!(contradiction(&answer))) };
     }
     let bar = output::progress(questions.len());
     let answers = parallel::all(&questions, |question| {
@@ -127,18 +132,28 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         answer
     });
     bar.finish_and_clear();
-    let mut failed = 0;
+    let mut failures = Vec::new();
     for answer in answers {
         match answer {
-            Ok(answer) if arguments.json => output::line(serde_json::to_string(&answer)?)?,
-            Ok(answer) => output::line(line(&answer))?,
-            Err(error) => {
-                failed += 1;
-                eprintln!("{error}");
+            Ok(answer) => {
+                let json = || serde_json::to_string(&answer);
+                output::line(if arguments.json { json()? } else { line(&answer) })?;
+                failures.extend((!answer.holds()).then(|| contradiction(&answer)));
             }
+            Err(error) => failures.push(error.to_string()),
         }
     }
-    if failed > 0 { Err(anyhow!("{failed} cells have no answer")) } else { Ok(()) }
+    failures.iter().for_each(|failure| eprintln!("{failure}"));
+    match failures.len() {
+        0 => Ok(()),
+        n => Err(anyhow!("{n} cells have no answer, or contradict the theorem")),
+    }
+}
+
+fn contradiction(answer: &Answer) -> String {
+    let Answer { adapter, optimizer, deviation, bound, .. } = answer;
+    let bound = bound.unwrap_or_default();
+    format!("{adapter} with {optimizer}: the deviation {deviation:.1e} is larger than {bound:.0e}")
 }
 
 fn line(answer: &Answer) -> String {
@@ -169,6 +184,9 @@ fn describe(answer: &Answer) -> Result<()> {
     output::line(format!("  deviation           {:.1e}{same}", answer.deviation))?;
     if let Some(bound) = answer.bound.filter(|bound| *bound > 0.0) {
         output::line(format!("  has to be below     {bound:.0e}"))?;
+    }
+    if let Some(why) = answer.unbounded {
+        output::line(format!("  measured, no bound  {why}"))?;
     }
     output::line(format!("  clipped on          {:.0} % of the steps", 100.0 * answer.clipped))?;
     output::line("  with one rule broken")?;

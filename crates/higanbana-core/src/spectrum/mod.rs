@@ -28,4 +28,4 @@ pub use measures::{
 pub use procrustes::procrustes;
 pub use subspaces::{intruder_dimensions, leading_angles, likeness, principal_angles};
 pub use svd::{Svd, singular_values, svd};
-pub use symmetric::symmetric_power;
+pub use symmetric::symmetric_function;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Answer, THRESHOLD};
+use super::{Answer, Control, THRESHOLD, compare::FAIR};
 
 /// One adapter with one optimizer.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +23,9 @@ pub struct Cell {
     pub dyadic: [f64; 2],
     /// Whether both are equal bit for bit.
     pub bit_exact: bool,
+    /// Why they need not be, on this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unbounded: Option<&'static str>,
     /// Deviation with rounding, in f64 and in f32.
     pub rounded: [f64; 2],
     /// Bounds of that.
@@ -44,6 +47,7 @@ impl Cell {
             dyadic_gamma: double.gamma,
             dyadic: [double.deviation, single.deviation],
             bit_exact: double.bit_exact && single.bit_exact,
+            unbounded: double.unbounded,
             rounded: rounded.each_ref().map(|answer| answer.deviation),
             bounds: rounded.map(|answer| answer.bound),
             controls: double.controls,
@@ -60,7 +64,7 @@ impl Cell {
     pub(super) fn violations(&self) -> Vec<String> {
         let name = self.name();
         let mut violations = Vec::new();
-        if !self.bit_exact {
+        if !self.bit_exact && self.unbounded.is_none() {
             let [double, single] = self.dyadic;
             violations.push(format!(
                 "{name}: not equal bit for bit at γ = {}: {double:.1e} in f64, {single:.1e} in f32",
@@ -74,11 +78,52 @@ impl Cell {
                     .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
             }
         }
+        if self.controls.contains_key(Control::UnscaledThreshold.name())
+            && !FAIR.contains(&self.clipped)
+        {
+            let share = 100.0 * self.clipped;
+            violations.push(format!("{name}: gradients are clipped on {share:.0} % of the steps"));
+        }
         for (control, deviation) in &self.controls {
             if *deviation <= THRESHOLD {
                 violations.push(format!("{name}: {control} shows only {deviation:.1e}"));
             }
         }
         violations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promise_can_be_broken() {
+        let cell = Cell {
+            adapter: "lora".into(),
+            optimizer: "sgd",
+            degree: 2,
+            c: 2,
+            dyadic_gamma: 0.0625,
+            dyadic: [0.0; 2],
+            bit_exact: true,
+            unbounded: None,
+            rounded: [1e-13, 1e-6],
+            bounds: [Some(1e-12), Some(1e-4)],
+            controls: BTreeMap::from([("wrong_c", 0.1), ("unscaled_threshold", 0.1)]),
+            clipped: 0.5,
+        };
+        assert!(cell.violations().is_empty());
+        let controls = BTreeMap::from([("wrong_c", 1e-4)]);
+        for broken in [
+            Cell { bit_exact: false, ..cell.clone() },
+            Cell { rounded: [1e-11, 1e-6], ..cell.clone() },
+            Cell { clipped: 0.9, ..cell.clone() },
+            Cell { controls, ..cell.clone() },
+        ] {
+            assert_eq!(broken.violations().len(), 1, "{broken:?}");
+        }
+        let elsewhere = Cell { bit_exact: false, unbounded: Some("its own arithmetic"), ..cell };
+        assert!(elsewhere.violations().is_empty());
     }
 }

@@ -17,9 +17,10 @@ use super::{
 };
 
 /// Share of the steps on which clipping is to be active.
-const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
-/// Steps after which the sizes of gradients are known well enough where they need not be known well.
-const PROBED: usize = 8;
+pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
+/// Steps after which the sizes of gradients are known well enough; where that is not so it is seen, and they are
+/// taken from all steps.
+pub(super) const PROBED: usize = 32;
 /// Steps over which the growth of rounding is bounded.
 const BOUNDED: usize = 20;
 
@@ -41,13 +42,15 @@ impl Question<'_> {
         sizes: &mut Option<Sizes>,
     ) -> Result<Answer, GammaError> {
         let Self { subject, dtype, seed, .. } = *self;
-        let answer = match self.net {
+        if !device.supports_dtype(dtype) {
+            return Err(GammaError::Type(name(dtype)));
+        }
+        match self.net {
             Network::Mlp => self.compare(&self.mlp(registry, device)?, registry, sizes),
             Network::Unet => {
                 self.compare(&subject.unet(registry, device, dtype, seed)?, registry, sizes)
             }
-        };
-        answer.map(|answer| Answer { bound: answer.bound.filter(|_| is_flex(device)), ..answer })
+        }
     }
 
     fn compare<T: Task>(
@@ -68,6 +71,7 @@ impl Question<'_> {
                 Err(reason) => drop(not_applicable.insert(control.name(), reason)),
             }
         }
+        let bound = self.bound(setup.is_dyadic(), is_flex(&net.options().0));
         Ok(Answer {
             net: self.net.name(),
             adapter: self.subject.label.clone(),
@@ -81,7 +85,8 @@ impl Question<'_> {
             bit_exact: same.bit_exact,
             controls,
             not_applicable,
-            bound: self.bound(setup.is_dyadic()),
+            bound: bound.ok(),
+            unbounded: bound.err(),
             clipped: reference.clipped(&setup),
             growth: same.growth,
         })
@@ -160,9 +165,8 @@ impl Question<'_> {
         };
         // Where nothing is broken, some clipping will do.
         let fair = self.controls && self.rule.ignores_clipping.is_none();
-        let tries = if fair { 2 } else { 0 };
-        let probed = if fair { self.steps } else { self.steps.min(PROBED) };
-        let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, probed));
+        let (tries, probed) = if fair { (3, PROBED) } else { (0, PROBED / 4) };
+        let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, self.steps.min(probed)));
         let mut setup = setup.sized(&found);
         let mut reference = run(&setup);
         // Clipping changes the norms that follow.
@@ -185,19 +189,21 @@ impl Question<'_> {
         }
     }
 
-    /// What the deviation must not exceed over the first steps on the CPU; nothing is promised beyond,
-    /// where it grows as chaos does.
-    fn bound(&self, exact: bool) -> Option<f64> {
+    /// What the deviation must not exceed, where arithmetic is `ieee`'s; or why nothing is promised.
+    fn bound(&self, exact: bool, ieee: bool) -> Result<f64, &'static str> {
         let signs = matches!(self.rule.name, "sign_sgd" | "lion");
         match (exact, self.dtype) {
-            (true, _) => Some(0.0),
-            _ if self.steps > BOUNDED => None,
-            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
-                Some(1e-8)
+            _ if !ieee => Err("roots and quotients of this device need not be rounded correctly"),
+            (true, _) => Ok(0.0),
+            _ if self.steps > BOUNDED => {
+                Err("over more than 20 steps rounding grows as the training amplifies it")
             }
-            (_, DType::F64) => Some(1e-12),
-            _ if signs => None,
-            _ => Some(1e-4),
+            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
+                Ok(1e-8)
+            }
+            (_, DType::F64) => Ok(1e-12),
+            _ if signs => Err("rounding turns signs in f32"),
+            _ => Ok(1e-4),
         }
     }
 }
@@ -221,4 +227,27 @@ pub(crate) fn trained(
     let mut course = Course::with_gamma(&net, &setup);
     course.until(STEPS);
     Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gamma::rule;
+
+    #[test]
+    fn what_is_not_promised_has_a_reason() {
+        let subject = Subject::named(&higanbana_adapters::registry(), "lora").unwrap();
+        let question = |optimizer: &str, dtype, steps| {
+            let new = Question::new(&subject, rule(optimizer).unwrap(), 0.25);
+            Question { dtype, steps, ..new }
+        };
+        let sgd = question("sgd", DType::F64, 20);
+        assert_eq!((sgd.bound(true, true), sgd.bound(false, true)), (Ok(0.0), Ok(1e-8)));
+        // A device with arithmetic of its own.
+        assert!(sgd.bound(true, false).unwrap_err().contains("this device"));
+        assert!(question("sgd", DType::F64, 21).bound(false, true).is_err());
+        assert_eq!(question("nadam", DType::F64, 20).bound(false, true), Ok(1e-12));
+        assert_eq!(question("lion", DType::F32, 200).bound(true, true), Ok(0.0));
+        assert!(question("lion", DType::F32, 20).bound(false, true).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 use higanbana_train::{Role, Rule};
 
 use super::{
+    compare::PROBED,
     course::Course,
     setup::Setup,
     task::{Adapted, Task},
@@ -119,7 +120,7 @@ fn global_clip<T: Task>(net: &Adapted<T>, setup: &Setup, steps: usize) -> Result
     let scalings = net.scalings(setup.rule, &layers).map_err(|error| error.to_string())?;
     let mut unequal = setup.whole(layers, scalings);
     let mut probe = Course::with_gamma(net, &unequal);
-    probe.until(steps);
+    probe.until(steps.min(PROBED));
     let threshold = probe.sizes().whole;
     unequal.whole = Some(threshold);
     let mut reference = Course::with_gamma(net, &unequal);

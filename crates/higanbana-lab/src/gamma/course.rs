@@ -113,7 +113,7 @@ impl<'a, T: Task> Course<'a, T> {
             slot.members[0].gamma = gammas.next().copied();
         });
         let group = |path: &str| Some(setup.group(site_of(&net.sites, path)?, last(path)));
-        let (device, dtype) = (net.sites[0].1.device(), net.sites[0].1.dtype());
+        let (device, dtype) = net.options();
         let model = model.map(&mut Initial {
             place: Place::default(),
             noise: (setup.start == Start::Noise)

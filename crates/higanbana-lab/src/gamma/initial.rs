@@ -11,7 +11,7 @@ use super::task::{Adapted, Task, stream};
 
 /// $\Delta W$ of all sites where the trained tensors are noise.
 pub(super) fn noised_update<T: Task>(net: &Adapted<T>) -> Vec<f64> {
-    let (device, dtype) = (net.sites[0].1.device(), net.sites[0].1.dtype());
+    let (device, dtype) = net.options();
     let model = net.model.clone().map(&mut Initial {
         place: Place::default(),
         noise: Some(stream("noise", &device, dtype, 0)),

@@ -35,13 +35,12 @@ struct Line<'a> {
 }
 
 /// The theorem, as the page has it.
-const STATEMENT: [(&str, &str); 4] = [
+const STATEMENT: [(&str, &str); 6] = [
     ("map", r"T(s_1 A_1, \dots, s_n A_n) = \Big(\prod_i s_i^{d_i}\Big)\, T(A_1, \dots, A_n)"),
     ("layer", r"W = W_0 + \gamma\, T(A_1, \dots, A_n)"),
-    (
-        "scaled",
-        r"A_i \mapsto a_i A_i, \quad \eta \mapsto a_i^{\,c}\,\eta, \quad \prod_i a_i^{d_i} = \gamma",
-    ),
+    ("initial", r"A_i \mapsto a_i A_i"),
+    ("rate", r"\eta \mapsto a_i^{\,c}\,\eta"),
+    ("product", r"\prod_i a_i^{d_i} = \gamma"),
     ("same", r"\gamma\, T(A(t)) = T(A'(t)) \quad \text{for all } t"),
 ];
 

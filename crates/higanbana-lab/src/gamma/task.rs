@@ -92,17 +92,25 @@ impl<T: Task> Adapted<T> {
         Ok(Self { model, task, sites })
     }
 
+    /// Where it is computed, and in which type.
+    pub(super) fn options(&self) -> (Device, DType) {
+        let w0 = &self.sites[0].1;
+        (w0.device(), w0.dtype())
+    }
+
     /// $\Delta W$ of all sites.
     pub(super) fn updates(&self, model: &T::Model) -> Vec<f64> {
-        let slots = slot::collect(&model.valid());
-        let updates = slots.iter().zip(&self.sites).map(|(slot, (site, w0))| {
+        let slots = slot::collect(model);
+        let updates = slots.into_iter().zip(&self.sites).map(|(slot, (site, w0))| {
             let Member { adapter, gamma, strength, .. } = &slot.members[0];
-            match gamma {
-                Some(gamma) => adapter.update_gamma(site, w0, *gamma).to_data(),
-                None => adapter.update_at(site, w0, *strength).to_data(),
-            }
+            let adapter = adapter.valid();
+            let update = match gamma {
+                Some(gamma) => adapter.update_gamma(site, w0, *gamma),
+                None => adapter.update_at(site, w0, *strength),
+            };
+            update.try_into_vec_as::<f64>().expect("an update is a tensor of numbers")
         });
-        updates.flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect()
+        updates.collect::<Vec<_>>().concat()
     }
 
     /// Homogeneity of the adapter of each site.

@@ -15,7 +15,7 @@ pub(super) const MUON: Rule = Rule {
     title: "Muon",
     reference: "Jordan 2024",
     formula: r"\operatorname{NS}(B_t / \max(\epsilon, \lVert B_t \rVert)),\; B_t = \mu V_t + G_t",
-    why: "the iteration starts from momentum divided by its norm",
+    why: "the iteration starts from momentum divided by its norm; vectors take AdamW",
     hyperparameters: &[
         Hyperparameter::decoupled_decay(0.0, 1),
         Hyperparameter::number("momentum", 0.95),

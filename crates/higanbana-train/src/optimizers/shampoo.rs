@@ -5,11 +5,12 @@
 //!
 //! Tensors of more dimensions are matrices `[out, rest]`; vectors take AdamW with the same rate. The
 //! roots are taken on the host, in `f64`, of matrices brought near 1 by a power of two, so that a
-//! power of two in the gradients changes no bit of the update.
+//! power of two in the gradients changes no bit of the update. Factors of low rank are long and narrow: while
+//! all gradients of one together have fewer rows than columns, the root follows from a matrix of that few.
 
 use burn::{
     optim::{LearningRate, Optimizer, RecordState},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor},
 };
 use higanbana_core::spectrum;
 
@@ -21,7 +22,7 @@ pub(super) const SHAMPOO: Rule = Rule {
     title: "Shampoo",
     reference: "arXiv:1802.09568",
     formula: r"(L_t + \epsilon I)^{-1/4}\,G_t\,(R_t + \epsilon I)^{-1/4}",
-    why: "two fourth roots of sums of squares of gradients, under a gradient",
+    why: "two fourth roots of sums of squares of gradients, under a gradient; vectors take AdamW",
     rate: 0.05,
     hyperparameters: &[
         Hyperparameter::decoupled_decay(0.0, 1),
@@ -46,6 +47,7 @@ pub(super) const SHAMPOO: Rule = Rule {
 #[derive(Debug, Clone)]
 struct Shampoo(Settings);
 
+/// $L$ and $R$, [gathered].
 #[derive(RecordState, Clone)]
 struct ShampooState {
     left: Tensor<2>,
@@ -64,18 +66,16 @@ impl Optimizer for Shampoo {
     ) -> (Tensor<D>, Option<ShampooState>) {
         let (shape, rows) = (tensor.shape(), tensor.dims()[0]);
         let g = gradient.reshape([rows, shape.num_elements() / rows]);
-        let mut left = g.clone().matmul(g.clone().transpose());
-        let mut right = g.clone().transpose().matmul(g.clone());
-        if let Some(state) = state {
-            (left, right) = (left + state.left, right + state.right);
-        }
+        let (left, right) = state.map(|state| (state.left, state.right)).unzip();
+        let (left, right) = (gathered(left, g.clone().transpose()), gathered(right, g.clone()));
         let eps = self.0.get("ridge");
-        let (l, r) = (inverse_root(&left, eps), inverse_root(&right, eps));
+        let [l, r] = [&left, &right].map(|sum| InverseRoot::new(sum, eps));
         // Both powers of two together are the fourth power of one times a remainder.
         let exponent = l.exponent + r.exponent;
         let scale = 2f64.powf(f64::from(exponent.rem_euclid(4)) / -4.0)
             * 2f64.powi(-exponent.div_euclid(4));
-        let update = l.root.matmul(g).matmul(r.root).mul_scalar(scale).reshape(shape);
+        let whitened = r.after(l.after(g.transpose()).transpose());
+        let update = whitened.mul_scalar(scale).reshape(shape);
         let decayed = tensor.mul_scalar(1.0 - rate * self.0.get("weight_decay"));
         (decayed - update.mul_scalar(rate), Some(ShampooState { left, right }))
     }
@@ -86,32 +86,108 @@ impl Optimizer for Shampoo {
     }
 }
 
-/// $(2^{-e} (A + \epsilon I))^{-1/4}$ with $e$ such that its trace is between 1 and 2.
-struct InverseRoot {
-    root: Tensor<2>,
-    exponent: i32,
+/// The sum $\sum_t X_t^\top X_t$ `[n, n]`; while all $X_t$ together have fewer rows than columns, those rows
+/// themselves.
+fn gathered(before: Option<Tensor<2>>, x: Tensor<2>) -> Tensor<2> {
+    let [_, n] = x.dims();
+    let gram = |x: Tensor<2>| x.clone().transpose().matmul(x);
+    let rows = match before {
+        Some(sum) if sum.dims() == [n, n] => return sum + gram(x),
+        Some(rows) => Tensor::cat(vec![rows, x], 0),
+        None => x,
+    };
+    if rows.dims()[0] < n { rows } else { gram(rows) }
 }
 
-fn inverse_root(matrix: &Tensor<2>, eps: f64) -> InverseRoot {
-    let [n, _] = matrix.dims();
-    let (device, dtype) = (matrix.device(), matrix.dtype());
-    let mut values: Vec<f64> = matrix.to_data().iter::<f64>().collect();
-    (0..n).for_each(|i| values[i * n + i] += eps);
-    let trace: f64 = (0..n).map(|i| values[i * n + i]).sum();
-    let exponent = exponent(trace);
-    let scale = 2f64.powi(-exponent);
-    values.iter_mut().for_each(|x| *x *= scale);
-    let options = (&device, burn::tensor::DType::F64);
-    let near_1 = Tensor::<2>::from_data(TensorData::new(values, [n, n]), options);
-    let root = match spectrum::symmetric_power(&near_1, -0.25) {
-        Ok(root) => root.cast(dtype),
-        // Gradients that are not finite: neither is the update.
-        Err(_) => Tensor::full([n, n], f64::NAN, (&device, dtype)),
-    };
-    InverseRoot { root, exponent }
+/// $(2^{-e} (S + \epsilon I))^{-1/4}$ of a sum $S$ `[n, n]`, with $e$ such that the trace is between 1 and 2.
+struct InverseRoot {
+    exponent: i32,
+    root: Root,
+}
+
+enum Root {
+    /// `[n, n]`.
+    Whole(Tensor<2>),
+    /// Of $S = H^\top H$ with $k < n$ rows $H$ it is $\epsilon^{-1/4} (I + H^\top \varphi(H H^\top) H)$ with
+    /// $\varphi(\lambda) = \big((1 + \lambda/\epsilon)^{-1/4} - 1\big) / \lambda$: $\varphi$ `[k, k]`, $H$ `[k, n]`, the
+    /// factor.
+    Few(Tensor<2>, Tensor<2>, f64),
+}
+
+impl InverseRoot {
+    fn new(sum: &Tensor<2>, eps: f64) -> Self {
+        let [rows, n] = sum.dims();
+        let few = rows < n;
+        let gram = if few { sum.clone().matmul(sum.clone().transpose()) } else { sum.clone() };
+        let values: Vec<f64> = gram.to_data().iter::<f64>().collect();
+        let trace = values.iter().step_by(rows + 1).sum::<f64>() + n as f64 * eps;
+        let exponent = exponent(trace);
+        let scale = 2f64.powi(-exponent);
+        // Eigenvalues below this are zeros that rounding moved.
+        let ridge = (eps * scale).max(f64::EPSILON);
+        let function = |f: &dyn Fn(f64) -> f64| {
+            let near_1 = gram.clone().mul_scalar(scale);
+            // Gradients that are not finite: neither is the update.
+            spectrum::symmetric_function(&near_1, |x| f(x.max(0.0)))
+                .unwrap_or_else(|_| near_1.full_like(f64::NAN))
+        };
+        let root = if few {
+            let phi = |x: f64| match x {
+                0.0 => -0.25 / ridge,
+                _ => (-0.25 * (x / ridge).ln_1p()).exp_m1() / x,
+            };
+            Root::Few(function(&phi).mul_scalar(scale), sum.clone(), ridge.powf(-0.25))
+        } else {
+            Root::Whole(function(&|x| (x + ridge).powf(-0.25)))
+        };
+        Self { exponent, root }
+    }
+
+    /// The product of `x` `[m, n]` and this.
+    fn after(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.root {
+            Root::Whole(root) => x.matmul(root.clone()),
+            Root::Few(phi, rows, factor) => {
+                let along = x.clone().matmul(rows.clone().transpose());
+                (x + along.matmul(phi.clone()).matmul(rows.clone())).mul_scalar(*factor)
+            }
+        }
+    }
 }
 
 /// $e$ with $2^e \le x < 2^{e+1}$, 0 where there is none.
 fn exponent(x: f64) -> i32 {
     if x.is_normal() { ((x.to_bits() >> 52) & 0x7ff) as i32 - 1023 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::DType;
+
+    use super::*;
+
+    #[test]
+    fn a_wide_gradient_by_hand() {
+        let options = (&Device::default(), DType::F64);
+        let shampoo = Shampoo(SHAMPOO.settings().with("ridge", 11.0));
+        let mut theta = Tensor::<2>::zeros([1, 3], options);
+        let mut state = None;
+        let last = 5.0 * 86f64.powf(-0.25) * 61f64.powf(-0.25);
+        // The last of them has as many rows in R as columns.
+        for (gradient, expected) in [
+            // L = 25, R = GᵀG.
+            ([3.0, 4.0, 0.0], [0.5, 2.0 / 3.0, 0.0]),
+            // L = 50, and 25 in R along the gradient.
+            ([0.0, 0.0, 5.0], [0.0, 0.0, 5.0 * 61f64.powf(-0.25) / 6f64.sqrt()]),
+            // L = 75 and 50.
+            ([0.0, 0.0, 5.0], [0.0, 0.0, last]),
+        ] {
+            let gradient = Tensor::from_data([gradient], options);
+            let before = theta.clone();
+            (theta, state) = shampoo.step(1.0, theta, gradient, state);
+            let update: Vec<f64> = (before - theta.clone()).to_data().iter().collect();
+            let near = update.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-14);
+            assert!(near, "{update:?}, not {expected:?}");
+        }
+    }
 }
