@@ -13,7 +13,7 @@ use room::Room;
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 46.0;
@@ -110,7 +110,7 @@ fn axes(svg: &mut String, x: &Room, y: &Room, [across, up]: [&str; 2]) {
     let _ = write!(
         svg,
         "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>\
-         <text transform=\"translate(13 {height}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+         <text transform=\"translate(12 {height}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
         HEIGHT - 8.0,
         escape(across),
         escape(up)
@@ -188,7 +188,10 @@ mod tests {
         let all = [series("a<b", &[(1.0, 1.0), (100.0, 3.0)]), series("b", &[(10.0, f64::NAN)])];
         let svg = plot("p", axes, Marks::Lines, &all);
         assert!(svg.contains("a&lt;b: 3 at 100") && svg.contains(">b</li>"), "{svg}");
-        assert!(!svg.contains("NaN") && svg.contains(&format!("<g class=\"{}\">", Style::nth(1).class())));
+        assert!(
+            !svg.contains("NaN")
+                && svg.contains(&format!("<g class=\"{}\">", Style::nth(1).class()))
+        );
         let nothing = [series("c", &[(0.0, 1.0)])];
         assert!(plot("p", axes, Marks::Lines, &nothing).is_empty());
     }
@@ -199,7 +202,8 @@ mod tests {
         let axes = [Axis::linear("step"), up];
         let svg = plot("p", axes, Marks::Curves, &[series("a", &[(0.0, 1.0), (1.0, 1e9)])]);
         let path = svg.split("class=\"line\" d=\"M").nth(1).unwrap().split('"').next().unwrap();
-        let heights = path.split('L').map(|at| at.split(' ').nth(1).unwrap().parse::<f64>().unwrap());
+        let heights =
+            path.split('L').map(|at| at.split(' ').nth(1).unwrap().parse::<f64>().unwrap());
         assert!(heights.clone().count() == 2 && heights.clone().all(|at| at > 0.0), "{path}");
     }
 

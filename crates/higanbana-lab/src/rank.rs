@@ -109,7 +109,9 @@ impl Experiment for Rank {
         let (site, _) = layer(&p.shape, &lab.device, 0)?;
         let subject = Subject::named(&lab.adapters, &p.adapter)?;
         match (subject.fits(&site), p.factor) {
-            (false, _) => Err(format!("{} does not adapt a {}", p.adapter, site.kind.name()).into()),
+            (false, _) => {
+                Err(format!("{} does not adapt a {}", p.adapter, site.kind.name()).into())
+            }
             (_, Some(_)) if !subject.has("factor") => {
                 Err(format!("{} has no option `factor`", p.adapter).into())
             }

@@ -80,7 +80,8 @@ mod tests {
     fn algorithms_look_alike_everywhere_and_unlike_each_other() {
         let registry = higanbana_adapters::registry();
         let names: Vec<&str> = registry.iter().map(|kind| kind.name()).collect();
-        let palettes = [Palette::new(["mine"]), Palette::new(names.iter().rev().copied().chain(["mine"]))];
+        let palettes =
+            [Palette::new(["mine"]), Palette::new(names.iter().rev().copied().chain(["mine"]))];
         let classes = |palette: &Palette| -> Vec<String> {
             let all = names.iter().copied().chain(["mine"]);
             all.map(|name| palette.style(name).class()).collect()

@@ -46,7 +46,9 @@ fn shapes(records: Records) -> Vec<Vec<usize>> {
     shapes
 }
 
-pub(super) fn sizes<'a>(records: Records<'a>) -> impl Iterator<Item = (&'a str, &'a [usize], &'a Size)> {
+pub(super) fn sizes<'a>(
+    records: Records<'a>,
+) -> impl Iterator<Item = (&'a str, &'a [usize], &'a Size)> {
     records.iter().flat_map(|Record { parameters, outcome }| {
         outcome.iter().map(move |size| (parameters.adapter.as_str(), &parameters.shape[..], size))
     })

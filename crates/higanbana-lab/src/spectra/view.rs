@@ -12,13 +12,17 @@ type Records<'a> = &'a [Record<Spectra>];
 /// What is followed: its name, its axis, and how to read it.
 type Followed = (&'static str, Axis, fn(&Moment) -> f64);
 
+const INTRUDERS: &str = "Intruder dimensions";
+
 fn followed() -> [Followed; 5] {
     [
-        ("What is left of the task", Axis::logarithmic("error"), |m| m.error),
-        ("Size beside the base weights", Axis::logarithmic("‖ΔW‖ / ‖W₀‖"), |m| m.relative),
+        ("What is left of the task", Axis::linear("error"), |m| m.error),
+        ("Size beside the base weights", Axis::logarithmic("‖ΔW‖ / ‖W₀‖"), |m| {
+            m.relative
+        }),
         ("Effective rank", Axis::logarithmic("effective rank"), |m| m.layer.effective_rank),
         ("Stable rank", Axis::logarithmic("stable rank"), |m| m.layer.stable_rank),
-        ("Intruder dimensions", Axis::linear("intruders"), |m| m.layer.intruders),
+        (INTRUDERS, Axis::linear("intruders"), |m| m.layer.intruders),
     ]
 }
 
@@ -71,7 +75,8 @@ fn parts<'a>(records: Records<'a>) -> Vec<Part<'a>> {
         let mut lines: Vec<Line> = Vec::new();
         for (record, (_, size)) in own() {
             let adapter = &record.parameters.adapter;
-            let name = if sizes.len() == 1 { adapter.clone() } else { format!("{adapter}, {size}") };
+            let name =
+                if sizes.len() == 1 { adapter.clone() } else { format!("{adapter}, {size}") };
             let other = sizes.iter().position(|known| *known == size).unwrap_or(0);
             match lines.iter_mut().find(|line| line.name == name) {
                 Some(line) => line.runs.push(record),
@@ -145,12 +150,18 @@ impl Line<'_> {
 }
 
 fn figure((title, axis, of): &Followed, lines: &[Line]) -> Figure {
-    let series: Vec<Series> = lines
-        .iter()
-        .map(|line| Series { name: line.name.clone(), style: line.style, points: line.points(*of) })
-        .collect();
+    let series = |line: &Line| {
+        let points = line.points(*of).into_iter();
+        // Small whole numbers: bands of several lines would cover each other.
+        let points = points.map(|point| match *title {
+            INTRUDERS => Point::new(point.x, point.y),
+            _ => point,
+        });
+        Series { name: line.name.clone(), style: line.style, points: points.collect() }
+    };
+    let series: Vec<Series> = lines.iter().map(series).collect();
     let note = match *title {
-        "Intruder dimensions" => format!(
+        INTRUDERS => format!(
             "; of the first {LEADING} left singular vectors of a tuned weight, those that are like none of the base’s, within {LIKENESS}"
         ),
         _ => String::new(),
@@ -202,7 +213,8 @@ fn table(records: Records) -> Table {
         records.iter().flat_map(|record| record.outcome.iter().map(move |moment| (record, moment)));
     Table {
         title: "Every moment".into(),
-        caption: "Spectral is ‖ΔW‖₂/‖W₀‖₂; from there on, of the UNet, means over the layers.".into(),
+        caption: "Spectral is ‖ΔW‖₂/‖W₀‖₂; from there on, of the UNet, means over the layers."
+            .into(),
         headings: headings.map(Into::into).into(),
         rows: pairs.map(row).collect(),
     }
@@ -228,8 +240,13 @@ fn findings(part: &Part) -> Vec<String> {
     let (fall, grow): (Vec<_>, Vec<_>) = ranks.iter().partition(|(_, [first, last])| last < first);
     let names = |all: &[&(&str, [f64; 2])]| list(all.iter().map(|(name, _)| *name));
     findings.push(format!(
-        "{place}, from the first step to the last, the effective rank of updates falls for {} and does not for {}.",
-        names(&fall), names(&grow)
+        "{place}, from the first step to the last, the effective rank of updates {}.",
+        match (&fall[..], &grow[..]) {
+            (_, []) => "falls for every adapter".to_string(),
+            ([], _) => "falls for none".to_string(),
+            (fall, grow) if fall.len() > grow.len() => format!("falls for all but {}", names(grow)),
+            (fall, _) => format!("falls for {}, and for no other", names(fall)),
+        }
     ));
     let intruders = ends(|m| m.layer.intruders);
     let with: Vec<String> = intruders
