@@ -44,14 +44,14 @@ fn nearest(family: &Family, lines: &[Line], budget: usize) -> Option<String> {
         format!("Within {budget} parameters, a target {} ({}) is", family.title, family.name);
     Some(match exact[..] {
         [] => format!(
-            "{start} met best by {}, up to {}, and worst by {}, up to {}.",
+            "{start} met best by {}, with an error of {}, and worst by {}, with {}.",
             best.1,
             digits(best.0),
             worst.1,
             digits(worst.0)
         ),
         _ => format!(
-            "{start} met by {}; worst by {}, up to {}.",
+            "{start} met by {}; worst by {}, with an error of {}.",
             list(exact),
             worst.1,
             digits(worst.0)

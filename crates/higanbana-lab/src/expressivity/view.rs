@@ -66,7 +66,7 @@ fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
                 outcome.iter().filter(|cell| (cell.terms > 1) == sum).collect();
             let name = match sum {
                 false => parameters.adapter.clone(),
-                true => format!("{}, sums", parameters.adapter),
+                true => format!("sums of {}", parameters.adapter),
             };
             if !cells.is_empty() {
                 let (adapter, family) = (&*parameters.adapter, &*parameters.family);
