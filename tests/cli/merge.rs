@@ -320,7 +320,7 @@ fn a_signal_leaves_nothing_behind() {
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(err, "error: interrupted; nothing was written\n", "{signal}");
+        assert_eq!(err, "error: interrupted; nothing half-written is left\n", "{signal}");
         assert!(output.status.code() > Some(128), "{signal}: {}", output.status);
         assert_eq!(desk.listing(), ["a", "base"], "{signal}");
     }

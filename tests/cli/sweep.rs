@@ -84,6 +84,15 @@ fn a_sweep_from_start_to_end() {
 }
 
 #[test]
+fn the_sweep_to_copy_can_be_planned_and_run() {
+    let desk = Desk::new();
+    desk.bytes("sweep.toml", include_bytes!("../../experiments/sweep.toml"));
+    let said = desk.run("sweep plan sweep.toml -o plan.jsonl").succeeds();
+    assert_eq!(said, "plan.jsonl: 18 runs\n");
+    desk.run("run --plan plan.jsonl --index 17").succeeds();
+}
+
+#[test]
 fn the_same_run_gives_the_same_bytes() {
     let desk = planned("axes.adapter = [\"lokr\"]");
     let read = |name: &str| fs::read(folder(&desk, 0).join(name)).unwrap();

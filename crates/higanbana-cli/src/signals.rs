@@ -33,7 +33,7 @@ pub fn clean_up() {
                 continue;
             }
             higanbana_io::writer::abandon();
-            eprintln!("error: interrupted; nothing was written");
+            eprintln!("error: interrupted; nothing half-written is left");
             exit(128 + signal);
         }
     });

@@ -34,6 +34,8 @@ pub struct Found {
     pub adapter: DynAdapter,
     /// $\lVert \Delta W - T \rVert_F / \lVert T \rVert_F$.
     pub error: f64,
+    /// Whether nothing nearer was to be had from where the search began; else it was cut off.
+    pub settled: bool,
 }
 
 /// The closed form, where there is one.
@@ -48,7 +50,7 @@ pub fn closed_form(
 ) -> Result<Option<Found>, AdapterError> {
     let Some(nearest) = adapter.nearest(site, w0, target).transpose()? else { return Ok(None) };
     let error = distance(&nearest, site, w0, target).sqrt();
-    Ok(Some(Found { adapter: nearest, error }))
+    Ok(Some(Found { adapter: nearest, error, settled: true }))
 }
 
 /// The best of several descents from values near those of `adapter`.
@@ -84,7 +86,8 @@ pub fn optimised(
     };
     let best = starts.map(descend).min_by(|a, b| a.value.total_cmp(&b.value));
     let best = best.expect("there is a start");
-    Found { adapter: trained::with_values(adapter.clone(), &best.x), error: best.value.sqrt() }
+    let nearest = trained::with_values(adapter.clone(), &best.x);
+    Found { adapter: nearest, error: best.value.sqrt(), settled: best.settled }
 }
 
 /// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.

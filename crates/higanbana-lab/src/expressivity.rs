@@ -11,6 +11,7 @@
 //! nearest to what the others leave; of Kronecker products that is the best sum of `k` terms (Van Loan,
 //! Pitsianis).
 
+mod findings;
 pub mod targets;
 pub mod trained;
 mod view;
@@ -72,6 +73,8 @@ pub struct Cell {
     pub closed: Option<f64>,
     /// That of the descent, where it was made.
     pub descent: Option<f64>,
+    /// Whether the error is that of a descent which was cut off, and so an upper bound.
+    pub cut_off: bool,
     /// Numerical rank of the approximation.
     pub rank: usize,
     /// Its stable rank.
@@ -164,6 +167,9 @@ impl Task<'_> {
         let errors = [&closed, &descent].map(|found| found.as_ref().map(|found| found.error));
         let both = closed.into_iter().chain(descent);
         let best = both.min_by(|a, b| a.error.total_cmp(&b.error)).ok_or("neither was tried")?;
+        if !best.error.is_finite() {
+            return Err(format!("the descent left what is finite ({} steps)", search.steps).into());
+        }
         let update = best.adapter.update_at(site, w0, 1.0);
         let measures = Measures::of(&update, site.full_rank())?;
         Ok(Cell {
@@ -175,6 +181,7 @@ impl Task<'_> {
             error: best.error,
             closed: errors[0],
             descent: errors[1],
+            cut_off: !best.settled,
             rank: measures.rank,
             stable_rank: measures.stable_rank,
         })
@@ -214,6 +221,7 @@ impl Task<'_> {
             error,
             closed: Some(error),
             descent: None,
+            cut_off: false,
             rank: measures.rank,
             stable_rank: measures.stable_rank,
         }))

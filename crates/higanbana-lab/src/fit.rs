@@ -1,23 +1,13 @@
 //! Experiment `fit`: what does an adapter learn of an update that is not of its family?
 //!
-//! A frozen weight $W_0$ and a hidden one $W_0 + D$, where $D = U \operatorname{diag}(\sigma) V^\top$ has
-//! random singular vectors and the spectrum $\sigma_k \propto k^{-p}$, $\lVert D \rVert_F = 1$. The
-//! adapter is trained on fresh batches $x \sim \mathcal N(0, I)$ by
-//! $$L = \tfrac1b \lVert (\Delta W - D)\, x \rVert_F^2, \qquad \mathbb E\, L = \lVert \Delta W - D \rVert_F^2,$$
-//! so that the expected loss *is* the squared error of the update. Reported with it are the rank measures
-//! of $\Delta W$, and the error below which no matrix of the adapter's rank bound can come (Eckart-Young).
+//! A frozen weight $W_0$ and a hidden one $W_0 + D$, where $D$ has random singular vectors, the spectrum
+//! $\sigma_k \propto k^{-p}$ and the norm 1. The adapter is trained on fresh normal batches, so that the expected loss is
+//! $\lVert \Delta W - D \rVert_F^2$. Reported are this error, the rank measures of $\Delta W$, and the error below which no
+//! matrix of the adapter's rank bound can come (Eckart-Young).
 
-use burn::{
-    module::{Module, Param},
-    nn::{Linear, LinearConfig},
-    optim::GradientsParams,
-    tensor::{DType, Tensor},
-};
-use higanbana_adapters::{Injection, inject};
-use higanbana_core::{
-    Init, Site, SiteKind, slot,
-    spectrum::{self, Svd},
-};
+use burn::{module::Module, optim::GradientsParams, tensor::DType};
+use higanbana_adapters::Injection;
+use higanbana_core::{slot, spectrum};
 use higanbana_io::run::Run;
 use higanbana_train::{Group, ModelOptimizer};
 use serde::{Deserialize, Serialize};
@@ -25,7 +15,9 @@ use serde_json::json;
 
 use crate::{
     experiment::{Experiment, Failure, Lab, Progress},
-    gamma::rule,
+    gamma::{Adapted, Task, rule},
+    measures::Measures,
+    regression::Regression,
 };
 
 /// The experiment.
@@ -95,16 +87,9 @@ pub struct Outcome {
     pub floor: f64,
     /// Loss of the last batch.
     pub loss: f64,
-    /// Numerical rank of the update, to 8 roundings of f32.
-    pub rank: usize,
-    /// Its stable rank.
-    pub stable_rank: f64,
-    /// Its effective rank.
-    pub effective_rank: f64,
-    /// The rank that holds 90 % of its energy.
-    pub rank_90: usize,
-    /// The rank that holds 99 % of its energy.
-    pub rank_99: usize,
+    /// Rank and size of the update.
+    #[serde(flatten)]
+    pub measures: Measures,
 }
 
 impl Experiment for Fit {
@@ -125,7 +110,7 @@ impl Experiment for Fit {
             }
         }
         // Whether the layer can take the adapter.
-        Task::new(p, lab)?;
+        adapted(p, lab)?;
         let defaults = lab.adapters.get(&p.adapter).map(|kind| kind.defaults());
         for (name, value) in defaults.into_iter().flatten() {
             p.options.entry(name).or_insert(value);
@@ -139,14 +124,14 @@ impl Experiment for Fit {
         run: &mut Run,
         progress: Progress,
     ) -> Result<Outcome, Failure> {
-        let mut task = Task::new(p, lab)?;
+        let Adapted { mut model, task, .. } = adapted(p, lab)?;
         let rule = rule(&p.optimizer)?;
         let group = Group { rate: p.rate.unwrap_or(rule.rate), settings: rule.settings() };
-        let mut optimizer = ModelOptimizer::new(&task.model, rule, &[group], |_| 0);
+        let mut optimizer = ModelOptimizer::new(&model, rule, &[group], |_| 0);
         let every = p.steps.div_ceil(100);
         let mut last = f64::NAN;
         for step in 0..p.steps {
-            let loss = task.loss(p.batch);
+            let loss = task.loss(&model, step);
             last = loss.to_data().iter::<f64>().sum();
             if !last.is_finite() {
                 return Err(
@@ -157,86 +142,32 @@ impl Experiment for Fit {
                 run.record(&json!({ "step": step, "loss": last }))?;
                 progress(step, p.steps);
             }
-            let gradients = GradientsParams::from_grads(loss.backward(), &task.model);
-            task.model = optimizer.step(1.0, task.model, gradients);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = optimizer.step(1.0, model, gradients);
         }
-        task.outcome(last)
-    }
-}
-
-/// What is adapted.
-#[derive(Module, Debug)]
-struct Net {
-    layer: Linear,
-}
-
-/// A layer that is to become another.
-struct Task {
-    model: Net,
-    w0: Tensor<2>,
-    target: Svd,
-    hidden: Tensor<2>,
-    batches: Init,
-}
-
-impl Task {
-    fn new(p: &Parameters, lab: &Lab) -> Result<Self, Failure> {
-        let device = &lab.device;
-        let stream = |name: &str| {
-            let site = Site::new(format!("fit.{name}"), SiteKind::Linear, [1, 1]);
-            Init::new(&site, Tensor::zeros([1, 1], (device, DType::F32)), p.seed)
-        };
-        let w0 = stream("base").normal([p.rows, p.cols], (p.cols as f64).sqrt().recip());
-        let target = target(&stream("target").normal([p.rows, p.cols], 1.0), p.decay)?;
-        let mut layer = LinearConfig::new(p.cols, p.rows).with_bias(false).init(device);
-        layer.weight = Param::from_tensor(w0.clone().transpose());
-        let injection = Injection::new("fit", &p.adapter).options(p.options.clone()).seed(p.seed);
-        let (model, _) = inject(&Net { layer }.train(), &lab.adapters, &injection)?;
-        let hidden = target.matrix(device, DType::F32);
-        Ok(Self { model, w0, target, hidden, batches: stream("batches") })
-    }
-
-    /// The loss of the next batch.
-    fn loss(&mut self, batch: usize) -> Tensor<1> {
-        let x = self.batches.normal([batch, self.w0.dims()[1]], 1.0);
-        let y = x.clone().matmul((self.w0.clone() + self.hidden.clone()).transpose());
-        let [x, y] = [x, y].map(Tensor::from_inner);
-        (self.model.layer.forward(x) - y).square().sum().div_scalar(batch as f64)
-    }
-
-    fn outcome(&self, loss: f64) -> Result<Outcome, Failure> {
-        let [rows, cols] = self.w0.dims();
-        let slots = slot::collect(&self.model.valid());
+        let slots = slot::collect(&model.valid());
         let slot = slots.first().ok_or("the layer has no adapter")?;
         let adapter = &slot.members[0].adapter;
-        let update = adapter.update_at(&slot.site, &self.w0, 1.0);
-        let values = spectrum::singular_values(&update)?;
-        let gap = spectrum::singular_values(&(update - self.hidden.clone()))?;
+        let update = adapter.update_at(&slot.site, &task.w0, 1.0);
         let rank_bound = adapter.rank_bound(&slot.site);
-        let eps = 8.0 * f64::from(f32::EPSILON);
         Ok(Outcome {
             parameters: adapter.parameter_count(&slot.site),
             rank_bound,
-            error: spectrum::frobenius_norm(&gap),
+            error: task.error(&model),
             // A sum of nothing is minus zero.
-            floor: spectrum::truncation_error(&self.target.s, rank_bound).abs(),
-            loss,
-            rank: spectrum::numerical_rank(&values, rows, cols, eps),
-            stable_rank: spectrum::stable_rank(&values),
-            effective_rank: spectrum::effective_rank(&values),
-            rank_90: spectrum::rank_at_energy(&values, 0.9),
-            rank_99: spectrum::rank_at_energy(&values, 0.99),
+            floor: spectrum::truncation_error(&task.spectrum, rank_bound).abs(),
+            loss: last,
+            measures: Measures::of(&update, slot.site.full_rank())?,
         })
     }
 }
 
-/// The singular vectors of `noise` with the spectrum $k^{-p}$, of Frobenius norm 1.
-fn target(noise: &Tensor<2>, decay: f64) -> Result<Svd, spectrum::SpectrumError> {
-    let mut svd = spectrum::svd(noise)?;
-    svd.s = (1..=svd.s.len()).map(|k| (k as f64).powf(-decay)).collect();
-    let norm = spectrum::frobenius_norm(&svd.s);
-    svd.s.iter_mut().for_each(|s| *s /= norm);
-    Ok(svd)
+/// The layer with its adapter; $\lVert D \rVert_F = 1$.
+fn adapted(p: &Parameters, lab: &Lab) -> Result<Adapted<Regression>, Failure> {
+    let (shape, device) = ([p.rows, p.cols], (&lab.device, DType::F32));
+    let task = Regression::new(shape, [p.decay, 1.0], p.batch, device, p.seed)?;
+    let injection = Injection::new("fit", &p.adapter).options(p.options.clone()).seed(p.seed);
+    Ok(Adapted::new(&task.base(), task, &lab.adapters, &injection)?)
 }
 
 #[cfg(test)]
@@ -257,7 +188,8 @@ mod tests {
         let sizes = "rows = 8\ncols = 6\nsteps = 600";
         for rank in 1..4 {
             let found = fit(&format!("adapter = \"lora\"\noptions.rank = {rank}\n{sizes}"));
-            assert_eq!((found.parameters, found.rank_bound, found.rank), (14 * rank, rank, rank));
+            let sizes = (found.parameters, found.rank_bound, found.measures.rank);
+            assert_eq!(sizes, (14 * rank, rank, rank));
             assert!((1.0..1.05).contains(&(found.error / found.floor)), "{rank}: {found:?}");
         }
         let full = fit(&format!("adapter = \"full\"\n{sizes}"));

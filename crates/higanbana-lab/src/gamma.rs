@@ -47,7 +47,9 @@ pub use page::page;
 pub use setup::Start;
 pub use subject::{Subject, SubjectError};
 pub use task::Network;
+pub(crate) use task::{Adapted, Task};
 pub use theorem::Theorem;
+pub(crate) use unet::{Denoising, unet};
 
 /// What is compared in one cell of the table.
 #[derive(Debug, Clone)]

@@ -3,7 +3,6 @@
 pub mod adapters;
 pub mod approximate;
 pub mod chapter;
-mod chart;
 pub mod conformance;
 pub mod experiment;
 pub mod expressivity;
@@ -15,6 +14,7 @@ pub mod minimise;
 pub mod parallel;
 pub mod plot;
 pub mod rank;
+mod regression;
 pub mod report;
 pub mod spectra;
 pub mod study;

@@ -37,6 +37,8 @@ pub struct Minimum {
     pub value: f64,
     /// How often the function was evaluated.
     pub evaluations: usize,
+    /// Whether the descent came to its end; else it was cut off after as many steps as it had.
+    pub settled: bool,
 }
 
 /// A step $s$ and the change $y$ of the gradient over it.
@@ -56,8 +58,13 @@ pub fn minimise(
     let mut evaluations = 1;
     let mut pairs = VecDeque::<Pair>::new();
     let mut recent = VecDeque::from([value]);
-    for _ in 0..limits.steps {
+    let mut settled = true;
+    for step in 0.. {
         if value <= limits.value {
+            break;
+        }
+        if step == limits.steps {
+            settled = false;
             break;
         }
         let mut direction = direction(&pairs, &gradient);
@@ -112,7 +119,7 @@ pub fn minimise(
             }
         }
     }
-    Minimum { x, value, evaluations }
+    Minimum { x, value, evaluations, settled }
 }
 
 /// $-H g$ by the two-loop recursion.
@@ -163,7 +170,9 @@ mod tests {
             (value, gradient)
         };
         let found = minimise(f, vec![-1.2; 10], LIMITS);
-        assert!(found.x.iter().all(|x| (x - 1.0).abs() < 1e-8), "{found:?}");
+        assert!(found.settled && found.x.iter().all(|x| (x - 1.0).abs() < 1e-8), "{found:?}");
+        let cut = minimise(f, vec![-1.2; 10], Limits { steps: 3, ..LIMITS });
+        assert!(!cut.settled && cut.value > found.value, "{cut:?}");
     }
 
     #[test]

@@ -1,47 +1,22 @@
-//! Plots of several series as SVG, in the colours of the page that they stand on: lines with bands, and points
-//! where a line would say too much.
+//! Plots of several series as SVG, in the colours of the page that they stand on: lines with bands, and marks
+//! where a line alone would say too little. `plot.css` has the colours, marks and dashes of a [`Style`].
+
+mod room;
+mod style;
 
 use std::fmt::Write;
 
+pub use room::{Axis, Scale, number};
+pub use style::{Palette, Style};
+
+use room::Room;
+
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 44.0;
-
-/// Colours that the page has, and ways to dash a line; a series takes the next of each in turn.
-const COLOURS: usize = 8;
-
-/// How values lie on an axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
-    /// In proportion.
-    Linear,
-    /// By their logarithms; what is not positive has no place.
-    Logarithmic,
-}
-
-/// An axis.
-#[derive(Debug, Clone, Copy)]
-pub struct Axis {
-    /// What it measures.
-    pub label: &'static str,
-    /// How.
-    pub scale: Scale,
-}
-
-impl Axis {
-    /// In proportion.
-    pub fn linear(label: &'static str) -> Self {
-        Self { label, scale: Scale::Linear }
-    }
-
-    /// By logarithms.
-    pub fn logarithmic(label: &'static str) -> Self {
-        Self { label, scale: Scale::Logarithmic }
-    }
-}
+const BOTTOM: f64 = 46.0;
 
 /// A place of a series, with the band around it.
 #[derive(Debug, Clone, Copy)]
@@ -74,101 +49,40 @@ impl Point {
 pub struct Series {
     /// Name.
     pub name: String,
+    /// How it is drawn.
+    pub style: Style,
     /// Its points, from left to right.
     pub points: Vec<Point>,
 }
 
-/// Whether points are joined.
+/// Whether points are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marks {
-    /// Lines through points.
+    /// Lines through marks.
     Lines,
     /// Lines alone, for many points.
     Curves,
 }
 
-/// Draws series; a legend follows.
+/// Draws series; a legend follows. Nothing, where no point has a place.
 pub fn plot(title: &str, [across, up]: [Axis; 2], marks: Marks, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|series| &series.points);
-    let Some(x) = Room::of(across.scale, points().map(|point| point.x), [LEFT, WIDTH - RIGHT])
-    else {
+    let Some(x) = Room::of(across, points().map(|point| point.x), [LEFT, WIDTH - RIGHT]) else {
         return String::new();
     };
     let ups = points().flat_map(|point| [point.y, point.band[0], point.band[1]]);
-    let Some(y) = Room::of(up.scale, ups, [HEIGHT - BOTTOM, TOP]) else { return String::new() };
+    let Some(y) = Room::of(up, ups, [HEIGHT - BOTTOM, TOP]) else { return String::new() };
     let mut svg = format!(
         "<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
         escape(title)
     );
     axes(&mut svg, &x, &y, [across.label, up.label]);
-    for (index, series) in series.iter().enumerate() {
-        draw(&mut svg, index, series, &x, &y, marks);
+    for series in series {
+        draw(&mut svg, series, &x, &y, marks);
     }
     svg.push_str("</svg>");
-    legend(&mut svg, series);
+    legend(&mut svg, series, marks);
     svg
-}
-
-/// Where values lie between two edges.
-struct Room {
-    scale: Scale,
-    low: f64,
-    high: f64,
-    edges: [f64; 2],
-}
-
-impl Room {
-    fn of(scale: Scale, values: impl Iterator<Item = f64>, edges: [f64; 2]) -> Option<Self> {
-        let placed = values.filter_map(|value| place(scale, value));
-        let (low, high) = placed.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        if low > high {
-            return None;
-        }
-        let low = if scale == Scale::Linear && low > 0.0 && low < 0.5 * high { 0.0 } else { low };
-        let margin = if high > low { 0.03 * (high - low) } else { 0.5 };
-        let bottom = if low == 0.0 && scale == Scale::Linear { 0.0 } else { low - margin };
-        Some(Self { scale, low: bottom, high: high + margin, edges })
-    }
-
-    fn at(&self, value: f64) -> Option<f64> {
-        let share = (place(self.scale, value)? - self.low) / (self.high - self.low);
-        Some(self.edges[0] + share * (self.edges[1] - self.edges[0]))
-    }
-
-    /// Places to mark with what stands there.
-    fn ticks(&self) -> Vec<(f64, String)> {
-        let (low, high) = (self.low, self.high);
-        if self.scale == Scale::Linear {
-            let raw = (high - low) / 5.0;
-            let power = 10f64.powf(raw.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * power).find(|s| *s >= raw);
-            let step = step.unwrap_or(10.0 * power);
-            let range = (low / step).ceil() as i64..=(high / step).floor() as i64;
-            return range.map(|k| (k as f64 * step, number(k as f64 * step))).collect();
-        }
-        let decades = high - low;
-        let digits: &[f64] = match decades {
-            d if d > 2.5 => &[1.0],
-            d if d > 1.2 => &[1.0, 3.0],
-            _ => &[1.0, 2.0, 5.0],
-        };
-        let every = (decades / 6.0).ceil().max(1.0) as i64;
-        let exponents = low.floor() as i64..=high.ceil() as i64;
-        let marks = exponents.filter(|e| e % every == 0).flat_map(|exponent| {
-            digits.iter().map(move |digit| digit * 10f64.powi(exponent as i32))
-        });
-        let inside = marks.filter(|mark| (low..=high).contains(&mark.log10()));
-        inside.map(|mark| (mark, number(mark))).collect()
-    }
-}
-
-fn place(scale: Scale, value: f64) -> Option<f64> {
-    match scale {
-        Scale::Linear => value.is_finite().then_some(value),
-        Scale::Logarithmic => (value > 0.0 && value.is_finite()).then(|| value.log10()),
-    }
 }
 
 fn axes(svg: &mut String, x: &Room, y: &Room, [across, up]: [&str; 2]) {
@@ -203,7 +117,7 @@ fn axes(svg: &mut String, x: &Room, y: &Room, [across, up]: [&str; 2]) {
     );
 }
 
-fn draw(svg: &mut String, index: usize, series: &Series, x: &Room, y: &Room, marks: Marks) {
+fn draw(svg: &mut String, series: &Series, x: &Room, y: &Room, marks: Marks) {
     let name = escape(&series.name);
     let placed: Vec<(f64, f64, [f64; 2], &Point)> = series
         .points
@@ -214,7 +128,7 @@ fn draw(svg: &mut String, index: usize, series: &Series, x: &Room, y: &Room, mar
             Some((x.at(point.x)?, up, band.map(|edge| edge.unwrap_or(up)), point))
         })
         .collect();
-    let _ = write!(svg, "<g class=\"{}\">", class(index));
+    let _ = write!(svg, "<g class=\"{}\">", series.style.class());
     if placed.iter().any(|(.., band, _)| (band[0] - band[1]).abs() > 0.5) {
         let low = placed.iter().map(|(x, _, band, _)| format!("{x:.1} {:.1}", band[0]));
         let high = placed.iter().rev().map(|(x, _, band, _)| format!("{x:.1} {:.1}", band[1]));
@@ -223,57 +137,36 @@ fn draw(svg: &mut String, index: usize, series: &Series, x: &Room, y: &Room, mar
     }
     if placed.len() > 1 {
         let path: Vec<String> = placed.iter().map(|(x, y, ..)| format!("{x:.1} {y:.1}")).collect();
-        let _ = write!(
-            svg,
-            "<path class=\"line\" d=\"M{}\"><title>{name}</title></path>",
-            path.join("L")
-        );
+        let path = path.join("L");
+        let _ = write!(svg, "<path class=\"line\" d=\"M{path}\"><title>{name}</title></path>");
     }
     if marks == Marks::Lines || placed.len() == 1 {
         for (x, y, _, point) in &placed {
+            let (mark, up, across) = (series.style.mark(*x, *y), number(point.y), number(point.x));
             let _ = write!(
                 svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{name}: {} at {}</title></circle>",
-                number(point.y),
-                number(point.x)
+                "<path class=\"mark\" d=\"{mark}\"><title>{name}: {up} at {across}</title></path>"
             );
         }
     }
     svg.push_str("</g>");
 }
 
-fn legend(svg: &mut String, series: &[Series]) {
+fn legend(svg: &mut String, series: &[Series], marks: Marks) {
     svg.push_str("<ul class=\"legend\">");
-    for (index, series) in series.iter().enumerate() {
+    for Series { name, style, points } in series {
+        let (class, name) = (style.class(), escape(name));
+        let mark = match marks == Marks::Lines || points.len() == 1 {
+            true => format!("<path class=\"mark\" d=\"{}\"/>", style.mark(13.0, 5.0)),
+            false => String::new(),
+        };
         let _ = write!(
             svg,
-            "<li><svg class=\"{}\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line\" d=\"M0 4H26\"/>\
-             <circle cx=\"13\" cy=\"4\" r=\"3\"/></svg>{}</li>",
-            class(index),
-            escape(&series.name)
+            "<li><svg class=\"{class}\" viewBox=\"0 0 26 10\" aria-hidden=\"true\">\
+             <path class=\"line\" d=\"M0 5H26\"/>{mark}</svg>{name}</li>"
         );
     }
     svg.push_str("</ul>");
-}
-
-/// Classes of the colour and the dashes of the n-th series.
-fn class(index: usize) -> String {
-    format!("k{} d{}", index % COLOURS, (index / COLOURS) % 3)
-}
-
-/// A number in a few characters.
-pub fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        size if !(1e-3..1e5).contains(&size) => format!("{value:.0e}"),
-        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
-        size if size >= 1.0 => trimmed(format!("{value:.2}")),
-        _ => trimmed(format!("{value:.4}")),
-    }
-}
-
-fn trimmed(number: String) -> String {
-    number.trim_end_matches('0').trim_end_matches('.').into()
 }
 
 fn escape(text: &str) -> String {
@@ -286,7 +179,7 @@ mod tests {
 
     fn series(name: &str, points: &[(f64, f64)]) -> Series {
         let points = points.iter().map(|(x, y)| Point::new(*x, *y)).collect();
-        Series { name: name.into(), points }
+        Series { name: name.into(), style: Style::nth(1), points }
     }
 
     #[test]
@@ -294,19 +187,24 @@ mod tests {
         let axes = [Axis::logarithmic("parameters"), Axis::linear("rank")];
         let all = [series("a<b", &[(1.0, 1.0), (100.0, 3.0)]), series("b", &[(10.0, f64::NAN)])];
         let svg = plot("p", axes, Marks::Lines, &all);
-        assert!(svg.contains("a&lt;b: 3 at 100") && svg.contains("k1 d0") && !svg.contains("NaN"));
-        assert!(plot("p", axes, Marks::Lines, &[series("c", &[(0.0, 1.0)])]).is_empty());
+        assert!(svg.contains("a&lt;b: 3 at 100") && svg.contains(">b</li>"), "{svg}");
+        assert!(
+            !svg.contains("NaN")
+                && svg.contains(&format!("<g class=\"{}\">", Style::nth(1).class()))
+        );
+        let nothing = [series("c", &[(0.0, 1.0)])];
+        assert!(plot("p", axes, Marks::Lines, &nothing).is_empty());
     }
 
     #[test]
-    fn ticks_are_round() {
-        let ticks = |scale, low: f64, high: f64| -> Vec<String> {
-            let room = Room::of(scale, [low, high].into_iter(), [0.0, 1.0]).unwrap();
-            room.ticks().into_iter().map(|(_, label)| label).collect()
-        };
-        assert_eq!(ticks(Scale::Linear, 0.1, 1.0), ["0", "0.5", "1"]);
-        assert_eq!(ticks(Scale::Logarithmic, 1e-4, 1.0), ["1e-4", "0.001", "0.01", "0.1", "1"]);
-        assert_eq!(ticks(Scale::Logarithmic, 64.0, 512.0), ["100", "200", "500"]);
+    fn what_leaves_the_axis_stops_at_its_edge() {
+        let up = Axis::linear("loss").up_to(2.0);
+        let axes = [Axis::linear("step"), up];
+        let svg = plot("p", axes, Marks::Curves, &[series("a", &[(0.0, 1.0), (1.0, 1e9)])]);
+        let path = svg.split("class=\"line\" d=\"M").nth(1).unwrap().split('"').next().unwrap();
+        let heights =
+            path.split('L').map(|at| at.split(' ').nth(1).unwrap().parse::<f64>().unwrap());
+        assert!(heights.clone().count() == 2 && heights.clone().all(|at| at > 0.0), "{path}");
     }
 
     #[test]

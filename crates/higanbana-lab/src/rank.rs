@@ -4,6 +4,7 @@
 //! against the closed bound (Law 02). On small layers the factors are also fitted to a random update, as training
 //! would, and the degrees of freedom are [counted](higanbana_core::freedom()).
 
+mod findings;
 mod view;
 
 use burn::tensor::Tensor;
@@ -26,6 +27,9 @@ const SMALL: usize = 1024;
 /// Singular values of a spectrum that are kept, evenly spaced.
 const KEPT: usize = 40;
 
+/// Steps of a fit that has no closed form.
+const FIT_STEPS: usize = 60;
+
 /// The experiment.
 #[derive(Debug)]
 pub struct Rank;
@@ -40,6 +44,9 @@ pub struct Parameters {
     pub shape: Vec<usize>,
     /// Ranks, of algorithms that have one.
     pub ranks: Vec<usize>,
+    /// The option `factor`, of algorithms that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<i64>,
     /// Seed of weight and factors.
     pub seed: u64,
 }
@@ -47,8 +54,8 @@ pub struct Parameters {
 /// An adapter of one size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Size {
-    /// The option `rank`, where there is one.
-    pub option: Option<usize>,
+    /// The options that set it, in words.
+    pub size: String,
     /// Trained values.
     pub parameters: usize,
     /// The bound.
@@ -70,6 +77,8 @@ pub struct Small {
     pub gauge: usize,
     /// Of the nearest update to a random one.
     pub fitted: Measures,
+    /// Whether the search for that was cut off.
+    pub cut_off: bool,
     /// Largest change of a singular value of the base weight by the random update, in units of its largest.
     pub shift: f64,
 }
@@ -77,8 +86,7 @@ pub struct Small {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plan {
-    small: Vec<Vec<usize>>,
-    ranks_small: Vec<usize>,
+    small: Layers,
     default: Layers,
     full: Layers,
 }
@@ -88,6 +96,7 @@ struct Plan {
 struct Layers {
     shapes: Vec<Vec<usize>>,
     ranks: Vec<usize>,
+    factors: Vec<i64>,
 }
 
 impl Experiment for Rank {
@@ -99,9 +108,15 @@ impl Experiment for Rank {
     fn resolve(p: &mut Parameters, lab: &Lab) -> Result<(), Failure> {
         let (site, _) = layer(&p.shape, &lab.device, 0)?;
         let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        match subject.fits(&site) {
-            true => Ok(()),
-            false => Err(format!("{} does not adapt a {}", p.adapter, site.kind.name()).into()),
+        match (subject.fits(&site), p.factor) {
+            (false, _) => {
+                Err(format!("{} does not adapt a {}", p.adapter, site.kind.name()).into())
+            }
+            (_, Some(_)) if !subject.has("factor") => {
+                Err(format!("{} has no option `factor`", p.adapter).into())
+            }
+            _ if p.ranks.is_empty() => Err("`ranks` is empty".into()),
+            _ => Ok(()),
         }
     }
 
@@ -116,12 +131,16 @@ impl Experiment for Rank {
         let ranks = if subject.has("rank") { &p.ranks[..] } else { &p.ranks[..1] };
         let mut sizes: Vec<Size> = Vec::new();
         for (index, &rank) in ranks.iter().enumerate() {
+            let sized = subject.of_rank(rank);
+            let sized = match p.factor {
+                None => sized,
+                Some(factor) => sized.with("factor", factor),
+            };
             // What cannot be built on this layer has no rank there.
-            let Some(fresh) = subject.of_rank(rank).build(&site, &w0, p.seed) else { continue };
-            let option = subject.has("rank").then_some(rank);
+            let Some(fresh) = sized.build(&site, &w0, p.seed) else { continue };
             let size = measure(&fresh, subject.kind, &site, &w0, p.seed)?;
             if sizes.last().is_none_or(|last| last.parameters != size.parameters) {
-                sizes.push(Size { option, ..size });
+                sizes.push(Size { size: sized.size(), ..size });
             }
             progress(index + 1, ranks.len());
         }
@@ -146,7 +165,7 @@ fn measure(
     };
     let small = site.out() * site.cols() <= SMALL;
     Ok(Size {
-        option: None,
+        size: String::new(),
         parameters: random.parameter_count(site),
         bound,
         random: Measures::of_spectrum(&s, update.dims(), update.dtype()),
@@ -166,11 +185,12 @@ impl Small {
         let update = random.update_at(site, w0, 1.0);
         let Freedom { parameters, degrees } = freedom(random, site, w0, seed)?;
         let target = stream("random update", &w0.device(), seed).normal(update.dims(), 0.1);
-        let search = Search { starts: 1, steps: 60, seed };
+        let search = Search { starts: 1, steps: FIT_STEPS, seed };
         let fitted = match closed_form(random, site, w0, &target)? {
             Some(found) => found,
             None => optimised(random, kind, site, w0, &target, search),
         };
+        let cut_off = !fitted.settled;
         let fitted = fitted.adapter.update_at(site, w0, 1.0);
         let before = spectrum::singular_values(w0)?;
         let after = spectrum::singular_values(&(w0.clone() + update))?;
@@ -179,6 +199,7 @@ impl Small {
             degrees,
             gauge: parameters - degrees,
             fitted: Measures::of(&fitted, site.full_rank())?,
+            cut_off,
             shift: change / before[0],
         })
     }
@@ -188,16 +209,25 @@ impl Chapter for Rank {
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/02-rank/experiment.toml");
         let plan: Plan = toml::from_str(text)?;
-        let layers = if full { plan.full } else { plan.default };
-        let small = plan.small.iter().map(|shape| (shape, &plan.ranks_small, true));
-        let large = layers.shapes.iter().map(|shape| (shape, &layers.ranks, full));
+        let layers = if full { &plan.full } else { &plan.default };
         let mut runs = Vec::new();
-        for (shape, ranks, sets) in small.chain(large) {
-            let (site, _) = layer(shape, &lab.device, 0)?;
-            for subject in Subject::all(&lab.adapters, sets).into_iter().filter(|it| it.fits(&site))
-            {
-                let (shape, ranks) = (shape.clone(), ranks.clone());
-                runs.push(Parameters { adapter: subject.label, shape, ranks, seed: 0 });
+        for (layers, sets) in [(&plan.small, true), (layers, full)] {
+            for shape in &layers.shapes {
+                let (site, _) = layer(shape, &lab.device, 0)?;
+                let subjects = Subject::all(&lab.adapters, sets);
+                for subject in subjects.into_iter().filter(|it| it.fits(&site)) {
+                    let factors = match subject.has("factor") {
+                        true => layers.factors.iter().copied().map(Some).collect(),
+                        false => vec![None],
+                    };
+                    runs.extend(factors.into_iter().map(|factor| Parameters {
+                        adapter: subject.label.clone(),
+                        shape: shape.clone(),
+                        ranks: layers.ranks.clone(),
+                        factor,
+                        seed: 0,
+                    }));
+                }
             }
         }
         Ok(runs)

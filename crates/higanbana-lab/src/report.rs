@@ -60,7 +60,6 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
         .collect::<Result<Vec<_>, ReportError>>()?;
     let worst = rows.iter().max_by(|a, b| a.deviation.total_cmp(&b.deviation));
     let mut environment = environment();
-    environment.add_template("page.html", include_str!("templates/page.html"))?;
     environment.add_template("adapters.html", include_str!("templates/adapters.html"))?;
     let page = environment.get_template("adapters.html")?.render(context! {
         rows => Serde(rows),
@@ -109,18 +108,26 @@ const CHAPTERS: [[&str; 3]; 6] = [
 /// When the template is at fault.
 pub fn index(is_there: impl Fn(&str) -> bool) -> Result<String, ReportError> {
     let mut environment = environment();
-    environment.add_template("page.html", include_str!("templates/page.html"))?;
     environment.add_template("index.html", include_str!("templates/index.html"))?;
     let chapters: Vec<_> = CHAPTERS.iter().filter(|[file, ..]| is_there(file)).collect();
     let context = context! { chapters => Serde(&chapters), version => env!("CARGO_PKG_VERSION") };
     Ok(environment.get_template("index.html")?.render(context)?)
 }
 
+/// What templates of pages are built upon.
+const SHARED: [(&str, &str); 2] = [
+    ("page.html", include_str!("templates/page.html")),
+    ("plot.css", include_str!("templates/plot.css")),
+];
+
 /// What every page needs.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     // A name that is not there is a fault of the page, not an empty place in it.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    for (name, text) in SHARED {
+        environment.add_template(name, text).expect("the committed templates are templates");
+    }
     environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
     environment.add_filter("deviation", |value: f64| match value {
         0.0 => "0".into(),

@@ -1,37 +1,38 @@
-//! Chapter: what becomes of rank and size of an update while it is trained?
+//! Chapter: what becomes of rank and size of updates while they are trained?
 //!
-//! A frozen layer $W_0$ `[n, n]` is to become $W_0 + D$, where $D$ has random singular vectors and the spectrum
-//! $1/k$; each adapter is trained on fresh normal batches by Adam, so that the expected loss is $\lVert \Delta W - D \rVert_F^2$.
-//! At steps 1, 2, 4, ... the update is measured: rank measures, size beside the base weight, and intruder
-//! dimensions of the tuned weight (arXiv:2410.21228).
+//! Adapters are trained by Adam, on new samples at each step, in two [settings](Setting):
+//!
+//! * a regression: a frozen layer $W_0$ `[n, n]` is to become $W_0 + D$, where $D$ has random singular vectors and the
+//!   spectrum $1/k$, so that the expected loss is $\lVert \Delta W - D \rVert_F^2$;
+//! * the UNet of Stable Diffusion in a tiny configuration is to tell the noise, every layer of it adapted.
+//!
+//! At steps 1, 2, 4, ... the updates of all layers are measured: rank measures, size beside the base weight, and
+//! intruder dimensions of the tuned weight (arXiv:2410.21228).
 
+mod training;
 mod view;
 
-use burn::{
-    module::{Module, Param},
-    nn::{Linear, LinearConfig},
-    optim::{AdamConfig, GradientsParams},
-    tensor::Tensor,
-};
-use higanbana_adapters::{Injection, inject};
-use higanbana_core::{
-    slot,
-    spectrum::{self, Svd},
-};
+use burn::tensor::DType;
+use higanbana_adapters::Injection;
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
-    measures::Measures,
+    gamma::{Adapted, Denoising, unet},
+    regression::Regression,
     study::Study,
-    subject::{Subject, layer, stream},
+    subject::{Subject, layer},
 };
+use training::follow;
 
 /// Bound of likeness of an intruder, and leading directions among which they are counted.
 const LIKENESS: f64 = 0.6;
 const LEADING: usize = 8;
+
+/// Element type of the trainings.
+const DTYPE: DType = DType::F64;
 
 /// The experiment.
 #[derive(Debug)]
@@ -43,12 +44,8 @@ pub struct Spectra;
 pub struct Parameters {
     /// Name of the algorithm, with a set of options behind a colon.
     pub adapter: String,
-    /// $n$.
-    pub size: usize,
-    /// Parameters within which its size is chosen.
-    pub budget: usize,
-    /// $\lVert D \rVert_F / \lVert W_0 \rVert_F$.
-    pub distance: f64,
+    /// What is trained.
+    pub setting: Setting,
     /// Learning rate.
     pub rate: f64,
     /// Number of steps.
@@ -59,54 +56,124 @@ pub struct Parameters {
     pub seed: u64,
 }
 
-/// The update after some steps.
+/// What is trained, and how large an adapter it gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Setting {
+    /// A layer that is to become another.
+    Regression {
+        /// $n$.
+        size: usize,
+        /// $\lVert D \rVert_F$ in units of $\sqrt n$, which $\lVert W_0 \rVert_F$ is in expectation.
+        distance: f64,
+        /// Parameters within which the adapter's size is chosen.
+        budget: usize,
+    },
+    /// The UNet.
+    Unet {
+        /// Rank of the adapters, of algorithms that have one.
+        rank: usize,
+    },
+}
+
+/// The updates after some steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// Steps so far.
     pub step: usize,
     /// Trained values.
     pub parameters: usize,
-    /// Rank and size.
-    pub measures: Measures,
-    /// $\lVert \Delta W - D \rVert_F / \lVert D \rVert_F$.
+    /// Square root of the expected loss, in units of that without an update.
     pub error: f64,
-    /// $\lVert \Delta W \rVert_F / \lVert W_0 \rVert_F$.
+    /// $\lVert \Delta W \rVert_F / \lVert W_0 \rVert_F$ of all layers together.
     pub relative: f64,
+    /// Of a layer.
+    #[serde(flatten)]
+    pub layer: Means,
+}
+
+/// Means over the layers; [`Measures`](crate::measures::Measures) says what of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Means {
+    /// $\lVert \Delta W \rVert_2 / \lVert W_0 \rVert_2$.
+    pub spectral: f64,
+    /// Numerical rank.
+    pub rank: f64,
+    /// Stable rank.
+    pub stable_rank: f64,
+    /// Effective rank.
+    pub effective_rank: f64,
+    /// Least rank with 90 % of the energy.
+    pub rank_90: f64,
+    /// Least rank with 99 % of the energy.
+    pub rank_99: f64,
     /// Intruders among the first eight directions of $W_0 + \Delta W$.
-    pub intruders: usize,
+    pub intruders: f64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plan {
-    size: usize,
-    distance: f64,
-    rate: f64,
-    batch: usize,
-    default: Length,
-    full: Length,
+    regression: Sizes<RegressionPlan>,
+    unet: Sizes<UnetPlan>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Length {
+struct Sizes<T> {
+    default: T,
+    full: T,
+}
+
+impl<T> Sizes<T> {
+    fn choose(self, full: bool) -> T {
+        if full { self.full } else { self.default }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegressionPlan {
+    size: usize,
+    distance: f64,
     budgets: Vec<usize>,
+    training: Training,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnetPlan {
+    ranks: Vec<usize>,
+    training: Training,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Training {
+    rate: f64,
+    batch: usize,
     steps: usize,
     seeds: u64,
 }
 
 impl Experiment for Spectra {
     const NAME: &'static str = "spectra";
-    const TITLE: &'static str = "Rank and size of an update while it is trained";
+    const TITLE: &'static str = "Rank and size of updates while they are trained";
     type Parameters = Parameters;
     type Outcome = Vec<Moment>;
 
     fn resolve(p: &mut Parameters, lab: &Lab) -> Result<(), Failure> {
-        Subject::named(&lab.adapters, &p.adapter)?;
-        match p.size == 0 || p.batch == 0 {
-            true => Err("`size` or `batch` is 0".into()),
-            false => Ok(()),
+        let subject = Subject::named(&lab.adapters, &p.adapter)?;
+        if p.batch == 0 || p.steps == 0 {
+            return Err("`batch` or `steps` is 0".into());
         }
+        if let Setting::Regression { size, .. } = p.setting {
+            let (site, _) = layer(&[size, size], &lab.device, 0)?;
+            if !subject.fits(&site) {
+                return Err(format!("{} does not adapt a {}", p.adapter, site.kind.name()).into());
+            }
+        }
+        Ok(())
     }
 
     fn run(
@@ -115,93 +182,60 @@ impl Experiment for Spectra {
         _: &mut Run,
         progress: Progress,
     ) -> Result<Vec<Moment>, Failure> {
-        let (mut task, mut batches) = (Task::new(p, lab)?, stream("batches", &lab.device, p.seed));
-        let mut optimizer = AdamConfig::new().init();
-        let mut moments = Vec::new();
-        for step in 1..=p.steps {
-            let x = batches.normal([p.batch, p.size], 1.0);
-            let y = x.clone().matmul((task.w0.clone() + task.goal.clone()).transpose());
-            let apart = task.model.forward(x.autodiff()) - y.autodiff();
-            let loss = apart.square().sum().div_scalar(p.batch as f64);
-            let gradients = GradientsParams::from_grads(loss.backward(), &task.model);
-            task.model = optimizer.step(p.rate, task.model, gradients);
-            if step.is_power_of_two() || step == p.steps {
-                moments.push(task.moment(step).map_err(|error| format!("step {step}: {error}"))?);
-                progress(step, p.steps);
+        let subject = Subject::named(&lab.adapters, &p.adapter)?;
+        let injection = |sized: Subject| {
+            Injection::new("spectra", sized.kind.name()).options(sized.options).seed(p.seed)
+        };
+        match p.setting {
+            Setting::Regression { size, distance, budget } => {
+                let (shape, device) = ([size; 2], (&lab.device, DTYPE));
+                let spectrum = [1.0, distance * (size as f64).sqrt()];
+                let task = Regression::new(shape, spectrum, p.batch, device, p.seed)?;
+                let sizes = subject.within(budget, &task.site, &task.w0);
+                let (_, sized) = sizes.into_iter().next().ok_or("it can be built in no size")?;
+                let net = Adapted::new(&task.base(), task, &lab.adapters, &injection(sized))?;
+                follow(net, p, progress)
+            }
+            Setting::Unet { rank } => {
+                let base = unet(&lab.device, DTYPE, p.seed);
+                let task = Denoising::new(&base, &lab.device, DTYPE, p.seed).batches_of(p.batch);
+                let injection = injection(subject.of_rank(rank));
+                let net = Adapted::new(&base, task, &lab.adapters, &injection)?;
+                follow(net, p, progress)
             }
         }
-        Ok(moments)
-    }
-}
-
-/// A layer that is to become another.
-struct Task {
-    model: Linear,
-    w0: Tensor<2>,
-    base: Svd,
-    goal: Tensor<2>,
-}
-
-impl Task {
-    fn new(p: &Parameters, lab: &Lab) -> Result<Self, Failure> {
-        let (site, w0) = layer(&[p.size, p.size], &lab.device, p.seed)?;
-        let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        let sizes = subject.within(p.budget, &site, &w0);
-        let (_, sized) = sizes.into_iter().next().ok_or("it has no size")?;
-        let base = spectrum::svd(&w0)?;
-        let mut goal = spectrum::svd(&stream("goal", &lab.device, p.seed).normal(w0.dims(), 1.0))?;
-        goal.s.iter_mut().enumerate().for_each(|(k, s)| *s = 1.0 / (k as f64 + 1.0));
-        let scale =
-            p.distance * spectrum::frobenius_norm(&base.s) / spectrum::frobenius_norm(&goal.s);
-        goal.s.iter_mut().for_each(|s| *s *= scale);
-        let mut linear = LinearConfig::new(p.size, p.size).with_bias(false).init(&lab.device);
-        linear.weight = Param::from_tensor(w0.clone().transpose());
-        let injection =
-            Injection::new("spectra", sized.kind.name()).options(sized.options).seed(p.seed);
-        let (model, _) = inject(&linear.train(), &lab.adapters, &injection)?;
-        let goal = goal.matrix(&lab.device, w0.dtype());
-        Ok(Self { model, w0, base, goal })
-    }
-
-    fn moment(&self, step: usize) -> Result<Moment, Failure> {
-        let slots = slot::collect(&self.model.valid());
-        let slot = slots.first().ok_or("the layer has no adapter")?;
-        let adapter = &slot.members[0].adapter;
-        let update = adapter.update_at(&slot.site, &self.w0, 1.0);
-        let measures = Measures::of(&update, slot.site.full_rank())?;
-        let tuned = spectrum::svd(&(self.w0.clone() + update.clone()))?;
-        let left = Measures::of(&(update - self.goal.clone()), slot.site.full_rank())?;
-        let goal = crate::approximate::norm(&self.goal);
-        Ok(Moment {
-            step,
-            parameters: adapter.parameter_count(&slot.site),
-            error: left.frobenius / goal,
-            relative: measures.frobenius / spectrum::frobenius_norm(&self.base.s),
-            intruders: spectrum::intruder_dimensions(&self.base, &tuned, LEADING, &[LIKENESS])[0],
-            measures,
-        })
     }
 }
 
 impl Chapter for Spectra {
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/04-spectra-of-training/experiment.toml");
-        let plan: Plan = toml::from_str(text)?;
-        let Length { budgets, steps, seeds } = if full { plan.full } else { plan.default };
-        let (site, _) = layer(&[plan.size, plan.size], &lab.device, 0)?;
+        let Plan { regression, unet } = toml::from_str(text)?;
+        let (regression, unet) = (regression.choose(full), unet.choose(full));
+        let (size, distance) = (regression.size, regression.distance);
+        let (site, _) = layer(&[size, size], &lab.device, 0)?;
+        let subjects = Subject::all(&lab.adapters, full);
         let mut runs = Vec::new();
-        for subject in Subject::all(&lab.adapters, full).into_iter().filter(|it| it.fits(&site)) {
-            for &budget in &budgets {
-                runs.extend((0..seeds).map(|seed| Parameters {
-                    adapter: subject.label.clone(),
-                    size: plan.size,
-                    budget,
-                    distance: plan.distance,
-                    rate: plan.rate,
-                    steps,
-                    batch: plan.batch,
-                    seed,
-                }));
+        let mut add = |subject: &Subject, setting: Setting, training: &Training| {
+            let &Training { rate, batch, steps, seeds } = training;
+            runs.extend((0..seeds).map(|seed| Parameters {
+                adapter: subject.label.clone(),
+                setting: setting.clone(),
+                rate,
+                steps,
+                batch,
+                seed,
+            }));
+        };
+        for subject in subjects.iter().filter(|it| it.fits(&site)) {
+            for &budget in &regression.budgets {
+                let setting = Setting::Regression { size, distance, budget };
+                add(subject, setting, &regression.training);
+            }
+        }
+        for subject in &subjects {
+            for &rank in &unet.ranks {
+                add(subject, Setting::Unet { rank }, &unet.training);
             }
         }
         Ok(runs)

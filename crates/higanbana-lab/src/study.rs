@@ -16,13 +16,24 @@ pub struct Study {
     /// What the numbers say, a sentence each; computed from them.
     pub findings: Vec<String>,
     /// The figures.
-    pub figures: Vec<Figure>,
+    pub galleries: Vec<Gallery>,
     /// The numbers.
     pub tables: Vec<Table>,
     /// What failed or was not met, a line each.
     pub notes: Vec<String>,
     /// The command that makes it again.
     pub rerun: String,
+}
+
+/// Figures that belong together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Gallery {
+    /// Their heading.
+    pub title: String,
+    /// What they have in common.
+    pub caption: String,
+    /// The figures.
+    pub figures: Vec<Figure>,
 }
 
 /// A figure.
@@ -47,18 +58,21 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// A line of CSV (RFC 4180).
+pub fn csv_line(fields: impl IntoIterator<Item: AsRef<str>>) -> String {
+    let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field.into(),
+    };
+    fields.into_iter().map(|field| quoted(field.as_ref())).collect::<Vec<_>>().join(",") + "\n"
+}
+
 impl Table {
-    /// As CSV (RFC 4180), numbers in full.
+    /// As CSV, numbers in full.
     pub fn csv(&self) -> String {
-        let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
-            true => format!("\"{}\"", field.replace('"', "\"\"")),
-            false => field.into(),
-        };
-        let cell =
-            |cell: &Cell| cell.value.map_or_else(|| quoted(&cell.text), |value| value.to_string());
-        let line = |fields: Vec<String>| fields.join(",") + "\n";
-        let head = line(self.headings.iter().map(|heading| quoted(heading)).collect());
-        let rows = self.rows.iter().map(|row| line(row.iter().map(cell).collect()));
+        let cell = |cell: &Cell| cell.value.map_or(cell.text.clone(), |value| value.to_string());
+        let head = csv_line(self.headings.iter().map(String::as_str));
+        let rows = self.rows.iter().map(|row| csv_line(row.iter().map(cell)));
         std::iter::once(head).chain(rows).collect()
     }
 }
@@ -93,7 +107,13 @@ impl Cell {
         }
     }
 
-    /// The same, shaded as a share of 1: the field of a heat map.
+    /// The same with a sign before it.
+    #[must_use]
+    pub fn marked(self, sign: &str) -> Self {
+        Self { text: format!("{sign}{}", self.text), ..self }
+    }
+
+    /// A number, shaded as a share of 1: the field of a heat map.
     #[must_use]
     pub fn shaded(value: impl Into<Option<f64>>) -> Self {
         let cell = Self::number(value);
@@ -130,7 +150,6 @@ impl Study {
     /// When the template is at fault.
     pub fn page(&self) -> Result<String, ReportError> {
         let mut environment = environment();
-        environment.add_template("page.html", include_str!("templates/page.html"))?;
         environment.add_template("study.html", include_str!("templates/study.html"))?;
         let version = env!("CARGO_PKG_VERSION");
         Ok(environment

@@ -10,6 +10,11 @@ use crate::experiment::Failure;
 const RANKS: &[usize] = &[1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64];
 const FACTORS: &[i64] = &[-1, 2, 4, 8, 16];
 
+/// The algorithm that a label begins with: `lora` of `lora`, of `lora+dora` and of `lora:tucker`.
+pub fn family(label: &str) -> &str {
+    label.split(['+', ':']).next().unwrap_or(label)
+}
+
 /// An algorithm with a set of options.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
@@ -116,10 +121,12 @@ impl<'a> Subject<'a> {
 
     /// What of its size is not the default, in words: `rank 4, factor 8`.
     pub fn size(&self) -> String {
-        let options = ["rank", "factor"]
-            .into_iter()
-            .filter_map(|option| self.options.get(option).map(|value| format!("{option} {value}")));
-        options.collect::<Vec<_>>().join(", ")
+        let said = |option: &str| {
+            let value = self.options.get(option)?;
+            let default = option != "rank" && self.kind.defaults().get(option) == Some(value);
+            (!default).then(|| format!("{option} {value}"))
+        };
+        ["rank", "factor"].into_iter().filter_map(said).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -139,6 +146,11 @@ pub fn layer(shape: &[usize], device: &Device, seed: u64) -> Result<(Site, Tenso
 
 /// Seeded numbers in `f64`; each name has its own.
 pub fn stream(name: &str, device: &Device, seed: u64) -> Init {
-    let like = Tensor::zeros([1, 1], (device, DType::F64));
+    stream_of(name, device, DType::F64, seed)
+}
+
+/// Seeded numbers of an element type.
+pub fn stream_of(name: &str, device: &Device, dtype: DType, seed: u64) -> Init {
+    let like = Tensor::zeros([1, 1], (device, dtype));
     Init::new(&Site::new(format!("lab.{name}"), SiteKind::Linear, [1, 1]), like, seed)
 }

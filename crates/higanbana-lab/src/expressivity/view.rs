@@ -4,29 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Cell as Found, Expressivity,
+    findings::findings,
     targets::{FAMILIES, Family},
 };
 use crate::{
     chapter::Record,
-    plot::{Axis, Marks, Point, Series, plot},
-    study::{Cell, Figure, Study, Table, digits, list},
+    plot::{Axis, Marks, Palette, Point, Series, plot},
+    study::{Cell, Figure, Gallery, Study, Table, list},
 };
 
-/// An error that counts as none.
-const EXACT: f64 = 1e-6;
-
-type Records<'a> = &'a [Record<Expressivity>];
+pub(super) type Records<'a> = &'a [Record<Expressivity>];
 
 /// Everything that was found for one line of a figure: an algorithm, or sums of it.
-struct Line<'a> {
-    name: String,
-    family: &'a str,
-    cells: Vec<&'a Found>,
+pub(super) struct Line<'a> {
+    pub name: String,
+    adapter: &'a str,
+    sum: bool,
+    pub family: &'a str,
+    pub cells: Vec<&'a Found>,
 }
 
 pub(super) fn study(records: Records) -> Study {
     let lines = lines(records);
     let n = records.first().map_or(0, |record| record.parameters.size);
+    let palette = Palette::new(lines.iter().map(|line| line.adapter));
     let budgets: BTreeSet<usize> = cells(records).map(|cell| cell.budget).collect();
     let middle = budgets.iter().copied().nth(budgets.len() / 2).unwrap_or_default();
     Study {
@@ -37,7 +38,15 @@ pub(super) fn study(records: Records) -> Study {
             FAMILIES.len()
         ),
         findings: findings(records, &lines, middle),
-        figures: FAMILIES.iter().map(|family| figure(family, &lines, n)).collect(),
+        galleries: vec![Gallery {
+            title: "Error for the parameters it costs".into(),
+            caption: format!(
+                "One figure for each family; bands run from the least to the largest of its targets. A dense update has {} parameters. \
+                 Dotted: sums of several adapters.",
+                n * n
+            ),
+            figures: FAMILIES.iter().map(|family| figure(family, &lines, &palette)).collect(),
+        }],
         tables: vec![heat(&lines, middle), all(records)],
         notes: notes(records),
         rerun: "higanbana reproduce expressivity".into(),
@@ -57,10 +66,11 @@ fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
                 outcome.iter().filter(|cell| (cell.terms > 1) == sum).collect();
             let name = match sum {
                 false => parameters.adapter.clone(),
-                true => format!("{}, sums", parameters.adapter),
+                true => format!("sums of {}", parameters.adapter),
             };
             if !cells.is_empty() {
-                lines.push(Line { name, family: &parameters.family, cells });
+                let (adapter, family) = (&*parameters.adapter, &*parameters.family);
+                lines.push(Line { name, adapter, sum, family, cells });
             }
         }
     }
@@ -69,7 +79,7 @@ fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
 
 impl Line<'_> {
     /// Mean error within a budget.
-    fn error(&self, budget: usize) -> Option<f64> {
+    pub(super) fn error(&self, budget: usize) -> Option<f64> {
         let errors: Vec<f64> =
             self.cells.iter().filter(|cell| cell.budget == budget).map(|cell| cell.error).collect();
         Point::of_mean(0.0, &errors).map(|point| point.y)
@@ -88,19 +98,17 @@ impl Line<'_> {
     }
 }
 
-fn figure(family: &Family, lines: &[Line], n: usize) -> Figure {
+fn figure(family: &Family, lines: &[Line], palette: &Palette) -> Figure {
     let own = lines.iter().filter(|line| line.family == family.name);
-    let series: Vec<Series> =
-        own.map(|line| Series { name: line.name.clone(), points: line.points() }).collect();
+    let series = own.map(|line| Series {
+        name: line.name.clone(),
+        style: palette.style(line.adapter).other(usize::from(line.sum)),
+        points: line.points(),
+    });
     let axes = [Axis::logarithmic("parameters"), Axis::linear("error")];
     Figure {
-        caption: format!(
-            "{}, {}. Bands run from the least to the largest of the targets; a dense update has {} parameters.",
-            family.name,
-            family.title,
-            n * n
-        ),
-        svg: plot(family.name, axes, Marks::Lines, &series),
+        caption: format!("{}: an update {}.", family.name, family.title),
+        svg: plot(family.name, axes, Marks::Lines, &series.collect::<Vec<_>>()),
     }
 }
 
@@ -155,7 +163,10 @@ fn all(records: Records) -> Table {
             Cell::count(cell.parameters),
             Cell::text(&cell.size),
             Cell::count(cell.terms),
-            Cell::number(cell.error),
+            match cell.cut_off {
+                true => Cell::number(cell.error).marked("≤ "),
+                false => Cell::number(cell.error),
+            },
             Cell::number(cell.closed),
             Cell::number(cell.descent),
             Cell::count(cell.rank),
@@ -173,104 +184,26 @@ fn all(records: Records) -> Table {
     }
 }
 
-fn findings(records: Records, lines: &[Line], budget: usize) -> Vec<String> {
-    let mut findings: Vec<String> =
-        FAMILIES.iter().filter_map(|family| nearest(family, lines, budget)).collect();
-    findings.extend(check(records));
-    findings.extend(linear(lines, records));
-    findings
-}
-
-/// Who is nearest within a budget that it keeps to.
-fn nearest(family: &Family, lines: &[Line], budget: usize) -> Option<String> {
-    let keeps = |line: &&Line| {
-        line.family == family.name
-            && line
-                .cells
-                .iter()
-                .filter(|cell| cell.budget == budget)
-                .all(|cell| cell.parameters <= budget)
-    };
-    let mut errors: Vec<(f64, &str)> = lines
-        .iter()
-        .filter(keeps)
-        .filter_map(|line| Some((line.error(budget)?, line.name.as_str())))
-        .collect();
-    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (best, worst) = (errors.first()?, errors.last()?);
-    let exact: Vec<&str> =
-        errors.iter().filter(|(e, _)| *e < EXACT).map(|(_, name)| *name).collect();
-    let start =
-        format!("Within {budget} parameters, a target {} ({}) is", family.title, family.name);
-    Some(match exact[..] {
-        [] => format!(
-            "{start} met best by {}, up to {}, and worst by {}, up to {}.",
-            best.1,
-            digits(best.0),
-            worst.1,
-            digits(worst.0)
-        ),
-        _ => format!(
-            "{start} met by {}; worst by {}, up to {}.",
-            list(exact),
-            worst.1,
-            digits(worst.0)
-        ),
-    })
-}
-
-/// Whether the descent finds what is known.
-fn check(records: Records) -> Option<String> {
-    let gaps: Vec<(f64, &str)> = records
-        .iter()
-        .flat_map(|record| record.outcome.iter().map(move |cell| (record, cell)))
-        .filter_map(|(record, cell)| {
-            Some((cell.descent? - cell.closed?, record.parameters.adapter.as_str()))
-        })
-        .collect();
-    let largest = gaps.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let least = gaps.iter().map(|(gap, _)| *gap).fold(f64::INFINITY, f64::min);
-    let near = gaps.iter().filter(|(gap, _)| *gap < 1e-4).count();
-    Some(format!(
-        "Where a closed form is known, the descent ends within 1e-4 of it in {near} of {} cases, at most {} above it ({}), \
-         and never below it by more than {}.",
-        gaps.len(),
-        digits(largest.0),
-        largest.1,
-        digits((-least).max(0.0))
-    ))
-}
-
-/// Against what any fixed linear subspace of the same dimension meets of an update without structure.
-fn linear(lines: &[Line], records: Records) -> Option<String> {
-    let n = records.first()?.parameters.size;
-    let excess = |cell: &Found| {
-        let subspace = (1.0 - cell.parameters as f64 / (n * n) as f64).max(0.0).sqrt();
-        (subspace > 0.0).then_some(cell.error - subspace)
-    };
-    let gaussian = || lines.iter().filter(|line| line.family == "gaussian");
-    let mean = |line: &Line| {
-        let all: Vec<f64> = line.cells.iter().filter_map(|cell| excess(cell)).collect();
-        Point::of_mean(0.0, &all).map(|point| point.y)
-    };
-    let below: Vec<&str> = gaussian()
-        .filter(|line| mean(line).is_some_and(|e| e < 0.0))
-        .map(|line| line.name.as_str())
-        .collect();
-    let above = gaussian()
-        .filter_map(|line| Some((mean(line)?, line.name.as_str())))
-        .max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!(
-        "A fixed linear subspace of p dimensions leaves √(1 − p/{}) of an update without structure. Nearer than that come {}; farthest above it stays {}, by {} on average.",
-        n * n,
-        list(below),
-        above.1,
-        digits(above.0)
-    ))
-}
-
-/// Budgets that no size meets.
+/// Descents that were cut off, and budgets that no size meets.
 fn notes(records: Records) -> Vec<String> {
+    let mut cut = BTreeMap::<&str, usize>::new();
+    for record in records {
+        let own = record.outcome.iter().filter(|cell| cell.cut_off).count();
+        *cut.entry(&record.parameters.adapter).or_default() += own;
+    }
+    let cut: Vec<String> = cut
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    let steps = records.first().map_or(0, |record| record.parameters.steps);
+    let cut = (!cut.is_empty()).then(|| {
+        format!(
+            "Of {} approximations, some are of descents that were still falling after {steps} steps, and are upper bounds, marked ≤ below: {}.",
+            cells(records).count(),
+            list(cut.iter().map(String::as_str))
+        )
+    });
     let mut over = BTreeMap::<&str, BTreeSet<(usize, usize)>>::new();
     for record in records {
         for cell in record.outcome.iter().filter(|cell| cell.parameters > cell.budget) {
@@ -279,14 +212,13 @@ fn notes(records: Records) -> Vec<String> {
                 .insert((cell.budget, cell.parameters));
         }
     }
-    over.into_iter()
-        .map(|(name, pairs)| {
-            let budgets: Vec<String> = pairs.iter().map(|(budget, _)| budget.to_string()).collect();
-            let parameters = pairs.first().map_or(0, |(_, parameters)| *parameters);
-            format!(
-                "{name} has no size within {}: its smallest, {parameters} parameters, is used.",
-                budgets.join(", ")
-            )
-        })
-        .collect()
+    let over = over.into_iter().map(|(name, pairs)| {
+        let budgets: Vec<String> = pairs.iter().map(|(budget, _)| budget.to_string()).collect();
+        let parameters = pairs.first().map_or(0, |(_, parameters)| *parameters);
+        format!(
+            "{name} has no size within {}: its smallest, {parameters} parameters, is used.",
+            budgets.join(", ")
+        )
+    });
+    cut.into_iter().chain(over).collect()
 }

@@ -4,9 +4,9 @@ use higanbana_train::{Role, optimizers};
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Cell, Chapter, THRESHOLD, TYPES, Worst};
+use super::{Cell, Chapter, Curve, THRESHOLD, TYPES, Worst};
 use crate::{
-    chart::{Axis, chart},
+    plot::{Axis, Marks, Point, Series, Style, plot},
     report::{ReportError, environment, mathml},
 };
 
@@ -50,7 +50,6 @@ const STATEMENT: [(&str, &str); 6] = [
 /// When a formula is not LaTeX, or the template is at fault.
 pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
     let mut environment = environment();
-    environment.add_template("page.html", include_str!("../templates/page.html"))?;
     environment.add_template("gamma.html", include_str!("../templates/gamma.html"))?;
     let statement = STATEMENT.iter().map(|(name, latex)| Ok((*name, mathml(latex)?)));
     let statement: std::collections::BTreeMap<_, _> =
@@ -71,13 +70,28 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         failures => Serde(&chapter.failures),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,
-        losses => chart("loss", &chapter.losses, Axis::Linear, 0),
+        losses => drawn(&chapter.losses, Axis::linear("loss").up_to(cut(&chapter.losses)), 0),
         // The first two of the losses are those with γ and without.
-        departures => chart("deviation", &chapter.departures, Axis::Logarithmic, 2),
-        growth => chart("deviation", &chapter.growth, Axis::Logarithmic, 0),
+        departures => drawn(&chapter.departures, Axis::logarithmic("deviation"), 2),
+        growth => drawn(&chapter.growth, Axis::logarithmic("deviation"), 0),
         version => env!("CARGO_PKG_VERSION"),
     })?;
     Ok(page)
+}
+
+/// Curves over their steps, in styles from the `first` on: what stands in two figures has one colour.
+fn drawn(curves: &[Curve], up: Axis, first: usize) -> String {
+    let series = curves.iter().enumerate().map(|(n, Curve { name, values })| {
+        let points = values.iter().enumerate().map(|(at, y)| Point::new(at as f64 + 1.0, *y));
+        Series { name: name.clone(), style: Style::nth(first + n), points: points.collect() }
+    });
+    plot(up.label, [Axis::linear("step"), up], Marks::Curves, &series.collect::<Vec<_>>())
+}
+
+/// Well above what the first curve reaches.
+fn cut(curves: &[Curve]) -> f64 {
+    let first = curves.first().map_or(&[][..], |curve| &curve.values);
+    1.25 * first.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
 }
 
 fn table(chapter: &Chapter) -> Result<Vec<Optimizer>, ReportError> {

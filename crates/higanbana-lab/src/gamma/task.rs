@@ -57,7 +57,7 @@ impl Network {
 }
 
 /// A model with something to learn.
-pub(super) trait Task {
+pub(crate) trait Task {
     /// The model.
     type Model: Module;
 
@@ -66,7 +66,7 @@ pub(super) trait Task {
 }
 
 /// An adapted model with its task.
-pub(super) struct Adapted<T: Task> {
+pub(crate) struct Adapted<T: Task> {
     pub model: T::Model,
     pub task: T,
     /// Every adapted parameter with its frozen matrix.
@@ -75,7 +75,7 @@ pub(super) struct Adapted<T: Task> {
 
 impl<T: Task> Adapted<T> {
     /// The model with adapters wherever they fit.
-    pub(super) fn new(
+    pub(crate) fn new(
         base: &T::Model,
         task: T,
         registry: &Registry,

@@ -12,7 +12,7 @@ use super::task::{Task, place, randomise, stream};
 
 /// SD 1's layout with 16 and 32 channels: the one that is compared with diffusers.
 const CONFIG: &str = include_str!("../../../../tests/reference/diffusion/unet_sd1/config.json");
-/// Samples of a batch.
+/// Samples of a batch, where nothing else is said.
 const BATCH: usize = 2;
 /// Height and width of the latents.
 const EXTENT: usize = 4;
@@ -21,7 +21,7 @@ const TOKENS: usize = 5;
 
 /// The model, its weights drawn on the host. Of the three resolutions of the configuration the middle one,
 /// which has what the others have, is left out.
-pub(super) fn unet(device: &Device, dtype: DType, seed: u64) -> UNet2DConditionModel {
+pub(crate) fn unet(device: &Device, dtype: DType, seed: u64) -> UNet2DConditionModel {
     let device = &device.clone().inner();
     let fields = Fields::parse(Path::new("config.json"), CONFIG);
     let config = fields.and_then(UNetConfig::from_fields);
@@ -33,10 +33,11 @@ pub(super) fn unet(device: &Device, dtype: DType, seed: u64) -> UNet2DConditionM
 /// To tell the noise, $\lVert \epsilon_\theta(x_t, t, c) - \epsilon \rVert^2$ with
 /// $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon$, on new latents, noise, times and
 /// text at each step (arXiv:2006.11239).
-pub(super) struct Denoising {
+pub(crate) struct Denoising {
     device: Device,
     dtype: DType,
     seed: u64,
+    batch: usize,
     channels: usize,
     context: usize,
     schedule: NoiseSchedule,
@@ -53,7 +54,7 @@ struct Batch {
 }
 
 impl Denoising {
-    pub(super) fn new(
+    pub(crate) fn new(
         model: &UNet2DConditionModel,
         device: &Device,
         dtype: DType,
@@ -63,11 +64,17 @@ impl Denoising {
             device: device.clone().inner(),
             dtype,
             seed,
+            batch: BATCH,
             channels: model.config().in_channels,
             context: model.config().levels[0].context,
             schedule: NoiseSchedule::stable_diffusion(),
             batches: RefCell::default(),
         }
+    }
+
+    /// The same with batches of this many samples.
+    pub(crate) fn batches_of(self, batch: usize) -> Self {
+        Self { batch, ..self }
     }
 
     fn batch(&self, step: usize) -> Batch {
@@ -84,18 +91,21 @@ impl Denoising {
             let place = place(&format!("time {sample} {step}"));
             choose(&place, self.seed, self.schedule.len())
         };
-        let times: [usize; BATCH] = std::array::from_fn(time);
-        let share = |index: usize| {
-            let shares = times.map(|time| self.schedule.shares(time)[index]);
-            Tensor::<1>::from_data(shares, (&self.device, self.dtype)).reshape([BATCH, 1, 1, 1])
+        let times: Vec<usize> = (0..self.batch).map(time).collect();
+        let numbers = |of: &dyn Fn(usize) -> f64| {
+            let numbers: Vec<f64> = times.iter().map(|time| of(*time)).collect();
+            Tensor::<1>::from_data(numbers.as_slice(), (&self.device, self.dtype))
         };
-        let latents = [BATCH, self.channels, EXTENT, EXTENT];
+        let share = |index: usize| {
+            numbers(&|time| self.schedule.shares(time)[index]).reshape([self.batch, 1, 1, 1])
+        };
+        let latents = [self.batch, self.channels, EXTENT, EXTENT];
         let image = init.normal::<4>(latents, 1.0);
         let noise = init.normal::<4>(latents, 1.0);
         Batch {
             noised: image * share(0) + noise.clone() * share(1),
-            times: Tensor::from_data(times.map(|time| time as f64), (&self.device, self.dtype)),
-            context: init.normal([BATCH, TOKENS, self.context], 1.0),
+            times: numbers(&|time| time as f64),
+            context: init.normal([self.batch, TOKENS, self.context], 1.0),
             noise,
         }
     }

@@ -1,10 +1,10 @@
 //! The page of the chapter.
 
-use super::{First, Initialisation, exponent};
+use super::{First, Initialisation, Scale, exponent};
 use crate::{
     chapter::Record,
-    plot::{Axis, Marks, Point, Series, plot},
-    study::{Cell, Figure, Study, Table, digits, list},
+    plot::{Axis, Marks, Palette, Point, Series, plot},
+    study::{Cell, Figure, Gallery, Study, Table, digits, list},
 };
 
 /// An exponent that counts as none.
@@ -23,6 +23,7 @@ type Records<'a> = &'a [Record<Initialisation>];
 
 pub(super) fn study(records: Records) -> Study {
     let size = records.first().map_or(0, |record| record.parameters.size);
+    let palette = Palette::new(records.iter().map(|record| record.parameters.adapter.as_str()));
     Study {
         title: "the scale of a new adapter, by its rank".into(),
         lead: format!(
@@ -30,7 +31,11 @@ pub(super) fn study(records: Records) -> Study {
              of SGD and one of signs, Adam’s first, moves the update, per unit of learning rate. As powers of the rank; 0 is stable."
         ),
         findings: findings(records),
-        figures: QUANTITIES.iter().map(|quantity| figure(quantity, records)).collect(),
+        galleries: vec![Gallery {
+            title: "The first step".into(),
+            caption: "Over the rank; bands from the least to the largest of the seeds. Dotted: the scale α/√r.".into(),
+            figures: QUANTITIES.iter().map(|it| figure(it, records, &palette)).collect(),
+        }],
         tables: vec![table(records)],
         notes: Vec::new(),
         rerun: "higanbana reproduce initialisation".into(),
@@ -57,21 +62,19 @@ fn power(record: &Record<Initialisation>, of: fn(&First) -> f64) -> Option<f64> 
     exponent(&points)
 }
 
-fn figure((title, axis, of): &Quantity, records: Records) -> Figure {
-    let series: Vec<Series> = records
-        .iter()
-        .map(|record| Series { name: name(record), points: points(record, *of) })
-        .collect();
+fn figure((title, axis, of): &Quantity, records: Records, palette: &Palette) -> Figure {
+    let series = records.iter().map(|record| Series {
+        name: name(record),
+        style: {
+            let style = palette.style(&record.parameters.adapter);
+            if record.parameters.scale == Scale::AlphaOverRoot { style.other(1) } else { style }
+        },
+        points: points(record, *of),
+    });
+    let axes = [Axis::logarithmic("rank"), Axis::logarithmic(axis)];
     Figure {
-        caption: format!(
-            "The {title} over the rank; bands from the least to the largest of the seeds."
-        ),
-        svg: plot(
-            title,
-            [Axis::logarithmic("rank"), Axis::logarithmic(axis)],
-            Marks::Lines,
-            &series,
-        ),
+        caption: format!("The {title}."),
+        svg: plot(title, axes, Marks::Lines, &series.collect::<Vec<_>>()),
     }
 }
 

@@ -1,26 +1,22 @@
 //! The page of the chapter.
 
-use std::collections::BTreeMap;
-
-use super::{Rank, Size, Small};
+use super::{FIT_STEPS, Parameters, Rank, Size, Small, findings::findings};
 use crate::{
     chapter::Record,
-    plot::{Axis, Marks, Point, Series, plot},
-    study::{Cell, Figure, Study, Table, digits, list},
+    plot::{Axis, Marks, Palette, Point, Series, Style, plot},
+    study::{Cell, Figure, Gallery, Study, Table},
 };
 
-/// A change of a singular value that is rounding.
-const KEPT: f64 = 1e-10;
-
-type Records<'a> = &'a [Record<Rank>];
+pub(super) type Records<'a> = &'a [Record<Rank>];
 
 pub(super) fn study(records: Records) -> Study {
     let shapes = shapes(records);
+    let palette = Palette::new(records.iter().map(|record| record.parameters.adapter.as_str()));
     let drawn = shapes
         .iter()
         .filter(|shape| shape.len() == 2)
         .max_by_key(|shape| shape.iter().product::<usize>());
-    let figures = drawn.map_or_else(Vec::new, |shape| figures(records, shape));
+    let figures = drawn.map_or_else(Vec::new, |shape| figures(records, shape, &palette));
     Study {
         title: "rank for the parameters it costs".into(),
         lead: format!(
@@ -29,9 +25,13 @@ pub(super) fn study(records: Records) -> Study {
             shapes.len()
         ),
         findings: findings(records),
-        figures: figures.into_iter().chain(freedom_figure(records)).collect(),
+        galleries: vec![Gallery {
+            title: "Rank, spectrum and freedom".into(),
+            caption: "One colour and mark for each algorithm; dashed, what is built upon it or one of its options.".into(),
+            figures: figures.into_iter().chain(freedom_figure(records, &palette)).collect(),
+        }],
         tables: vec![small_table(records), table(records)],
-        notes: Vec::new(),
+        notes: notes(records),
         rerun: "higanbana reproduce rank".into(),
     }
 }
@@ -46,23 +46,41 @@ fn shapes(records: Records) -> Vec<Vec<usize>> {
     shapes
 }
 
-fn sizes<'a>(records: Records<'a>) -> impl Iterator<Item = (&'a str, &'a [usize], &'a Size)> {
+pub(super) fn sizes<'a>(
+    records: Records<'a>,
+) -> impl Iterator<Item = (&'a str, &'a [usize], &'a Size)> {
     records.iter().flat_map(|Record { parameters, outcome }| {
         outcome.iter().map(move |size| (parameters.adapter.as_str(), &parameters.shape[..], size))
     })
 }
 
-fn small<'a>(
+pub(super) fn small<'a>(
     records: Records<'a>,
 ) -> impl Iterator<Item = (&'a str, &'a [usize], &'a Size, &'a Small)> {
     sizes(records).filter_map(|(name, shape, size)| Some((name, shape, size, size.small.as_ref()?)))
 }
 
-fn named(shape: &[usize]) -> String {
+pub(super) fn named(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
-fn figures(records: Records, shape: &[usize]) -> Vec<Figure> {
+/// An algorithm, with its factor where that is not the default one.
+fn name(parameters: &Parameters) -> String {
+    match parameters.factor {
+        None | Some(-1) => parameters.adapter.clone(),
+        Some(factor) => format!("{}, factor {factor}", parameters.adapter),
+    }
+}
+
+fn style(parameters: &Parameters, palette: &Palette) -> Style {
+    let style = palette.style(&parameters.adapter);
+    match parameters.factor {
+        None | Some(-1) => style,
+        Some(_) => style.other(1),
+    }
+}
+
+fn figures(records: Records, shape: &[usize], palette: &Palette) -> Vec<Figure> {
     let here = || {
         records
             .iter()
@@ -70,7 +88,8 @@ fn figures(records: Records, shape: &[usize]) -> Vec<Figure> {
     };
     let by_parameters = |of: fn(&Size) -> f64| -> Vec<Series> {
         let series = here().map(|record| Series {
-            name: record.parameters.adapter.clone(),
+            name: name(&record.parameters),
+            style: style(&record.parameters, palette),
             points: record
                 .outcome
                 .iter()
@@ -82,9 +101,11 @@ fn figures(records: Records, shape: &[usize]) -> Vec<Figure> {
     let spectra = here().map(|record| {
         let size = &record.outcome[record.outcome.len() / 2];
         let points = size.spectrum.iter().map(|(at, value)| Point::new(*at, value.max(1e-6)));
-        let rank = size.option.map_or_else(String::new, |rank| format!(", rank {rank}"));
-        let name = format!("{}{rank}", record.parameters.adapter);
-        Series { name, points: points.collect() }
+        let name = match size.size.is_empty() {
+            true => record.parameters.adapter.clone(),
+            false => format!("{}, {}", record.parameters.adapter, size.size),
+        };
+        Series { name, style: style(&record.parameters, palette), points: points.collect() }
     });
     let parameters = Axis::logarithmic("parameters");
     let at = named(shape);
@@ -123,18 +144,20 @@ fn figures(records: Records, shape: &[usize]) -> Vec<Figure> {
     ]
 }
 
-fn freedom_figure(records: Records) -> Option<Figure> {
-    let mut series = Vec::<Series>::new();
+fn freedom_figure(records: Records, palette: &Palette) -> Option<Figure> {
     let (_, shape, ..) = small(records).find(|(_, shape, ..)| shape.len() == 2)?;
-    for (name, _, size, small) in
-        small(records).filter(|(name, at, ..)| *at == shape && !name.contains(':'))
-    {
-        let point = Point::new(size.parameters as f64, small.degrees as f64);
-        match series.last_mut().filter(|last| last.name == name) {
-            Some(last) => last.points.push(point),
-            None => series.push(Series { name: name.into(), points: vec![point] }),
-        }
-    }
+    let plain = |record: &&Record<Rank>| {
+        record.parameters.shape == shape && !record.parameters.adapter.contains(':')
+    };
+    let series = records.iter().filter(plain).map(|Record { parameters, outcome }| {
+        let degrees = |size: &Size| {
+            let degrees = size.small.as_ref()?.degrees as f64;
+            Some(Point::new(size.parameters as f64, degrees))
+        };
+        let points = outcome.iter().filter_map(degrees).collect();
+        Series { name: name(parameters), style: style(parameters, palette), points }
+    });
+    let series: Vec<Series> = series.collect();
     Some(Figure {
         caption: format!(
             "Degrees of freedom against parameters, {}: the rank of the Jacobian of the update.",
@@ -153,7 +176,7 @@ fn small_table(records: Records) -> Table {
     let headings = [
         "adapter",
         "shape",
-        "rank option",
+        "size",
         "parameters",
         "degrees of freedom",
         "gauge",
@@ -168,7 +191,7 @@ fn small_table(records: Records) -> Table {
         vec![
             Cell::text(name),
             Cell::text(named(shape)),
-            size.option.map_or(Cell::text("–"), Cell::count),
+            Cell::text(&size.size),
             Cell::count(size.parameters),
             Cell::count(small.degrees),
             Cell::count(small.gauge),
@@ -194,7 +217,7 @@ fn table(records: Records) -> Table {
     let headings = [
         "adapter",
         "shape",
-        "rank option",
+        "size",
         "parameters",
         "bound",
         "rank",
@@ -207,7 +230,7 @@ fn table(records: Records) -> Table {
         vec![
             Cell::text(name),
             Cell::text(named(shape)),
-            size.option.map_or(Cell::text("–"), Cell::count),
+            Cell::text(&size.size),
             Cell::count(size.parameters),
             Cell::count(size.bound),
             Cell::count(size.random.rank),
@@ -225,106 +248,14 @@ fn table(records: Records) -> Table {
     }
 }
 
-fn findings(records: Records) -> Vec<String> {
-    let all = || sizes(records);
-    let (count, attained) =
-        (all().count(), all().filter(|(.., size)| size.random.rank == size.bound).count());
-    let above: Vec<_> = all().filter(|(.., size)| size.random.rank > size.bound).collect();
-    let mut findings = vec![format!(
-        "Random factors attain the bound in {attained} of {count} cases and exceed it in {}.",
-        above.len()
-    )];
-    if let Some((name, shape, size)) = all()
-        .filter(|(.., size)| size.random.rank < size.bound)
-        .max_by_key(|(.., size)| size.bound - size.random.rank)
-    {
-        findings.push(format!(
-            "The bound is farthest from attained by {name} on {}: rank {} of {}.",
-            named(shape),
-            size.random.rank,
-            size.bound
-        ));
-    }
-    findings.extend(cheapest(records));
-    findings.extend(gauge(records));
-    let mut keep: BTreeMap<&str, f64> = BTreeMap::new();
-    for (name, _, _, small) in small(records) {
-        let most = keep.entry(name).or_default();
-        *most = most.max(small.shift);
-    }
-    let kept: Vec<&str> =
-        keep.iter().filter(|(_, shift)| **shift < KEPT).map(|(name, _)| *name).collect();
-    findings.push(format!(
-        "The base weight keeps every singular value, whatever the update is, under {}.",
-        list(kept)
-    ));
-    findings.extend(fitted(records));
-    findings
-}
-
-/// Full rank for the fewest parameters on the largest layer.
-fn cheapest(records: Records) -> Option<String> {
-    let large = sizes(records).filter(|(_, shape, size)| {
-        // On the narrowest layers everything is full of rank.
-        let cols = shape[1..].iter().product::<usize>();
-        size.small.is_none() && size.random.rank == shape[0].min(cols) && shape[0].min(cols) > 64
-    });
-    let share = |shape: &[usize], size: &Size| {
-        size.parameters as f64 / shape.iter().product::<usize>() as f64
+/// Fits that were cut off.
+fn notes(records: Records) -> Vec<String> {
+    let cut = small(records).filter(|(.., small)| small.cut_off).count();
+    let note = || {
+        format!(
+            "{cut} of {} fits to a random update were still falling after {FIT_STEPS} steps; the measures are those of where they stood.",
+            small(records).count()
+        )
     };
-    let (name, shape, size) =
-        large.min_by(|(_, a, x), (_, b, y)| share(a, x).total_cmp(&share(b, y)))?;
-    Some(format!(
-        "Full rank for the smallest share of a dense update: {name} on {}, rank {} with {} parameters, {} % of {}.",
-        named(shape),
-        size.random.rank,
-        size.parameters,
-        digits(100.0 * share(shape, size)),
-        shape.iter().product::<usize>()
-    ))
-}
-
-/// Who spends parameters on nothing.
-fn gauge(records: Records) -> Option<String> {
-    let share = |size: &Size, small: &Small| small.gauge as f64 / size.parameters as f64;
-    let largest = small(records)
-        .filter(|(.., it)| it.degrees > 0)
-        .max_by(|(_, _, a, x), (_, _, b, y)| share(a, x).total_cmp(&share(b, y)))?;
-    let (name, shape, size, most) = largest;
-    let mut free: Vec<&str> = Vec::new();
-    for (name, ..) in small(records) {
-        if !free.contains(&name)
-            && small(records)
-                .filter(|(other, ..)| *other == name)
-                .all(|(_, _, _, it)| it.gauge == 0)
-        {
-            free.push(name);
-        }
-    }
-    Some(format!(
-        "Every parameter is a degree of freedom of {}; the largest share of gauge directions has {name} on {}: {} of {} parameters move nothing.",
-        list(free),
-        named(shape),
-        most.gauge,
-        size.parameters
-    ))
-}
-
-/// What fitting does to the effective rank.
-fn fitted(records: Records) -> Option<String> {
-    let ratios: Vec<(f64, &str)> = small(records)
-        .filter(|(_, _, size, _)| size.random.effective_rank > 0.0)
-        .map(|(name, _, size, small)| {
-            (small.fitted.effective_rank / size.random.effective_rank, name)
-        })
-        .collect();
-    let most = ratios.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let least = ratios.iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!(
-        "Fitting to a random update changes the effective rank of random factors by a factor between {} ({}) and {} ({}).",
-        digits(least.0),
-        least.1,
-        digits(most.0),
-        most.1
-    ))
+    (cut > 0).then(note).into_iter().collect()
 }

@@ -1,10 +1,10 @@
 //! The page of the chapter.
 
-use super::{LEADING, LIKENESS, Moment, Spectra};
+use super::{LEADING, LIKENESS, Moment, Parameters, Setting, Spectra};
 use crate::{
     chapter::Record,
-    plot::{Axis, Marks, Point, Series, plot},
-    study::{Cell, Figure, Study, Table, digits, list},
+    plot::{Axis, Marks, Palette, Point, Series, Style, plot},
+    study::{Cell, Figure, Gallery, Study, Table, digits, list},
 };
 
 type Records<'a> = &'a [Record<Spectra>];
@@ -12,59 +12,121 @@ type Records<'a> = &'a [Record<Spectra>];
 /// What is followed: its name, its axis, and how to read it.
 type Followed = (&'static str, Axis, fn(&Moment) -> f64);
 
+const INTRUDERS: &str = "Intruder dimensions";
+
 fn followed() -> [Followed; 5] {
     [
-        ("Distance to the goal", Axis::logarithmic("error"), |m| m.error),
-        ("Size beside the base weight", Axis::logarithmic("‖ΔW‖ / ‖W₀‖"), |m| {
+        ("What is left of the task", Axis::linear("error"), |m| m.error),
+        ("Size beside the base weights", Axis::logarithmic("‖ΔW‖ / ‖W₀‖"), |m| {
             m.relative
         }),
-        ("Effective rank", Axis::logarithmic("effective rank"), |m| m.measures.effective_rank),
-        ("Stable rank", Axis::logarithmic("stable rank"), |m| m.measures.stable_rank),
-        ("Intruder dimensions", Axis::linear("intruders"), |m| m.intruders as f64),
+        ("Effective rank", Axis::logarithmic("effective rank"), |m| m.layer.effective_rank),
+        ("Stable rank", Axis::logarithmic("stable rank"), |m| m.layer.stable_rank),
+        (INTRUDERS, Axis::linear("intruders"), |m| m.layer.intruders),
     ]
 }
 
-/// Runs of one adapter and budget.
+/// Everything of one setting.
+struct Part<'a> {
+    title: &'static str,
+    caption: String,
+    /// Begins a finding.
+    place: &'static str,
+    lines: Vec<Line<'a>>,
+}
+
+/// Runs of one adapter and size.
 struct Line<'a> {
     name: String,
+    style: Style,
     runs: Vec<&'a Record<Spectra>>,
 }
 
 pub(super) fn study(records: Records) -> Study {
-    let lines = lines(records);
-    let (n, distance) =
-        records.first().map_or((0, 0.0), |it| (it.parameters.size, it.parameters.distance));
+    let parts = parts(records);
     Study {
-        title: "the spectrum of an update while it is trained".into(),
-        lead: format!(
-            "A {n}×{n} layer is to become another, {} of its norm away, along singular values 1/k. Each adapter is trained on fresh batches \
-             by Adam; its update is measured at steps 1, 2, 4 and so on.",
-            digits(distance)
-        ),
-        findings: findings(&lines),
-        figures: followed().iter().map(|what| figure(what, &lines)).collect(),
+        title: "the spectra of updates while they are trained".into(),
+        lead: "Every adapter, trained by Adam on new samples at each step; its updates are measured at steps 1, 2, 4 and so on.".into(),
+        findings: parts.iter().flat_map(findings).collect(),
+        galleries: parts
+            .iter()
+            .map(|part| Gallery {
+                title: part.title.into(),
+                caption: part.caption.clone(),
+                figures: followed().iter().map(|what| figure(what, &part.lines)).collect(),
+            })
+            .collect(),
         tables: vec![table(records)],
-        notes: Vec::new(),
+        notes: notes(records),
         rerun: "higanbana reproduce spectra".into(),
     }
 }
 
-fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
-    let mut budgets: Vec<usize> = records.iter().map(|record| record.parameters.budget).collect();
-    budgets.dedup();
-    let several = budgets.iter().any(|budget| *budget != budgets[0]);
-    let mut lines: Vec<Line> = Vec::new();
-    for record in records {
-        let name = match several {
-            false => record.parameters.adapter.clone(),
-            true => format!("{}, {}", record.parameters.adapter, record.parameters.budget),
+fn parts<'a>(records: Records<'a>) -> Vec<Part<'a>> {
+    let palette = Palette::new(records.iter().map(|record| record.parameters.adapter.as_str()));
+    let lines = |unet: bool| {
+        let own = || {
+            let own = records.iter().map(|record| (record, size(&record.parameters)));
+            own.filter(move |(_, (of_unet, _))| *of_unet == unet)
         };
-        match lines.iter_mut().find(|line| line.name == name) {
-            Some(line) => line.runs.push(record),
-            None => lines.push(Line { name, runs: vec![record] }),
+        let mut sizes: Vec<usize> = own().map(|(_, (_, size))| size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let mut lines: Vec<Line> = Vec::new();
+        for (record, (_, size)) in own() {
+            let adapter = &record.parameters.adapter;
+            let name =
+                if sizes.len() == 1 { adapter.clone() } else { format!("{adapter}, {size}") };
+            let other = sizes.iter().position(|known| *known == size).unwrap_or(0);
+            match lines.iter_mut().find(|line| line.name == name) {
+                Some(line) => line.runs.push(record),
+                None => {
+                    let style = palette.style(adapter).other(other);
+                    lines.push(Line { name, style, runs: vec![record] });
+                }
+            }
         }
+        lines
+    };
+    let (regression, unet) = (lines(false), lines(true));
+    let of = |line: &Line<'a>| line.runs.first().map(|run| &run.parameters);
+    let mut parts = Vec::new();
+    if let Some(Parameters { setting: Setting::Regression { size, distance, .. }, batch, .. }) =
+        regression.first().and_then(of)
+    {
+        parts.push(Part {
+            title: "A layer that is to become another",
+            caption: format!(
+                "A {size}×{size} layer and the same {} of its norm away, along singular values 1/k; batches of {batch}. What is left is \
+                 ‖ΔW − D‖/‖D‖. Adapters have the largest size within the budget.",
+                digits(*distance)
+            ),
+            place: "In the regression",
+            lines: regression,
+        });
     }
-    lines
+    if let Some(Parameters { setting: Setting::Unet { .. }, batch, .. }) = unet.first().and_then(of)
+    {
+        parts.push(Part {
+            title: "The UNet of Stable Diffusion, tiny",
+            caption: format!(
+                "SD 1’s UNet at two resolutions, of 16 and 32 channels, random weights, every layer adapted; batches of {batch} latents, to \
+                 tell the noise. What is left is the root of the loss on latents that are not trained on, in units of that without an \
+                 update. Ranks and intruders are means over the layers."
+            ),
+            place: "In the UNet",
+            lines: unet,
+        });
+    }
+    parts
+}
+
+/// Whether it is about the UNet, and what adapters' sizes are chosen by.
+fn size(parameters: &Parameters) -> (bool, usize) {
+    match parameters.setting {
+        Setting::Regression { budget, .. } => (false, budget),
+        Setting::Unet { rank } => (true, rank),
+    }
 }
 
 impl Line<'_> {
@@ -88,13 +150,19 @@ impl Line<'_> {
 }
 
 fn figure((title, axis, of): &Followed, lines: &[Line]) -> Figure {
-    let series: Vec<Series> = lines
-        .iter()
-        .map(|line| Series { name: line.name.clone(), points: line.points(*of) })
-        .collect();
+    let series = |line: &Line| {
+        let points = line.points(*of).into_iter();
+        // Small whole numbers: bands of several lines would cover each other.
+        let points = points.map(|point| match *title {
+            INTRUDERS => Point::new(point.x, point.y),
+            _ => point,
+        });
+        Series { name: line.name.clone(), style: line.style, points: points.collect() }
+    };
+    let series: Vec<Series> = lines.iter().map(series).collect();
     let note = match *title {
-        "Intruder dimensions" => format!(
-            "; of the first {LEADING} left singular vectors of the tuned weight, those that are like none of the base’s, within {LIKENESS}"
+        INTRUDERS => format!(
+            "; of the first {LEADING} left singular vectors of a tuned weight, those that are like none of the base’s, within {LIKENESS}"
         ),
         _ => String::new(),
     };
@@ -107,12 +175,13 @@ fn figure((title, axis, of): &Followed, lines: &[Line]) -> Figure {
 fn table(records: Records) -> Table {
     let headings = [
         "adapter",
+        "network",
         "parameters",
         "seed",
         "step",
         "error",
         "‖ΔW‖/‖W₀‖",
-        "spectral norm",
+        "spectral",
         "rank",
         "stable",
         "effective",
@@ -121,34 +190,38 @@ fn table(records: Records) -> Table {
         "intruders",
     ];
     let row = |(record, moment): (&Record<Spectra>, &Moment)| {
-        let measures = &moment.measures;
+        let (unet, _) = size(&record.parameters);
+        let layer = &moment.layer;
         vec![
             Cell::text(&record.parameters.adapter),
+            Cell::text(if unet { "UNet" } else { "layer" }),
             Cell::count(moment.parameters),
             Cell::count(record.parameters.seed as usize),
             Cell::count(moment.step),
             Cell::number(moment.error),
             Cell::number(moment.relative),
-            Cell::number(measures.spectral),
-            Cell::count(measures.rank),
-            Cell::number(measures.stable_rank),
-            Cell::number(measures.effective_rank),
-            Cell::count(measures.rank_90),
-            Cell::count(measures.rank_99),
-            Cell::count(moment.intruders),
+            Cell::number(layer.spectral),
+            Cell::number(layer.rank),
+            Cell::number(layer.stable_rank),
+            Cell::number(layer.effective_rank),
+            Cell::number(layer.rank_90),
+            Cell::number(layer.rank_99),
+            Cell::number(layer.intruders),
         ]
     };
     let pairs =
         records.iter().flat_map(|record| record.outcome.iter().map(move |moment| (record, moment)));
     Table {
         title: "Every moment".into(),
-        caption: "The size is the largest within the budget, or the smallest there is.".into(),
+        caption: "Spectral is ‖ΔW‖₂/‖W₀‖₂; from there on, of the UNet, means over the layers."
+            .into(),
         headings: headings.map(Into::into).into(),
         rows: pairs.map(row).collect(),
     }
 }
 
-fn findings(lines: &[Line]) -> Vec<String> {
+fn findings(part: &Part) -> Vec<String> {
+    let Part { place, lines, .. } = part;
     let ends = |of: fn(&Moment) -> f64| -> Vec<(&str, [f64; 2])> {
         lines.iter().filter_map(|line| Some((line.name.as_str(), line.ends(of)?))).collect()
     };
@@ -159,27 +232,47 @@ fn findings(lines: &[Line]) -> Vec<String> {
         (errors.iter().min_by(by_last), errors.iter().max_by(by_last))
     {
         findings.push(format!(
-            "At the last step {} is nearest to the goal, with an error of {}, and {} farthest, with {}.",
+            "{place}, {} is nearest to the goal at the last step, with an error of {}, and {} farthest, with {}.",
             best.0, digits(best.1[1]), worst.0, digits(worst.1[1])
         ));
     }
-    let ranks = ends(|m| m.measures.effective_rank);
+    let ranks = ends(|m| m.layer.effective_rank);
     let (fall, grow): (Vec<_>, Vec<_>) = ranks.iter().partition(|(_, [first, last])| last < first);
     let names = |all: &[&(&str, [f64; 2])]| list(all.iter().map(|(name, _)| *name));
     findings.push(format!(
-        "From the first step to the last, the effective rank of the update falls for {} and grows for {}.",
-        names(&fall), names(&grow)
+        "{place}, from the first step to the last, the effective rank of updates {}.",
+        match (&fall[..], &grow[..]) {
+            (_, []) => "falls for every adapter".to_string(),
+            ([], _) => "falls for none".to_string(),
+            (fall, grow) if fall.len() > grow.len() => format!("falls for all but {}", names(grow)),
+            (fall, _) => format!("falls for {}, and for no other", names(fall)),
+        }
     ));
-    let intruders = ends(|m| m.intruders as f64);
+    let intruders = ends(|m| m.layer.intruders);
     let with: Vec<String> = intruders
         .iter()
         .filter(|(_, [_, last])| *last > 0.0)
         .map(|(name, [_, last])| format!("{name} ({})", digits(*last)))
         .collect();
     findings.push(format!(
-        "Intruder dimensions at the last step: {}; of {} adapters.",
+        "{place}, intruder dimensions at the last step: {}; of {} adapters.",
         list(with.iter().map(String::as_str)),
         intruders.len()
     ));
     findings
+}
+
+/// Budgets that no size meets.
+fn notes(records: Records) -> Vec<String> {
+    let over = |record: &Record<Spectra>| {
+        let Setting::Regression { budget, .. } = record.parameters.setting else { return None };
+        let parameters = record.outcome.first()?.parameters;
+        let adapter = &record.parameters.adapter;
+        (parameters > budget).then(|| {
+            format!("{adapter} has no size within {budget}: its smallest, {parameters} parameters, is used.")
+        })
+    };
+    let mut notes: Vec<String> = records.iter().filter_map(over).collect();
+    notes.dedup();
+    notes
 }

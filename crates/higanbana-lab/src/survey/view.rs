@@ -2,8 +2,8 @@
 
 use super::{FileRanks, Layer};
 use crate::{
-    plot::{Axis, Marks, Point, Series, plot},
-    study::{Cell, Figure, Study, Table, digits},
+    plot::{Axis, Marks, Point, Series, Style, plot},
+    study::{Cell, Figure, Gallery, Study, Table, digits},
 };
 
 /// Columns of numbers: heading, and how to read them.
@@ -101,10 +101,14 @@ impl FileRanks {
             title: format!("rank of {}", named.join(" and ")),
             lead: "Rank and size of every update, at strength 1.".into(),
             findings: files.iter().map(|file| file.finding()).collect(),
-            figures: vec![
-                figure(&files, "Effective rank", |layer| layer.measures.effective_rank),
-                figure(&files, "Frobenius norm", |layer| layer.measures.frobenius),
-            ],
+            galleries: vec![Gallery {
+                title: "Layer by layer".into(),
+                caption: "In the order of the file.".into(),
+                figures: vec![
+                    figure(&files, "Effective rank", |layer| layer.measures.effective_rank),
+                    figure(&files, "Frobenius norm", |layer| layer.measures.frobenius),
+                ],
+            }],
             tables: vec![table],
             notes: files
                 .iter()
@@ -132,20 +136,16 @@ impl FileRanks {
 
 /// A number of every layer, in the order of the file.
 fn figure(files: &[&FileRanks], what: &'static str, of: fn(&Layer) -> f64) -> Figure {
-    let series: Vec<Series> = files
-        .iter()
-        .map(|file| {
-            let points = file
-                .layers
-                .iter()
-                .enumerate()
-                .map(|(at, layer)| Point::new(at as f64 + 1.0, of(layer)));
-            Series { name: file.file.display().to_string(), points: points.collect() }
-        })
-        .collect();
+    let series = files.iter().enumerate().map(|(n, file)| {
+        let layers = file.layers.iter().enumerate();
+        let points = layers.map(|(at, layer)| Point::new(at as f64 + 1.0, of(layer)));
+        let name = file.file.display().to_string();
+        Series { name, style: Style::nth(n), points: points.collect() }
+    });
+    let axes = [Axis::linear("layer"), Axis::linear(what)];
     Figure {
-        caption: format!("{what} of each layer, in the order of the file."),
-        svg: plot(what, [Axis::linear("layer"), Axis::linear(what)], Marks::Lines, &series),
+        caption: format!("{what} of each layer."),
+        svg: plot(what, axes, Marks::Lines, &series.collect::<Vec<_>>()),
     }
 }
 

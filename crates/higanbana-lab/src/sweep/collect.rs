@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Plan;
+use crate::study::csv_line;
 
 /// One run of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,28 +62,20 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     Ok(format!("[\n{}\n]\n", lines.collect::<serde_json::Result<Vec<_>>>()?.join(",\n")))
 }
 
-/// The table as CSV (RFC 4180): a column for each parameter and each number of the results, named by its
+/// The table as CSV: a column for each parameter and each number of the results, named by its
 /// path as in the JSON. Arrays are JSON in their cell.
 pub fn csv(rows: &[Row]) -> String {
     let flat: Vec<BTreeMap<String, String>> = rows.iter().map(cells).collect();
     let columns: BTreeSet<&String> = flat.iter().flat_map(BTreeMap::keys).collect();
     let fixed = ["index", "run", "state", "reason"];
-    let mut table = line(fixed.into_iter().chain(columns.iter().map(|name| name.as_str())));
+    let mut table = csv_line(fixed.into_iter().chain(columns.iter().map(|name| name.as_str())));
     for (row, cells) in rows.iter().zip(&flat) {
         let index = row.index.to_string();
         let reason = row.reason.as_deref().unwrap_or_default();
         let rest = columns.iter().map(|name| cells.get(*name).map_or("", String::as_str));
-        table += &line([index.as_str(), &row.run, row.state, reason].into_iter().chain(rest));
+        table += &csv_line([index.as_str(), &row.run, row.state, reason].into_iter().chain(rest));
     }
     table
-}
-
-fn line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
-    };
-    fields.map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
 fn cells(row: &Row) -> BTreeMap<String, String> {

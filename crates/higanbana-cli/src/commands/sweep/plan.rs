@@ -11,9 +11,9 @@ use crate::output;
 
 /// Write the runs that an experiment file describes, one a line, with all of their parameters
 ///
-/// Such a file, `fit.toml`, one run for each combination on the axes:
+/// Such a file, one run for each combination on the axes (`experiments/sweep.toml` is one to copy):
 ///
-///     experiment = "fit"             # or "theorem"
+///     experiment = "fit"             # or theorem, rank, expressivity, spectra, initialisation
 ///     parameters.steps = 200         # of every run; what is left out has its default
 ///
 ///     [axes]

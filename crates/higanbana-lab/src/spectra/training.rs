@@ -1,0 +1,113 @@
+//! A training, and what is measured on the way.
+
+use burn::{
+    module::Module,
+    optim::{AdamConfig, GradientsParams},
+    tensor::Tensor,
+};
+use higanbana_core::{
+    Site, slot,
+    spectrum::{self, SpectrumError, Svd},
+};
+
+use super::{LEADING, LIKENESS, Means, Moment, Parameters};
+use crate::{
+    experiment::{Failure, Progress},
+    gamma::{Adapted, Denoising, Task},
+    measures::Measures,
+    regression::Regression,
+};
+
+/// First batches, on which nothing is trained.
+const KEPT: usize = 8;
+
+/// A task that says how much of it is left.
+pub(super) trait Followed: Task {
+    /// Square root of the expected loss.
+    fn error(&self, model: &Self::Model) -> f64;
+}
+
+impl Followed for Regression {
+    fn error(&self, model: &Self::Model) -> f64 {
+        self.error(model)
+    }
+}
+
+impl Followed for Denoising {
+    fn error(&self, model: &Self::Model) -> f64 {
+        let loss = |batch| self.loss(model, batch).to_data().iter::<f64>().sum::<f64>();
+        ((0..KEPT).map(loss).sum::<f64>() / KEPT as f64).sqrt()
+    }
+}
+
+/// Trains, and measures after steps 1, 2, 4, ... and the last.
+pub(super) fn follow<T: Followed>(
+    net: Adapted<T>,
+    p: &Parameters,
+    progress: Progress,
+) -> Result<Vec<Moment>, Failure> {
+    let Adapted { mut model, task, sites } = net;
+    let bases: Vec<Base> = sites.into_iter().map(Base::new).collect::<Result<_, _>>()?;
+    let start = task.error(&model);
+    let mut optimizer = AdamConfig::new().init();
+    let mut moments = Vec::new();
+    for step in 1..=p.steps {
+        let loss = task.loss(&model, KEPT + step);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(p.rate, model, gradients);
+        if step.is_power_of_two() || step == p.steps {
+            let error = task.error(&model) / start;
+            let moment = Moment::of(&model, &bases, step, error);
+            moments.push(moment.map_err(|error| format!("step {step}: {error}"))?);
+            progress(step, p.steps);
+        }
+    }
+    Ok(moments)
+}
+
+/// A layer before it is trained.
+struct Base {
+    site: Site,
+    w0: Tensor<2>,
+    svd: Svd,
+}
+
+impl Base {
+    fn new((site, w0): (Site, Tensor<2>)) -> Result<Self, SpectrumError> {
+        Ok(Self { svd: spectrum::svd(&w0)?, site, w0 })
+    }
+}
+
+impl Moment {
+    /// What there is to be measured of all updates.
+    fn of<M: Module>(
+        model: &M,
+        bases: &[Base],
+        step: usize,
+        error: f64,
+    ) -> Result<Self, SpectrumError> {
+        let (mut layer, mut parameters, mut squares) = (Means::default(), 0, [0.0; 2]);
+        let share = (bases.len() as f64).recip();
+        let slots = slot::collect(&model.valid());
+        for (slot, Base { site, w0, svd: base }) in slots.iter().zip(bases) {
+            let adapter = &slot.members[0].adapter;
+            let update = adapter.update_at(site, w0, 1.0);
+            let measures = Measures::of(&update, site.full_rank())?;
+            let tuned = spectrum::svd(&(w0.clone() + update))?;
+            let leading = LEADING.min(base.s.len());
+            let intruders = spectrum::intruder_dimensions(base, &tuned, leading, &[LIKENESS])[0];
+            parameters += adapter.parameter_count(site);
+            squares[0] += measures.frobenius.powi(2);
+            squares[1] += spectrum::frobenius_norm(&base.s).powi(2);
+            layer.spectral += share * measures.spectral / spectrum::spectral_norm(&base.s);
+            layer.rank += share * measures.rank as f64;
+            layer.stable_rank += share * measures.stable_rank;
+            layer.effective_rank += share * measures.effective_rank;
+            layer.rank_90 += share * measures.rank_90 as f64;
+            layer.rank_99 += share * measures.rank_99 as f64;
+            layer.intruders += share * intruders as f64;
+        }
+        let relative = (squares[0] / squares[1]).sqrt();
+        Ok(Self { step, parameters, error, relative, layer })
+    }
+}
