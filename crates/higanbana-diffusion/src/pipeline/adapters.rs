@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::module::Module;
-use higanbana_adapters::inject::{FoundSite, InjectError, attach, sites};
+use higanbana_adapters::inject::{FoundSite, InjectError, attach, sets, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
     AdapterReader, Leftover, Names,
@@ -20,6 +20,8 @@ use crate::{
 /// What of a file acts.
 #[derive(Debug)]
 pub struct Attached {
+    /// The name of their set: the file's path, with a number where the file acts already.
+    pub set: String,
     /// Number of modules.
     pub modules: usize,
     /// Number of weights and biases that they adapt.
@@ -34,7 +36,7 @@ pub struct Attached {
 type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
 
 /// Puts the adapters of a file onto a pipeline, at a strength, beside those already there. They can
-/// be taken off again by the name of their set, the file's path.
+/// be taken off again by the name of their [set](Attached::set).
 ///
 /// # Errors
 /// When the file cannot be read, none of it fits, or its adapters contradict the models.
@@ -45,18 +47,18 @@ pub fn attach_file(
     registry: &Registry,
 ) -> Result<Attached, ModelError> {
     let (found, attached) = read(pipeline, path, registry)?;
-    let set = path.to_string_lossy().into_owned();
+    let set = &attached.set;
     // All or nothing.
     let mut unet = pipeline.unet.clone();
     let mut encoders: Vec<_> =
         pipeline.encoders.iter().map(|encoder| encoder.model.clone()).collect();
     for (component, adapters) in found {
         match component {
-            Component::TextEncoder => encoders[0] = attach(&encoders[0], &set, strength, adapters)?,
+            Component::TextEncoder => encoders[0] = attach(&encoders[0], set, strength, adapters)?,
             Component::TextEncoder2 => {
-                encoders[1] = attach(&encoders[1], &set, strength, adapters)?;
+                encoders[1] = attach(&encoders[1], set, strength, adapters)?;
             }
-            _ => unet = attach(&unet, &set, strength, adapters)?,
+            _ => unet = attach(&unet, set, strength, adapters)?,
         }
     }
     pipeline.unet = unet;
@@ -126,8 +128,25 @@ fn read(
             ),
         });
     }
-    let notes = reader.notes().to_vec();
-    Ok((found, Attached { modules, parameters: parameters_adapted, leftovers, notes }))
+    let attached = Attached {
+        set: new_set(pipeline, path),
+        modules,
+        parameters: parameters_adapted,
+        leftovers,
+        notes: reader.notes().to_vec(),
+    };
+    Ok((found, attached))
+}
+
+/// A name for the set of a file, which may act several times.
+fn new_set(pipeline: &Pipeline, path: &Path) -> String {
+    let mut taken = sets(&pipeline.unet);
+    pipeline.encoders.iter().for_each(|encoder| taken.extend(sets(&encoder.model)));
+    let name = |number| match number {
+        1 => path.display().to_string(),
+        _ => format!("{} ({number})", path.display()),
+    };
+    (1..).map(name).find(|name| !taken.contains(name)).expect("there are as many numbers as sets")
 }
 
 impl Pipeline {
