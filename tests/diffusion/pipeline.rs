@@ -240,7 +240,7 @@ fn adapter_files_act_on_every_model_of_a_pipeline() {
 
         let file = temp.path().join(format!("{case}.safetensors"));
         write_lora(&file, case);
-        let attached = attach_file(&mut pipeline, &file, 1.0, &registry()).unwrap();
+        let attached = attach_file(&mut pipeline, &file, 1.0, &registry()).unwrap().placed;
         assert_eq!(
             (attached.modules, attached.parameters),
             (if case == "sd" { 2 } else { 3 }, attached.modules)

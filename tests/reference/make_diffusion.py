@@ -447,7 +447,8 @@ def component(name, model):
     return fill(model)
 
 
-def pipelines():
+def tiny_pipelines():
+    """SD 1's and SDXL's, with the weights of the formula; writes their configurations."""
     tokenizer = CLIPTokenizer.from_pretrained(OUT / "tokenizer", pad_token="<|endoftext|>")
     bang = CLIPTokenizer.from_pretrained(OUT / "tokenizer", pad_token="!")
     tokenizer.model_max_length = bang.model_max_length = 77
@@ -460,10 +461,6 @@ def pipelines():
         norm_num_groups=8,
         sample_size=32,
     )
-    prompt = "a red spider lily in the rain, best quality"
-    latents = tensor("pipeline noise", (1, 4, 8, 6))
-    common = dict(prompt=prompt, num_inference_steps=6, height=32, width=24, output_type="latent")
-
     sd = StableDiffusionPipeline(
         vae=component("sd/vae", AutoencoderKL(**small_vae)),
         text_encoder=text_encoder(CLIPTextModel, "sd/text_encoder", **quick),
@@ -494,8 +491,20 @@ def pipelines():
         scheduler=diffusers.EulerDiscreteScheduler.from_config(CONFIGS["sdxl"]),
         add_watermarker=False,
     )
-    for name, pipe, config in (("sd", sd, "sd15"), ("sdxl", xl, "sdxl")):
+    for pipe in (sd, xl):
         pipe.set_progress_bar_config(disable=True)
+    return sd, xl
+
+
+COMMON = dict(
+    prompt="a red spider lily in the rain, best quality", num_inference_steps=6, height=32, width=24, output_type="latent"
+)
+
+
+def pipelines():
+    sd, xl = tiny_pipelines()
+    latents = tensor("pipeline noise", (1, 4, 8, 6))
+    for name, pipe, config in (("sd", sd, "sd15"), ("sdxl", xl, "sdxl")):
         index = {key: list(value) if isinstance(value, tuple) else value for key, value in pipe.config.items()}
         write_json(OUT / name / "model_index.json", index | {"_class_name": type(pipe).__name__})
         write_json(OUT / name / "scheduler" / "scheduler_config.json", CONFIGS[config])
@@ -515,14 +524,14 @@ def pipelines():
                 pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS[config], **extra)
             draw_by_name(pipe.scheduler)
             with torch.no_grad():
-                out = pipe(latents=latents.clone(), **common | dict(guidance_scale=7.5) | options).images
+                out = pipe(latents=latents.clone(), **COMMON | dict(guidance_scale=7.5) | options).images
                 tensors[f"{case} latents"] = out
                 if case == "own":
                     tensors["image"] = pipe.vae.decode(out / pipe.vae.config.scaling_factor).sample
                     pixels = pipe.image_processor.postprocess(tensors["image"], output_type="np")
                     tensors["pixels"] = torch.from_numpy((pixels * 255).round().astype(np.uint8))
         save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / name / "expected.safetensors")
-    more_pipelines(sd, common)
+    more_pipelines(sd)
 
 
 def draw_by_name(scheduler):
@@ -537,7 +546,7 @@ def draw_by_name(scheduler):
     sys.modules[type(scheduler).__module__].randn_tensor = randn
 
 
-def more_pipelines(sd, common):
+def more_pipelines(sd):
     """An image taken up again, from the mean of its latents; and a model of LCM's, which is told the guidance scale."""
     pipe = StableDiffusionImg2ImgPipeline(**sd.components, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
@@ -545,7 +554,7 @@ def more_pipelines(sd, common):
     sys.modules[type(pipe).__module__].randn_tensor = lambda shape, **_: noise
     DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mode()
     pixels = np.floor((unit("picture", 32 * 24 * 3) + 1) * 128).astype(np.uint8).reshape(32, 24, 3)
-    options = dict(prompt=common["prompt"], image=Image.fromarray(pixels), num_inference_steps=6, output_type="latent")
+    options = dict(prompt=COMMON["prompt"], image=Image.fromarray(pixels), num_inference_steps=6, output_type="latent")
     tensors = {}
     for case in ("pndm", "ddim", "euler"):
         pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS["sd15"])
@@ -559,7 +568,7 @@ def more_pipelines(sd, common):
     sd.scheduler = SCHEDULERS["lcm"].from_config(CONFIGS["sd15"])
     draw_by_name(sd.scheduler)
     with torch.no_grad():
-        latents = sd(latents=noise.clone(), **common | dict(num_inference_steps=4, guidance_scale=8.0)).images
+        latents = sd(latents=noise.clone(), **COMMON | dict(num_inference_steps=4, guidance_scale=8.0)).images
     save_file({"latents": latents}, OUT / "lcm" / "expected.safetensors")
 
 

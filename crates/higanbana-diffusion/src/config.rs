@@ -127,6 +127,11 @@ impl Fields {
         }
     }
 
+    /// Gives a field another value.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.left.insert(name.into(), value.into());
+    }
+
     /// Drops fields that change nothing in what is computed.
     pub fn ignore(&mut self, names: &[&str]) {
         names.iter().for_each(|name| drop(self.left.remove(*name)));

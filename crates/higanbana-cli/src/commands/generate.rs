@@ -199,13 +199,13 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
     let registry = higanbana_adapters::registry();
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
-        let attached = attach_file(&mut pipeline, &adapter.path, strength, &registry)?;
-        output::leftovers(&adapter.path, &attached.notes, &attached.leftovers, false)?;
+        let placed = attach_file(&mut pipeline, &adapter.path, strength, &registry)?.placed;
+        output::leftovers(&adapter.path, &placed.notes, &placed.leftovers, false)?;
         eprintln!(
             "{} at {strength}: {} modules, {} weights and biases",
             adapter.path.display(),
-            attached.modules,
-            attached.parameters
+            placed.modules,
+            placed.parameters
         );
     }
     Ok(pipeline)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::module::Module;
-use higanbana_adapters::inject::{FoundSite, InjectError, attach, sites};
+use higanbana_adapters::inject::{FoundSite, InjectError, attach, sets, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
     AdapterReader, Names, Target,
@@ -17,11 +17,20 @@ use crate::{
     weights::{Tensor, table},
 };
 
+/// What of a file acts, and under which name.
+#[derive(Debug)]
+pub struct Attached {
+    /// The name of their set: the file's path, with a number where the file acts already.
+    pub set: String,
+    /// What found its place.
+    pub placed: Placed,
+}
+
 /// The adapters of a file, by the model that they belong to.
 type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
 
 /// Puts the adapters of a file onto a pipeline, at a strength, beside those already there. They can
-/// be taken off again by the name of their set, the file's path.
+/// be taken off again by the name of their [set](Attached::set).
 ///
 /// # Errors
 /// When the file cannot be read, none of it fits, or its adapters contradict the models.
@@ -30,9 +39,9 @@ pub fn attach_file(
     path: &Path,
     strength: f64,
     registry: &Registry,
-) -> Result<Placed, ModelError> {
+) -> Result<Attached, ModelError> {
     let (found, placed) = read(pipeline, path, registry)?;
-    let set = path.to_string_lossy().into_owned();
+    let set = new_set(pipeline, path);
     // All or nothing.
     let mut unet = pipeline.unet.clone();
     let mut encoders: Vec<_> =
@@ -50,7 +59,7 @@ pub fn attach_file(
     for (encoder, model) in pipeline.encoders.iter_mut().zip(encoders) {
         encoder.model = model;
     }
-    Ok(placed)
+    Ok(Attached { set, placed })
 }
 
 fn read(
@@ -128,6 +137,17 @@ impl Model for Layers {
         let found = self.layer(target).iter().find(|found| found.site == parameter.site);
         Ok(found.map(FoundSite::matrix))
     }
+}
+
+/// A name for the set of a file, which may act several times.
+fn new_set(pipeline: &Pipeline, path: &Path) -> String {
+    let mut taken = sets(&pipeline.unet);
+    pipeline.encoders.iter().for_each(|encoder| taken.extend(sets(&encoder.model)));
+    let name = |number| match number {
+        1 => path.display().to_string(),
+        _ => format!("{} ({number})", path.display()),
+    };
+    (1..).map(name).find(|name| !taken.contains(name)).expect("there are as many numbers as sets")
 }
 
 impl Pipeline {

@@ -24,6 +24,8 @@ pub struct Pipeline {
     pub encoders: Vec<TextEncoder>,
     /// The scheduler that the model was published with.
     pub scheduler: SchedulerConfig,
+    /// Whether diffusers [revises](SchedulerConfig::revised) that where it is the one that is used.
+    pub revises_scheduler: bool,
     /// Whether no negative prompt means zeros instead of an empty text.
     pub zeros_for_nothing: bool,
     /// Where it computes.
@@ -49,7 +51,9 @@ impl Pipeline {
     pub fn read(folder: &Path, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let index = folder.join("model_index.json");
         let mut fields = Fields::read(&index, &CLASSES)?;
-        let xl = fields.class().is_some_and(|class| class.contains("XL"));
+        let class = fields.class().unwrap_or(CLASSES[0]);
+        let xl = class.contains("XL");
+        let revises_scheduler = !xl && !class.contains("LatentConsistency");
         // The mention of a part: its library and class, or nulls.
         let has = |value: &Value| value.get(1).is_some_and(Value::is_string);
         let mut encoders = Vec::new();
@@ -77,6 +81,7 @@ impl Pipeline {
             vae,
             encoders,
             scheduler: SchedulerConfig::read(&scheduler)?,
+            revises_scheduler,
             zeros_for_nothing: fields.take("force_zeros_for_empty_prompt", xl)? && xl,
             device: device.clone(),
             dtype,

@@ -9,7 +9,7 @@ mod published;
 mod run;
 mod single;
 
-pub use adapters::{AdapterProblem, attach_file};
+pub use adapters::{AdapterProblem, Attached, attach_file};
 pub use encode::{Text, TextEncoder, captions};
 pub use folder::Pipeline;
 pub use image::{Pixels, from_image, png, to_pixels};

@@ -119,8 +119,12 @@ impl Pipeline {
         }
         let factor = self.vae.config().factor();
         let shape = [count, self.vae.config().latent_channels, height / factor, width / factor];
-        let mut scheduler =
-            scheduler(request.scheduler.as_deref(), &self.scheduler, request.steps)?;
+        let name = request.scheduler.as_deref();
+        let config = match name {
+            None if self.revises_scheduler => self.scheduler.clone().revised(),
+            _ => self.scheduler.clone(),
+        };
+        let mut scheduler = scheduler(name, &config, request.steps)?;
         let tiles = request.tile.map(|pixels| self.vae.tiles(pixels)).transpose()?;
         let given = request.noise.iter().map(|noise| self.given(noise, shape));
         let given = given.collect::<Result<Vec<_>, _>>()?;

@@ -52,6 +52,7 @@ impl Pipeline {
             vae: loaded(vae, family, Part::Vae, file, vae_dtype)?,
             encoders,
             scheduler: published.scheduler,
+            revises_scheduler: family != Family::Sdxl,
             zeros_for_nothing: family == Family::Sdxl,
             device: device.clone(),
             dtype,

@@ -38,6 +38,15 @@ impl SchedulerConfig {
         self.fields.class()
     }
 
+    /// As diffusers' pipelines of SD 1 and 2 take it for the model's own scheduler: files of the first
+    /// years lead to an offset of 0, and to images cut to a range, which no model was meant to have.
+    #[must_use]
+    pub fn revised(mut self) -> Self {
+        self.fields.set("steps_offset", 1);
+        self.fields.set("clip_sample", false);
+        self
+    }
+
     /// The process that the model was trained on, as the scheduler of that training has it.
     ///
     /// # Errors
