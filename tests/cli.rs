@@ -18,7 +18,9 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod stops;
     mod sweep;
     mod theorem;
     mod train;
+    mod ways;
 }

@@ -4,6 +4,7 @@ mod training {
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;
+    mod feed;
     mod parts;
     #[allow(dead_code)]
     #[path = "../diffusion/reference.rs"]

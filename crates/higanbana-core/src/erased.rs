@@ -112,6 +112,7 @@ any_adapter! {
     fn rank_bound(&self, site: &Site) -> usize;
     fn parameter_count(&self, site: &Site) -> usize;
     fn write(&self, site: &Site) -> Tensors;
+    fn orthogonality(&self) -> Option<Tensor<1>>;
 }
 
 /// An adapter of any algorithm, as a Burn module.

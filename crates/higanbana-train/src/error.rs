@@ -56,7 +56,7 @@ pub enum TrainError {
     /// The training diverged.
     #[error(
         "{what} of step {step} is not finite; first at fault: {layer}; the batch is {batch}; \
-         {kept}, lower train.rate or raise train.warmup and begin anew"
+         {kept}, lower train.rate or raise train.schedule.warmup and begin anew"
     )]
     NotFinite {
         /// `the loss`, or `a gradient`.

@@ -28,7 +28,9 @@ use std::path::{Path, PathBuf};
 use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
-use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
+use crate::{
+    TrainError, data::Data, objective::Objective, precision::Precision, schedule::Schedule,
+};
 
 /// What a training is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,6 +156,13 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Whether the graph keeps of each residual and each transformer block of the UNet the inputs alone:
+    /// one more forward pass for much less memory, and the same bits.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// What the models compute in.
+    #[serde(default)]
+    pub dtype: Precision,
     /// Steps from one checkpoint to the next; 0 for none but the last.
     #[serde(default = "every")]
     pub checkpoint: usize,

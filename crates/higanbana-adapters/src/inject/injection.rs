@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::{
+    module::Module,
+    tensor::{DType, Tensor},
+};
 use higanbana_core::{Init, Kind, Member, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +144,8 @@ impl Report {
 ///
 /// The result computes what the model computes until it is trained. Its own parameters are frozen:
 /// only adapters train, those already there too, unless they are [frozen](super::freeze). The model
-/// passed in is not changed; tensors are shared, not copied.
+/// passed in is not changed; tensors are shared, not copied. In a model of half precision adapters are of
+/// single precision, and [act](higanbana_core::DynAdapter::cast) as rounded.
 ///
 /// # Errors
 /// When a rule, a pattern or a class matches nothing, an algorithm or an option is unknown, an option
@@ -160,7 +164,7 @@ pub fn inject<M: Module>(
         let Some(choice) = rules.iter().rev().find(|choice| choice.takes(&found)) else {
             continue;
         };
-        let mut init = Init::new(&found.site, found.matrix(), injection.seed);
+        let mut init = Init::new(&found.site, precise(found.matrix()), injection.seed);
         let adapter = choice.algorithm.build(&found.site, &choice.options, &mut init)?;
         norms::check(&choice.training, &found.site, &adapter)?;
         report.adapted.push(Adapted {
@@ -172,6 +176,14 @@ pub fn inject<M: Module>(
         new.push((found.parameter, found.site, member.training(choice.training)));
     }
     Ok((place(model, new)?, report))
+}
+
+/// In single precision, if it is in half.
+fn precise(matrix: Tensor<2>) -> Tensor<2> {
+    match matrix.dtype() {
+        DType::F16 | DType::BF16 => matrix.cast(DType::F32),
+        _ => matrix,
+    }
 }
 
 /// A rule with its algorithm and all of its options.
