@@ -22,5 +22,6 @@ mod cli {
     mod sweep;
     mod theorem;
     mod train;
+    mod trained;
     mod ways;
 }

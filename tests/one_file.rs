@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-cli/src/commands/generate.rs", "how web UIs write an adapter in a prompt"),
     ("crates/higanbana-train/src/file.rs", "what metadata call any adapter"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
+    ("benches/train.rs", "what is timed beside LyCORIS"),
     ("tests/diffusion/", "files and presets of certain algorithms"),
     ("tests/lab.rs", "experiments on some algorithms"),
     ("tests/laws/freedom.rs", "dimensions that are known beforehand"),
