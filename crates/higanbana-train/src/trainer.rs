@@ -99,6 +99,7 @@ impl<'a> Trainer<'a> {
         let held_out = recipe.validation.as_ref();
         let mut held_out =
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
+        feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
         let dtype = recipe.train.dtype.on(device)?;
         let pipeline = match recipe.model.is_file() {
             true => {

@@ -60,6 +60,23 @@ pub struct Objective {
     pub times: Option<[usize; 2]>,
 }
 
+impl Objective {
+    /// The first number that is negative, or none, by its key.
+    pub(crate) fn negative(&self) -> Option<(&'static str, f64)> {
+        let numbers = [
+            ("objective.huber_c", self.huber_c),
+            ("objective.min_snr_gamma", self.min_snr_gamma.unwrap_or_default()),
+            ("objective.noise_offset", self.noise_offset),
+            ("objective.adaptive_noise", self.adaptive_noise),
+            ("objective.multires.discount", self.multires.map_or(0.0, |it| it.discount)),
+            ("objective.input_perturbation", self.input_perturbation),
+            ("objective.prior_weight", self.prior_weight),
+            ("objective.orthogonality", self.orthogonality),
+        ];
+        numbers.into_iter().find(|(_, x)| !(*x >= 0.0 && x.is_finite()))
+    }
+}
+
 /// What a model predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Predicted {

@@ -81,7 +81,10 @@ impl Trainer<'_> {
         let layer = match (weights::first_not_finite(&weights), path) {
             (Some(weight), _) => weight.to_string(),
             (None, Some(gradient)) => format!("the gradient of {gradient}"),
-            (None, None) => "no weight, but what the model makes of the batch".into(),
+            (None, None) => match weights::largest(&weights) {
+                Some((path, x)) => format!("what the model makes of the batch; the largest weight, {x:.1e}, is in {path}"),
+                None => "what the model makes of the batch".into(),
+            },
         };
         let names =
             images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
