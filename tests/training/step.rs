@@ -214,11 +214,11 @@ fn a_step_is_that_of_lycoris_and_torch() {
 }
 
 /// In half precision the gradients are of single precision, and as far from those above as the rounding
-/// of the features explains.
+/// explains, that of tens of operations forwards and backwards.
 #[test]
 fn a_step_in_half_precision_is_near() {
     for case in Case::all() {
-        for (dtype, tolerance) in [(DType::F16, 20.0 / 2048.0), (DType::BF16, 20.0 / 256.0)] {
+        for (dtype, rounding) in [(DType::F16, 1.0 / 2048.0), (DType::BF16, 1.0 / 256.0)] {
             for path in [PathChoice::Definition, PathChoice::Shortcut] {
                 let network = case.network(dtype, path);
                 let loss = case.loss(&network, dtype);
@@ -230,7 +230,8 @@ fn a_step_in_half_precision_is_near() {
                 gradients.values_mut().flatten().for_each(|x| *x /= 4096.0);
                 let off = worst(&case.file, "gradient", &gradients);
                 println!("{} {dtype:?} {path:?}: {off:.1e}", case.name);
-                assert!(off < tolerance, "{} {dtype:?} {path:?}: {off:.1e}", case.name);
+                let near = rounding / 10.0..60.0 * rounding;
+                assert!(near.contains(&off), "{} {dtype:?} {path:?}: {off:.1e}", case.name);
             }
         }
     }
