@@ -99,14 +99,21 @@ fn cases() -> Vec<Case> {
             let mut add = |block: &str, new: Box<dyn Fn(Pass) -> Run>| {
                 cases.push(Case { name: format!("{name} {block} {path_name}"), new });
             };
-            add("transformer", Box::new(move |_| {
-                let forward = |block: &Transformer2DModel, x, text: &_| block.forward(x, text, false);
-                step(transformer(&device()), forward, (name, options), path)
-            }));
-            add("resnet", Box::new(move |_| {
-                let forward = |block: &ResnetBlock2D, x, time: &_| block.forward(x, Some(time));
-                step(resnet(&device()), forward, (name, options), path)
-            }));
+            add(
+                "transformer",
+                Box::new(move |_| {
+                    let forward =
+                        |block: &Transformer2DModel, x, text: &_| block.forward(x, text, false);
+                    step(transformer(&device()), forward, (name, options), path)
+                }),
+            );
+            add(
+                "resnet",
+                Box::new(move |_| {
+                    let forward = |block: &ResnetBlock2D, x, time: &_| block.forward(x, Some(time));
+                    step(resnet(&device()), forward, (name, options), path)
+                }),
+            );
         }
     }
     cases

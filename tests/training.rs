@@ -1,10 +1,10 @@
 //! Training against torch, diffusers and LyCORIS.
 
 mod training {
+    mod feed;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;
-    mod feed;
     mod parts;
     #[allow(dead_code)]
     #[path = "../diffusion/reference.rs"]

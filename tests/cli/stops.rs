@@ -153,4 +153,3 @@ fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
     assert!(fs::read_to_string(desk.path("runs/run/error.txt")).unwrap().contains("not finite"));
     assert!(!desk.path("runs/run/result.json").exists());
 }
-

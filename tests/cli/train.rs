@@ -183,7 +183,8 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
     desk.run(&format!("train run.toml -o other {}", options("1.0"))).succeeds();
     let scaled = format!("train run.toml -o scaled --scale-from alpha=16 {}", options("1.0"));
     desk.run(&scaled).succeeds();
-    let [published, other, scaled] = ["published", "other", "scaled"].map(|folder| losses(&desk, folder));
+    let [published, other, scaled] =
+        ["published", "other", "scaled"].map(|folder| losses(&desk, folder));
     let off =
         |a: &[f64]| a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");

@@ -21,7 +21,8 @@ fn trainings_write_what_lycoris_was_given() {
     let findings: Vec<Value> =
         serde_json::from_str(include_str!("../reference/trained.json")).unwrap();
     for finding in &findings {
-        let [algorithm, options] = ["algorithm", "options"].map(|key| finding[key].as_str().unwrap());
+        let [algorithm, options] =
+            ["algorithm", "options"].map(|key| finding[key].as_str().unwrap());
         let options = options.replace(' ', "");
         desk.run(&format!(
             "train run.toml --overwrite --set data.concepts.0.folder={images} \
@@ -31,10 +32,13 @@ fn trainings_write_what_lycoris_was_given() {
         let file = desk.open("runs/run/adapter.safetensors");
         let mut names: Vec<&String> = file.names().iter().collect();
         names.sort();
-        let shapes = names.iter().map(|name| format!("{name} {:?}", file.info(name).unwrap().shape));
+        let shapes =
+            names.iter().map(|name| format!("{name} {:?}", file.info(name).unwrap().shape));
         let table = format!("{:016x}", fnv(&shapes.collect::<Vec<_>>().join("\n")));
         assert_eq!(finding["table"], table, "{algorithm}; run check_trained.py");
-        let values = names.iter().flat_map(|name| file.read(name).unwrap().iter::<f64>().collect::<Vec<_>>());
+        let values = names
+            .iter()
+            .flat_map(|name| file.read(name).unwrap().iter::<f64>().collect::<Vec<_>>());
         let norm = values.map(|x| x * x).sum::<f64>().sqrt();
         let judged = finding["norm"].as_f64().unwrap();
         assert!((norm / judged - 1.0).abs() < 1e-4, "{algorithm}: {norm} {judged}");
@@ -45,6 +49,7 @@ fn trainings_write_what_lycoris_was_given() {
     }
     let judged = |name: &str| findings.iter().any(|finding| finding["algorithm"] == name);
     // Norms have adapters of their own in presets alone.
-    let missing = registry().iter().map(|kind| kind.name()).find(|name| !judged(name) && *name != "norm");
+    let missing =
+        registry().iter().map(|kind| kind.name()).find(|name| !judged(name) && *name != "norm");
     assert_eq!(missing, None, "run check_trained.py");
 }

@@ -84,21 +84,24 @@ fn factors_are_kept_orthogonal_where_they_are_meant_to_be() {
     });
     assert!(kept < free / 2.0, "{kept} {free}");
     let error = desk.refusal("train run.toml -o new --set objective.orthogonality=1");
-    let expected = "objective.orthogonality: lokr has no factors that are meant to be orthogonal at unet.";
+    let expected =
+        "objective.orthogonality: lokr has no factors that are meant to be orthogonal at unet.";
     assert!(error.contains(expected), "{error}");
 }
 
 #[test]
 fn updates_keep_within_their_norm() {
     let desk = desk();
-    let common = "--set adapter.algorithm=lora --set adapter.text_encoder=false --set train.ema=0.0";
+    let common =
+        "--set adapter.algorithm=lora --set adapter.text_encoder=false --set train.ema=0.0";
     let norms = |folder: &str, options: &str| -> Vec<f64> {
         let options = format!("{common} --set adapter.options={{rank=2,alpha=1.0{options}}}");
         let file = trained(&desk, folder, &options);
         // ‖(1/2) B A‖, row by row.
         let norm = |[up, down]: [Vec<f64>; 2]| {
             let columns = down.len() / 2;
-            let entry = |row: &[f64], c: usize| 0.5 * (row[0] * down[c] + row[1] * down[columns + c]);
+            let entry =
+                |row: &[f64], c: usize| 0.5 * (row[0] * down[c] + row[1] * down[columns + c]);
             let squares = up.chunks(2).flat_map(|row| (0..columns).map(|c| entry(row, c).powi(2)));
             squares.sum::<f64>().sqrt()
         };
@@ -119,7 +122,8 @@ fn updates_keep_within_their_norm() {
 fn the_model_of_two_encoders_is_trained_too() {
     let desk = desk();
     write_pipeline("sdxl", &desk.path("xl"));
-    let values = "--set model=xl --set sample.every=12 --set sample.steps=2 --set sample.prompts=['lily']";
+    let values =
+        "--set model=xl --set sample.every=12 --set sample.steps=2 --set sample.prompts=['lily']";
     let file = trained(&desk, "xl-run", values);
     for prefix in ["lora_unet_", "lora_te1_", "lora_te2_"] {
         assert!(file.names().iter().any(|key| key.starts_with(prefix)), "{prefix}");
@@ -130,7 +134,8 @@ fn the_model_of_two_encoders_is_trained_too() {
     assert!(losses.iter().all(|loss| loss.is_finite()) && losses.len() == 12);
 
     // The last row of the contact sheet is what the file makes.
-    let generate = "generate --model xl --prompt lily --steps 2 --guidance 7.5 --seed 0 -o lily.png";
+    let generate =
+        "generate --model xl --prompt lily --steps 2 --guidance 7.5 --seed 0 -o lily.png";
     desk.run(&format!("{generate} --adapter xl-run/lily.safetensors")).succeeds();
     let [sheet, image] = ["xl-run/samples/step-00000012.png", "lily.png"]
         .map(|name| Pixels::read(&desk.path(name)).unwrap());
@@ -143,7 +148,8 @@ fn the_model_of_two_encoders_is_trained_too() {
 fn jpeg_webp_and_lists_of_captions_are_trained_on() {
     let desk = desk();
     let images = super::reference::folder("../training/images").display().to_string();
-    let values = format!("--set data.concepts=[{{folder='{images}',repeats=2}}] --set train.batch=1");
+    let values =
+        format!("--set data.concepts=[{{folder='{images}',repeats=2}}] --set train.batch=1");
     let file = trained(&desk, "formats", &values);
     let about = |key: &str| file.metadata()[key].as_str();
     assert_eq!(about("ss_num_train_images"), "7");

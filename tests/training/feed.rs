@@ -127,7 +127,8 @@ fn images_of_the_class_are_as_many_as_the_others_and_have_a_weight() {
     let Task { objective, schedule, prediction } = &desk.task;
     let losses = values(desk.network.losses(&batch, objective, schedule, *prediction));
     // New adapters change nothing.
-    let squares = desk.frozen(&batch).into_iter().zip(values(batch.target)).map(|(a, b)| (a - b).powi(2));
+    let squares =
+        desk.frozen(&batch).into_iter().zip(values(batch.target)).map(|(a, b)| (a - b).powi(2));
     let squares: Vec<f32> = squares.collect();
     for (sample, weight) in [1.0, 0.25].into_iter().enumerate() {
         let own = &squares[sample * 256..(sample + 1) * 256];

@@ -48,12 +48,7 @@ impl Member {
             Some(dtype) if dtype != w0.dtype() => Cow::Owned(self.adapter.cast(w0.dtype())),
             _ => Cow::Borrowed(&self.adapter),
         };
-        let whole = Acting {
-            adapter,
-            strength: self.strength,
-            gamma: self.gamma,
-            output: None,
-        };
+        let whole = Acting { adapter, strength: self.strength, gamma: self.gamma, output: None };
         let Some(step) = self.step.filter(|_| self.training.drops()) else { return Some(whole) };
         let Training { dropout, rank_dropout, rank_dropout_scale, module_dropout, .. } =
             self.training;

@@ -63,7 +63,11 @@ impl Precision {
 }
 
 /// The gradients of a model, divided by $s$.
-pub(crate) fn unscaled<M: Module>(model: &M, mut gradients: GradientsParams, s: f64) -> GradientsParams {
+pub(crate) fn unscaled<M: Module>(
+    model: &M,
+    mut gradients: GradientsParams,
+    s: f64,
+) -> GradientsParams {
     struct Divide<'a>(&'a mut GradientsParams, f64);
     impl ModuleVisitor for Divide<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -39,7 +39,8 @@ pub fn first_not_finite(weights: &Weights) -> Option<&str> {
 
 /// The path of the tensor with the largest magnitude, and that.
 pub fn largest(weights: &Weights) -> Option<(&str, f64)> {
-    let magnitude = |data: &TensorData| data.iter::<f64>().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let magnitude =
+        |data: &TensorData| data.iter::<f64>().fold(0.0, |most: f64, x| most.max(x.abs()));
     let each = weights.iter().map(|(path, data)| (path.as_str(), magnitude(data)));
     each.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }

@@ -82,7 +82,9 @@ impl Trainer<'_> {
             (Some(weight), _) => weight.to_string(),
             (None, Some(gradient)) => format!("the gradient of {gradient}"),
             (None, None) => match weights::largest(&weights) {
-                Some((path, x)) => format!("what the model makes of the batch; the largest weight, {x:.1e}, is in {path}"),
+                Some((path, x)) => format!(
+                    "what the model makes of the batch; the largest weight, {x:.1e}, is in {path}"
+                ),
                 None => "what the model makes of the batch".into(),
             },
         };
