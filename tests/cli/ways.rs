@@ -1,8 +1,6 @@
 //! `train` in other ways: with less memory, in half precision, with regularisers, on a larger model, from
 //! other files.
 
-use std::fs;
-
 use higanbana_diffusion::pipeline::Pixels;
 use higanbana_io::{Checkpoint, Dtype};
 
@@ -27,15 +25,16 @@ fn matrices<'a>(file: &'a Checkpoint, stem: &'a str) -> impl Iterator<Item = [Ve
     })
 }
 
+/// Up to the order in which gradients are added up; what is drawn is the same.
 #[test]
 fn less_memory_is_the_same_training() {
     let desk = desk();
-    let outputs = |folder: &str, checkpointing: bool| {
-        trained(&desk, folder, &format!("--set train.gradient_checkpointing={checkpointing}"));
-        let read = |name: &str| fs::read(desk.path(folder).join(name)).unwrap();
-        ["lily.safetensors", "metrics.jsonl"].map(read)
-    };
-    assert!(outputs("all", false) == outputs("less", true));
+    trained(&desk, "all", "");
+    trained(&desk, "less", "--set train.gradient_checkpointing=true");
+    let [all, less] = ["all", "less"].map(|folder| losses(&desk, folder));
+    assert_eq!(all[0], less[0]);
+    let off = all.iter().zip(&less).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-5, "{all:?} {less:?}");
 }
 
 #[test]

@@ -3,13 +3,19 @@
 use std::{fs, path::Path};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_diffusion::{Pipeline, pipeline::png};
+use higanbana_diffusion::{
+    Pipeline,
+    pipeline::{Pixels, png},
+};
 use higanbana_train::{
     Recipe, TrainError,
     feed::{Draw, Feed},
     network::{Batch, Network},
+    objective::{Objective, Predicted, noise::normal},
+    random::stream,
     task::Task,
 };
+use rand::RngExt;
 use tempfile::TempDir;
 
 use super::{
@@ -84,6 +90,55 @@ impl Desk {
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter().collect()
+}
+
+#[test]
+fn what_the_model_sees_and_is_to_tell_written_out() {
+    let images = images(&[("a", 32, 32)]);
+    // Running products of 1 - β, with √β from √0.00085 to √0.012 in equal steps.
+    let root = |i: usize| {
+        let [first, last] = [0.00085f64, 0.012].map(f64::sqrt);
+        first + (last - first) * i as f64 / 999.0
+    };
+    let alpha = |time: usize| (0..=time).map(|i| 1.0 - root(i).powi(2)).product::<f64>();
+    // Brought to 0 at the last time.
+    let ending = |time: usize| {
+        let [first, last, here] = [0, 999, time].map(|time| alpha(time).sqrt());
+        ((here - last) * first / (first - last)).powi(2)
+    };
+    let velocity = Some(Predicted::Velocity);
+    let plain = Objective::default();
+    for (objective, velocity, zero) in [
+        (plain.clone(), false, false),
+        (Objective { input_perturbation: 0.5, ..plain.clone() }, false, false),
+        (Objective { prediction: velocity, ..plain.clone() }, true, false),
+        (Objective { prediction: velocity, zero_terminal_snr: true, ..plain }, true, true),
+    ] {
+        let mut desk =
+            Desk::new("sd", images.path(), |it| it.objective = objective.clone()).unwrap();
+        for time in [3, 500, 999] {
+            let batch = desk.batch(&["a"], &[time]);
+            let mut rng = stream(3, "sample", 0);
+            rng.random_bool(0.5);
+            let [latent, noise, more] = [(); 3].map(|()| normal(256, &mut rng));
+            let image = Pixels::read(&images.path().join("a.png")).unwrap();
+            let posterior = desk.pipeline.posterior(image.tensor(&desk.pipeline.device), None);
+            let [mean, variance] = [posterior.mean, posterior.logvar].map(values);
+            let alpha = if zero { ending(time) } else { alpha(time) };
+            let [signal, rest] = [alpha.sqrt(), (1.0 - alpha).sqrt()];
+            let share = objective.input_perturbation;
+            let [noisy, target] = [batch.noisy, batch.target].map(values);
+            for i in 0..256 {
+                let [latent, n, more, mean, variance] =
+                    [latent[i], noise[i], more[i], mean[i], variance[i]].map(f64::from);
+                let z = (mean + (0.5 * variance).exp() * latent) * 0.18215;
+                let seen = signal * z + rest * (n + share * more);
+                let told = if velocity { signal * n - rest * z } else { n };
+                assert!((f64::from(noisy[i]) - seen).abs() < 1e-4, "{time}: {} {seen}", noisy[i]);
+                assert!((f64::from(target[i]) - told).abs() < 1e-4, "{time}: {} {told}", target[i]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -144,7 +144,14 @@ impl Network {
         Ok(Tensor::cat(each, 0).sum())
     }
 
-    /// With a graph that keeps less, where that is wanted, and the same results.
+    /// With every update within its [`max_norm`](higanbana_core::Training::max_norm).
+    #[must_use]
+    pub fn limited(self) -> Self {
+        let encoders = self.encoders.iter().map(|it| inject::limit_norms(it).0).collect();
+        Self { unet: inject::limit_norms(&self.unet).0, encoders }
+    }
+
+    /// With a graph that keeps less, where that is wanted.
     #[must_use]
     pub fn checkpointed(self, checkpointed: bool) -> Self {
         Self { unet: self.unet.checkpointed(checkpointed), ..self }

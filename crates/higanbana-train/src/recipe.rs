@@ -159,7 +159,7 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
     /// Whether the graph keeps of each residual and each transformer block of the UNet the inputs alone:
-    /// one more forward pass for much less memory, and the same bits.
+    /// one more forward pass for much less memory. Gradients are added up in another order.
     #[serde(default)]
     pub gradient_checkpointing: bool,
     /// What the models compute in.

@@ -158,10 +158,6 @@ impl<'a> Trainer<'a> {
     ) -> Result<Outcome, TrainError> {
         let folder = run.checkpoints()?;
         let mut last = self.resume(run, &folder)?;
-        let mut events = Events::new();
-        for line in run.metrics()? {
-            events.metrics(&line);
-        }
         if self.step == 0 {
             sheet::clear(run.folder())?;
             self.look(run)?;
@@ -184,7 +180,6 @@ impl<'a> Trainer<'a> {
                 line["validation"] = json!(validation);
             }
             run.record(&line)?;
-            events.metrics(&line);
             tell(&self.progress(loss));
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
@@ -193,14 +188,14 @@ impl<'a> Trainer<'a> {
             {
                 self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
                 last = Some(self.step);
-                events.write(run.folder())?;
+                Events::of(&run.metrics()?).write(run.folder())?;
             }
             if stopped {
                 return Err(TrainError::Stopped { step: self.step, of: self.steps });
             }
         }
         // It may have been killed between the last checkpoint and this.
-        events.write(run.folder())?;
+        Events::of(&run.metrics()?).write(run.folder())?;
         self.finish(run)
     }
 

@@ -73,7 +73,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let located = recipe.located(beside);
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);
-        Ok(Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell)?)
+        let trainer = Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell);
+        Ok(trainer.map_err(|error| error.of(&arguments.recipe))?)
     })?;
     let feed = trainer.feed();
     eprintln!(

@@ -4,7 +4,6 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::Tensor,
 };
-use higanbana_adapters::inject::limit_norms;
 
 use super::{Trainer, number_of};
 use crate::{TrainError, fault, feed::Draw, precision::unscaled, task::Task, weights};
@@ -22,8 +21,7 @@ impl Trainer<'_> {
                 found => break found?,
             }
         };
-        let stepped = self.optimizer.step(factor, self.network.clone(), gradients);
-        self.network = limit_norms(&stepped).0;
+        self.network = self.optimizer.step(factor, self.network.clone(), gradients).limited();
         self.step += 1;
         if let (Some(average), Some(decay)) = (&mut self.average, ema) {
             weights::average(average, &weights::read(&self.network), decay);
