@@ -144,8 +144,10 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
     for (set, expected) in [
         ("train.stepz=3", "unknown field `stepz`"),
         ("train.steps=0", "train: takes one step at least"),
+        ("train.clip=0.0", "train.clip: 0 is no number that makes sense there"),
+        ("objective.noise_offset=-0.1", "objective.noise_offset: -0.1 is no number"),
         ("train.epochs=2", "train: give steps or epochs, not both"),
-        ("train.optimizer=adm", "train.optimizer: no adm; there are sgd, "),
+        ("train.optimizer=adm", "run.toml: train.optimizer: no adm; there are sgd, "),
         ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
         (
             "train.blocks=[{paths=['**.nowhere'],rate=1}]",
