@@ -6,22 +6,17 @@
 //!     python benches/diffusion_torch.py [FILTER]                    # beside PyTorch and diffusers
 //!
 //! A step of a block computes every gradient, that of the whole UNet those of its inputs, as the
-//! training of adapters does. With `--serve` this program takes lines `NAME` and `NAME step` from its
-//! input and answers each with the seconds of one run: the other half of the Python script.
+//! training of adapters does.
 
-use std::{
-    hint::black_box,
-    io::{self, BufRead},
-    path::Path,
-    time::Instant,
-};
+mod serve;
+
+use std::{hint::black_box, path::Path};
 
 use burn::{
     module::Module,
     nn,
     tensor::{Device, Distribution, Tensor, ops::ConvOptions},
 };
-use criterion::{Criterion, SamplingMode};
 use higanbana::{
     adapters::layers::Linear,
     core::ops,
@@ -33,21 +28,10 @@ use higanbana::{
         },
     },
 };
+use serve::{Case, Pass, Run};
 
 #[global_allocator]
 static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// What is measured: with its weights and inputs made for a pass, it is run at will.
-struct Case {
-    name: String,
-    new: Box<dyn Fn(Pass) -> Box<dyn Fn()>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Pass {
-    Forward,
-    Step,
-}
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
@@ -66,7 +50,7 @@ impl Case {
         model: impl Fn(&Device) -> M + 'static,
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E> + Copy + 'static,
     ) -> Self {
-        let new = move |pass| -> Box<dyn Fn()> {
+        let new = move |pass| -> Run {
             let device = match pass {
                 Pass::Forward => Device::flex(),
                 Pass::Step => Device::flex().autodiff(),
@@ -195,47 +179,6 @@ impl Case {
     }
 }
 
-fn bench(criterion: &mut Criterion) {
-    for case in Case::all() {
-        let mut group = criterion.benchmark_group(&case.name);
-        group.sample_size(10).sampling_mode(SamplingMode::Flat);
-        for pass in [Pass::Forward, Pass::Step] {
-            // Made when the filter selects it.
-            let mut run = None;
-            group.bench_function(format!("{pass:?}"), |bencher| {
-                let run = run.get_or_insert_with(|| (case.new)(pass));
-                bencher.iter(run)
-            });
-        }
-    }
-}
-
-fn serve() {
-    let cases = Case::all();
-    println!("{}", cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>().join("|"));
-    let mut current: Option<(String, Box<dyn Fn()>)> = None;
-    for line in io::stdin().lock().lines().map_while(Result::ok) {
-        if current.as_ref().is_none_or(|(made, _)| *made != line) {
-            drop(current.take());
-            let (name, pass) = match line.strip_suffix(" step") {
-                Some(name) => (name, Pass::Step),
-                None => (&line[..], Pass::Forward),
-            };
-            let case = cases.iter().find(|case| case.name == name).expect("a name of the list");
-            current = Some((line.clone(), (case.new)(pass)));
-        }
-        let run = &current.as_ref().expect("made above").1;
-        let start = Instant::now();
-        run();
-        println!("{}", start.elapsed().as_secs_f64());
-    }
-}
-
 fn main() {
-    if std::env::args().any(|argument| argument == "--serve") {
-        return serve();
-    }
-    let mut criterion = Criterion::default().configure_from_args();
-    bench(&mut criterion);
-    criterion.final_summary();
+    serve::main(&Case::all(), &[Pass::Forward, Pass::Step]);
 }

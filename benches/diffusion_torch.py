@@ -3,20 +3,10 @@
     pip install diffusers==0.42.1 torch
     python benches/diffusion_torch.py [FILTER] [--rounds N] [--forward]
 
-Starts `benches/diffusion.rs` and takes turns with it: each round times one run there and one here, of the same work in f32 on as
-many threads as there are processors. Given are the least wall times of all rounds and the least CPU times, all threads together.
-(A processor that others use too makes both longer; PyTorch's threads also spin while they wait, which counts as CPU time.)
+Starts `benches/diffusion.rs` and takes turns with it; `beside.py` says how.
 """
 
-import argparse
-import gc
 import json
-import os
-import subprocess
-import time
-from pathlib import Path
-
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
-ROOT = Path(__file__).parent.parent
+from beside import ROOT, compare
 
 
 def conv(name):
@@ -107,82 +97,19 @@ KINDS = {
 }
 
 
-class Ours:
-    """The program that was built, as a child."""
+def make(name, step):
+    kind = next(kind for kind in KINDS if name.startswith(kind))
+    shape, forward = KINDS[kind](name)
+    x = torch.randn(shape, requires_grad=step)
 
-    def __init__(self):
-        build = ["cargo", "bench", "-q", "-p", "higanbana", "--bench", "diffusion", "--no-run", "--message-format=json"]
-        lines = subprocess.run(build, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-        program = next(m["executable"] for m in map(json.loads, lines) if m.get("target", {}).get("name") == "diffusion")
-        self.child = subprocess.Popen([program, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.names = self.child.stdout.readline().strip().split("|")
-
-    def cpu(self):
-        """User and system time, of all threads."""
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def run(self, name, step, count):
-        cpu, wall = self.cpu(), []
-        for _ in range(count):
-            self.child.stdin.write(f"{name} step\n" if step else f"{name}\n")
-            self.child.stdin.flush()
-            wall.append(float(self.child.stdout.readline()))
-        return min(wall), (self.cpu() - cpu) / count
-
-
-class Torch:
-    def __init__(self, name, step):
-        kind = next(kind for kind in KINDS if name.startswith(kind))
-        shape, self.forward = KINDS[kind](name)
-        self.x, self.step = torch.randn(shape, requires_grad=step), step
-
-    def once(self):
-        with torch.set_grad_enabled(self.step):
-            y = self.forward(self.x)
-            if self.step:
+    def once():
+        with torch.set_grad_enabled(step):
+            y = forward(x)
+            if step:
                 y.sum().backward()
 
-    def run(self, count):
-        cpu, wall = time.process_time(), []
-        for _ in range(count):
-            start = time.perf_counter()
-            self.once()
-            wall.append(time.perf_counter() - start)
-        return min(wall), (time.process_time() - cpu) / count
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("filter", nargs="?", default="")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--forward", action="store_true", help="leave the training steps out")
-    arguments = parser.parse_args()
-    ours = Ours()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; milliseconds")
-    print(f"{'':40} {'wall':>9} {'torch':>9} {'ratio':>6}   {'CPU':>9} {'torch':>9} {'ratio':>6}")
-    for name in filter(lambda name: arguments.filter in name, ours.names):
-        for step in (False, True)[: 1 if arguments.forward else 2]:
-            torch.manual_seed(0)
-            theirs = Torch(name, step)
-            ours.run(name, step, 1)
-            wall, cpu = theirs.run(1)
-            # So many at a time that the clock of CPU time, a hundredth of a second, can tell.
-            count = max(1, round(0.3 / max(cpu, 1e-3)))
-            best = [[float("inf")] * 2 for _ in range(2)]
-            for _ in range(arguments.rounds):
-                for least, measured in zip(best, (ours.run(name, step, count), theirs.run(count))):
-                    least[:] = map(min, least, measured)
-            (wall, cpu), (their_wall, their_cpu) = best
-            label = f"{name} {'step' if step else 'forward'}"
-            print(
-                f"{label:40} {wall * 1e3:9.1f} {their_wall * 1e3:9.1f} {wall / their_wall:6.2f}"
-                f"   {cpu * 1e3:9.1f} {their_cpu * 1e3:9.1f} {cpu / max(their_cpu, 1e-9):6.2f}",
-                flush=True,
-            )
-            del theirs
-            gc.collect()
+    return once
 
 
 if __name__ == "__main__":
-    main()
+    compare(__doc__, "diffusion", [False, True], make)

@@ -18,7 +18,10 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod stops;
     mod sweep;
     mod theorem;
     mod train;
+    mod trained;
+    mod ways;
 }

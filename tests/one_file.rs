@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/higanbana-io/src/dialect/meaning.rs", "PEFT's options"),
     ("crates/higanbana-io/src/dialect/peft/", "PEFT's own forms of three algorithms"),
     ("benches/merge_memory.rs", "a file of some algorithm"),
+    ("benches/train.rs", "what is timed beside LyCORIS"),
     ("tests/laws/freedom.rs", "dimensions that are known beforehand"),
     ("tests/laws/gamma", "degrees that are known beforehand"),
     ("tests/laws/golden.rs", "numbers of LyCORIS's, algorithm by algorithm"),

@@ -1,6 +1,7 @@
 //! Training against torch, diffusers and LyCORIS.
 
 mod training {
+    mod feed;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;

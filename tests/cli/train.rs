@@ -1,19 +1,10 @@
-//! `train`: a recipe to an adapter, stopped anywhere and gone on with.
+//! `train`: a recipe to an adapter.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, path::Path};
 
 use higanbana_diffusion::pipeline::png;
 
-use super::{
-    reference::write_pipeline,
-    run::{BINARY, Desk},
-};
+use super::{reference::write_pipeline, run::Desk};
 
 const RECIPE: &str = r#"
 model = "model"
@@ -45,14 +36,14 @@ checkpoint = 2
 schedule = { kind = "cosine", warmup = 2 }
 "#;
 
-fn image(path: &Path, [height, width]: [usize; 2]) {
+pub fn image(path: &Path, [height, width]: [usize; 2]) {
     let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 7 % 256) as u8).collect();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, png([height, width], &pixels, "").unwrap()).unwrap();
 }
 
 /// A model, three images with captions, and the recipe.
-fn desk() -> Desk {
+pub fn desk() -> Desk {
     let desk = Desk::new();
     write_pipeline("sd", &desk.path("model"));
     for (name, size) in [("a", [32, 32]), ("b", [24, 40]), ("3_lily/c", [48, 32])] {
@@ -65,26 +56,11 @@ fn desk() -> Desk {
     desk
 }
 
-fn start(desk: &Desk, arguments: &str) -> Child {
-    Command::new(BINARY)
-        .args(arguments.split_whitespace())
-        .current_dir(desk.path("."))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits until a run has recorded as many steps.
-fn wait_for(desk: &Desk, folder: &str, steps: usize) {
-    let path = desk.path(folder).join("metrics.jsonl");
-    for _ in 0..30_000 {
-        if fs::read_to_string(&path).is_ok_and(|text| text.lines().count() >= steps) {
-            return;
-        }
-        sleep(Duration::from_millis(2));
-    }
-    panic!("{folder} has not come to step {steps}");
+/// The loss of each step of a run.
+pub fn losses(desk: &Desk, folder: &str) -> Vec<f64> {
+    let metrics = fs::read_to_string(desk.path(folder).join("metrics.jsonl")).unwrap();
+    let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    metrics.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
 }
 
 #[test]
@@ -135,96 +111,6 @@ fn a_recipe_becomes_an_adapter_that_the_other_commands_take() {
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
-    let desk = desk();
-    desk.run("train run.toml -o whole").succeeds();
-    let outputs = |folder: &str| {
-        let read = |name: &str| fs::read(desk.path(folder).join(name)).unwrap();
-        ["lily.safetensors", "metrics.jsonl", "events.out.tfevents.0000000000.higanbana"].map(read)
-    };
-    let whole = outputs("whole");
-
-    // Killed at odd moments, also while a checkpoint is being written, until nothing is left to do.
-    let mut kills = 0;
-    for delay in (0..).map(|i: u64| 40 + i * 37 % 101) {
-        let begun = desk.path("killed/run.toml").exists();
-        let mut child = start(
-            &desk,
-            if begun { "train run.toml -o killed --resume" } else { "train run.toml -o killed" },
-        );
-        let before = fs::read_to_string(desk.path("killed/metrics.jsonl")).unwrap_or_default();
-        wait_for_more(&desk, before.lines().count(), &mut child);
-        sleep(Duration::from_millis(delay));
-        let ended = child.try_wait().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        match ended {
-            Some(status) => {
-                assert!(status.success());
-                break;
-            }
-            None => kills += 1,
-        }
-        assert!(kills < 60, "it does not come to an end");
-    }
-    assert!(kills > 0);
-    assert!(outputs("killed") == whole, "after {kills} kills the run is another");
-
-    // A signal that can be caught stops after the step, with a checkpoint.
-    let child = start(&desk, "train run.toml -o asked");
-    wait_for(&desk, "asked", 3);
-    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    let stopped = child.wait_with_output().unwrap();
-    assert_eq!(stopped.status.code(), Some(1));
-    let error = String::from_utf8(stopped.stderr).unwrap();
-    assert!(error.contains("of 12; go on with --resume"), "{error}");
-    let error = desk.run("train run.toml -o asked").fails();
-    assert!(error.contains("--resume goes on with it"), "{error}");
-    desk.run("train run.toml -o asked --resume").succeeds();
-    assert!(outputs("asked") == whole);
-}
-
-/// Waits until a run has recorded a step more than before, or ended.
-fn wait_for_more(desk: &Desk, before: usize, child: &mut Child) {
-    for _ in 0..30_000 {
-        let text = fs::read_to_string(desk.path("killed/metrics.jsonl")).unwrap_or_default();
-        // What is gone on with is first cut back to its checkpoint.
-        if text.lines().count() > before || child.try_wait().unwrap().is_some() {
-            return;
-        }
-        sleep(Duration::from_millis(2));
-    }
-    panic!("no step in a minute");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_full_disk_leaves_the_last_checkpoint() {
-    let desk = desk();
-    // Everything of the model: a checkpoint of more than half a megabyte.
-    let arguments = "train run.toml -o full --set adapter.algorithm='full' --set adapter.options={} \
-                     --set adapter.preset='full' --set train.steps=4 --set train.checkpoint=1";
-    let mut child = start(&desk, arguments);
-    wait_for(&desk, "full", 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let kept = || {
-        let files = fs::read_dir(desk.path("full/checkpoints")).unwrap();
-        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
-        names.retain(|name| name.to_string_lossy().starts_with("step-"));
-        names.sort();
-        names
-    };
-    let before = kept();
-    assert!(!before.is_empty());
-    let error = desk.run_without_room(&format!("{arguments} --resume")).fails();
-    assert!(error.contains("full/checkpoints/step-0000000"), "{error}");
-    assert!(error.contains("cannot be written") && error.contains("free some space"), "{error}");
-    assert_eq!(kept(), before);
-    desk.run(&format!("{arguments} --resume")).succeeds();
-}
-
-#[test]
 fn every_bad_image_is_named_before_the_run_begins() {
     let desk = desk();
     image(&desk.path("images/silent.png"), [32, 32]);
@@ -258,8 +144,10 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
     for (set, expected) in [
         ("train.stepz=3", "unknown field `stepz`"),
         ("train.steps=0", "train: takes one step at least"),
+        ("train.clip=0.0", "train.clip: 0 is no number that makes sense there"),
+        ("objective.noise_offset=-0.1", "objective.noise_offset: -0.1 is no number"),
         ("train.epochs=2", "train: give steps or epochs, not both"),
-        ("train.optimizer=adm", "train.optimizer: no adm; there are sgd, "),
+        ("train.optimizer=adm", "run.toml: train.optimizer: no adm; there are sgd, "),
         ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
         (
             "train.blocks=[{paths=['**.nowhere'],rate=1}]",
@@ -288,38 +176,19 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
 }
 
 #[test]
-fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
-    let desk = desk();
-    let run =
-        "train run.toml --set train.rate=1e20 --set train.optimizer=sgd --set train.options={}";
-    let run = format!("{run} --set adapter.text_encoder=false --set adapter.options={{rank=2}}");
-    let error = desk.run(&run).fails();
-    for expected in ["is not finite; first at fault: ", "the batch is images/", "lower train.rate"]
-    {
-        assert!(error.contains(expected), "{error}");
-    }
-    assert!(fs::read_to_string(desk.path("runs/run/error.txt")).unwrap().contains("not finite"));
-    assert!(!desk.path("runs/run/result.json").exists());
-}
-
-#[test]
 fn a_published_recipe_trains_the_same_at_another_alpha() {
     let desk = desk();
     let common = "--set adapter.algorithm=loha --set adapter.text_encoder=false --set train.ema=0.0 \
                   --set train.options={eps=1e-20}";
     let options = |alpha: &str| format!("--set adapter.options={{rank=2,alpha={alpha}}} {common}");
-    let losses = |folder: &str| -> Vec<f64> {
-        let metrics = fs::read_to_string(desk.path(folder).join("metrics.jsonl")).unwrap();
-        let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
-        metrics.lines().map(|text| line(text)["loss"].as_f64().unwrap()).collect()
-    };
     // A bound that is felt.
     desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
     desk.run(&format!("train run.toml -o published {}", options("16.0"))).succeeds();
     desk.run(&format!("train run.toml -o other {}", options("1.0"))).succeeds();
     let scaled = format!("train run.toml -o scaled --scale-from alpha=16 {}", options("1.0"));
     desk.run(&scaled).succeeds();
-    let [published, other, scaled] = ["published", "other", "scaled"].map(losses);
+    let [published, other, scaled] =
+        ["published", "other", "scaled"].map(|folder| losses(&desk, folder));
     let off =
         |a: &[f64]| a.iter().zip(&published).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");
@@ -352,5 +221,5 @@ fn factors_that_start_from_zero_may_learn_faster() {
     let single = "train run.toml -o new --set adapter.algorithm=ia3 --set adapter.options={} \
                   --set train.loraplus=4";
     let error = desk.refusal(single);
-    assert!(error.contains("train.loraplus: ia3 has one factor at unet."), "{error}");
+    assert!(error.contains("train.loraplus: ia3 has at unet."), "{error}");
 }

@@ -10,10 +10,17 @@ Writes `training/` beside this file. `<algorithm>.safetensors` is an adapter on 
 `diffusion/unet_sd1`, as LyCORIS saves it; `<algorithm>.expected.safetensors` holds for one batch the loss (`loss`), the
 gradient of every trained tensor (`gradient.<module>.<tensor>`) and the tensors after ten steps of AdamW
 (`after.<module>.<tensor>`; of `full` how far they are from where they began). The UNet's weights and
-the batch are those of the formula of `make_diffusion.py`, and not stored. `parts.safetensors` holds the rest.
+the batch are those of the formula of `make_diffusion.py`, and not stored. `parts.safetensors` holds the rest, and
+`images/` images in the formats of the field.
+
+`lora+sdxl` is on the UNet of `diffusion/unet_sdxl`. `tlora` acts through the mask of the time in `times`, and
+`orthogonality` times LyCORIS's regulariser is added to its loss. `dylora` trains the block `block` of one rank, which LyCORIS
+draws; its alpha is such that the scale is that of the file, which LyCORIS's training departs from. Without `decay` that is
+0.01.
 """
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +30,11 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_snr
 from lycoris import LycorisNetwork, create_lycoris
+from lycoris.modules.tlora import clear_timestep_mask, compute_timestep_mask, set_timestep_mask
 from PIL import Image
 from safetensors.torch import save_file
 
-from make_diffusion import fill, tensor
+from make_diffusion import fill, tensor, unet_inputs
 from make_lycoris import randomise
 
 HERE = Path(__file__).parent
@@ -42,63 +50,123 @@ TIMES = [981, 3]
 CASES = {
     "lora": {}, "loha": {}, "lokr": {"factor": 4}, "glora": {}, "ia3": {}, "diag-oft": {}, "boft": {}, "full": {}, "norm": {},
     "lora+dora": {"dora_wd": True}, "loha+dora": {"dora_wd": True}, "lokr+dora": {"dora_wd": True, "factor": 4},
+    "lora+sdxl": {}, "dylora": {"block_size": 1}, "tlora": {},
 }
+ORTHOGONALITY = 0.1
+BLOCK = 2
 
 
-def unet():
-    config = json.loads((HERE / "diffusion/unet_sd1/config.json").read_text())
+def layers(case):
+    if case == "norm":
+        return NORM
+    # LyCORIS's T-LoRA fails on kernels of several taps.
+    layers = LAYERS[:3] if case == "tlora" else LAYERS
+    return [layer.replace("blocks.0.attentions", "blocks.1.attentions") for layer in layers] if "sdxl" in case else layers
+
+
+def unet(case):
+    name = "unet_sdxl" if case == "lora+sdxl" else "unet_sd1"
+    config = json.loads((HERE / f"diffusion/{name}/config.json").read_text())
     return fill(UNet2DConditionModel.from_config(config)).requires_grad_(False)
 
 
-def adapted(model, algorithm, options):
-    layers = NORM if algorithm == "norm" else LAYERS
-    others = [name.replace(".", r"\.") + "$" for name, _ in model.named_modules() if name and name not in layers]
+def adapted(model, case, options):
+    chosen = layers(case)
+    others = [name.replace(".", r"\.") + "$" for name, _ in model.named_modules() if name and name not in chosen]
     LycorisNetwork.apply_preset({
         "enable_conv": True, "target_module": ["Linear", "Conv2d", "GroupNorm"], "target_name": [], "module_algo_map": {},
         "name_algo_map": {}, "lora_prefix": "lycoris", "use_fnmatch": False, "exclude_name": others,
     })
-    algo = algorithm.removesuffix("+dora")
+    algorithm = case.removesuffix("+sdxl")
     # Dimension 4 is the block size of the rotations.
     network = create_lycoris(
-        model, 1.0, linear_dim=4, linear_alpha=2.0, conv_dim=4, conv_alpha=2.0, algo=algo, warn_on_unmatched=False,
-        train_norm=algorithm == "norm", **options,
+        model, 1.0, linear_dim=4, linear_alpha=2.0, conv_dim=4, conv_alpha=2.0, algo=algorithm.removesuffix("+dora"),
+        warn_on_unmatched=False, train_norm=case == "norm", **options,
     )
     network.apply_to()
-    assert len(network.loras) == len(layers), [m.lora_name for m in network.loras]
+    assert len(network.loras) == len(chosen), [m.lora_name for m in network.loras]
     randomise(network, algorithm, torch.Generator().manual_seed(7))
     return network
 
 
-def step(algorithm, options):
-    model = unet()
-    network = adapted(model, algorithm, options)
-    path = OUT / f"{algorithm}.safetensors"
-    network.save_weights(str(path), torch.float32, {})
-    tensors = {}
+def whole(network, of):
+    """What `of` makes of each trained tensor, by name; the blocks of DyLoRA as the one tensor that a file has."""
+    found = {}
+    for module in network.loras:
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            stem, _, block = name.partition("_list.")
+            name, dim = (f"lora_{stem}.weight", 1 if stem == "up" else 0) if block else (name, 0)
+            found.setdefault((f"{module.lora_name}.{name}", dim), []).append(of(parameter))
+    return {name: torch.cat(blocks, dim) for (name, dim), blocks in found.items()}
+
+
+def step(case, options):
+    model = unet(case)
+    network = adapted(model, case, options)
+    network.save_weights(str(OUT / f"{case}.safetensors"), torch.float32, {})
+    tensors, times, regulariser = {}, TIMES, lambda: 0.0
+    # LyCORIS's `full` trains the weight, not the difference: its decay would be another, and what is kept is the change.
+    # A block of DyLoRA that is not trained has no gradient, and does not decay.
+    decay = 0.0 if case in ("full", "dylora") else 0.01
+    if case == "dylora":
+        random.randint = lambda low, high: BLOCK
+        for module in network.loras:
+            module.alpha.copy_(module.alpha * (BLOCK + 1) / module.lora_dim)
+        tensors |= {"block": torch.tensor([BLOCK]), "decay": torch.tensor([decay])}
+    if case == "tlora":
+        times = [481, 481]
+        set_timestep_mask(compute_timestep_mask(times[0], 1000, 4))
+        regulariser = lambda: ORTHOGONALITY * sum(sum(m.orthogonality_regularization()) for m in network.loras)
+        tensors |= {"times": torch.tensor(times), "orthogonality": torch.tensor([ORTHOGONALITY])}
     noise = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     z, n = tensor("training latents", (2, 4, 8, 8)), tensor("training noise", (2, 4, 8, 8))
-    times = torch.tensor(TIMES)
+    times = torch.tensor(times)
     noisy = noise.add_noise(z, n, times)
-    context = tensor("training context", (2, 7, model.config.cross_attention_dim))
-    trained = {f"{m.lora_name}.{name}": p for m in network.loras for name, p in m.named_parameters() if p.requires_grad}
-    # LyCORIS's `full` trains the weight, not the difference: its decay would be another, and what is kept is the change.
-    decay = 0.0 if algorithm == "full" else 0.01
-    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=decay)
-    start = {k: p.detach().clone() for k, p in trained.items()} if algorithm == "full" else {}
+    inputs = dict(encoder_hidden_states=tensor("training context", (2, 7, model.config.cross_attention_dim)))
+    if case == "lora+sdxl":
+        inputs["added_cond_kwargs"] = unet_inputs(model, (8, 8))["added_cond_kwargs"]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=decay)
+    start = whole(network, lambda p: p.detach().clone() * (case == "full"))
     for number in range(10):
-        loss = F.mse_loss(model(noisy, times, context).sample, n)
+        loss = F.mse_loss(model(noisy, times, **inputs).sample, n) + regulariser()
         optimizer.zero_grad()
         loss.backward()
         if number == 0:
             tensors["loss"] = loss.detach().reshape(1)
-            tensors |= {f"gradient.{k}": p.grad.clone() for k, p in trained.items()}
+            gradients = whole(network, lambda p: torch.zeros_like(p) if p.grad is None else p.grad.clone())
+            tensors |= {f"gradient.{name}": gradient for name, gradient in gradients.items()}
         optimizer.step()
-    tensors |= {f"after.{k}": p.detach() - start.get(k, torch.zeros(())) for k, p in trained.items()}
-    save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, OUT / f"{algorithm}.expected.safetensors")
+    clear_timestep_mask()
+    after = whole(network, lambda p: p.detach())
+    tensors |= {f"after.{name}": value - start[name] for name, value in after.items()}
+    save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, OUT / f"{case}.expected.safetensors")
+
+
+def images(out):
+    """What Pillow reads of files in the formats of the field, which it wrote."""
+    pixels = ((tensor("photo", (3, 4, 3), 1.0) * 0.5 + 0.5) * 255).round().to(torch.uint8)
+    colour = Image.fromarray(pixels.numpy()).resize((24, 18), Image.Resampling.BICUBIC)
+    alpha = colour.copy()
+    alpha.putalpha(Image.linear_gradient("L").resize(colour.size))
+    folder = OUT / "images"
+    folder.mkdir(exist_ok=True)
+    for name, image, options in [
+        ("colour.jpg", colour, dict(quality=90)), ("grey.jpeg", colour.convert("L"), dict(quality=90)),
+        ("lossy.webp", colour, dict(quality=90)), ("alpha.webp", alpha, dict(lossless=True, exact=True)),
+        ("alpha.png", alpha, {}), ("grey.png", colour.convert("L"), {}), ("palette.png", colour.quantize(16), {}),
+    ]:
+        image.save(folder / name, **options)
+        with Image.open(folder / name) as image:
+            rgb = np.asarray(image.convert("RGBA"))[..., :3] if "A" in image.mode else np.asarray(image.convert("RGB"))
+        out[f"image.{name}"] = torch.from_numpy(rgb.copy())
 
 
 def parts():
     out = {}
+    images(out)
     scheduler = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     times = torch.arange(0, 1000, 37)
     out["snr"] = compute_snr(DDPMScheduler(**scheduler), times)
@@ -129,5 +197,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     OUT.mkdir(exist_ok=True)
     parts()
-    for algorithm, options in CASES.items():
-        step(algorithm, options)
+    for case, options in CASES.items():
+        step(case, options)

@@ -185,6 +185,28 @@ fn images_are_resized_as_in_pillow() {
 }
 
 #[test]
+fn files_are_decoded_as_by_pillow() {
+    let entries = std::fs::read_dir(folder().join("images")).unwrap();
+    let mut count = 0;
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        if name.ends_with("jsonl") {
+            continue;
+        }
+        let found = Pixels::read(&path).unwrap();
+        let (expected, shape) = part(&format!("image.{name}"));
+        assert_eq!(found.size.as_slice(), &shape[..2], "{name}");
+        let off = found.rgb.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs());
+        let off = off.fold(0.0, f64::max);
+        // The formats that lose something leave the rounding to the decoder.
+        let tolerance = if name.contains(".jp") || name.contains("lossy") { 4.0 } else { 0.0 };
+        assert!(off <= tolerance, "{name}: off by {off}");
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+#[test]
 fn rates_go_as_in_diffusers() {
     for (kind, name) in [
         (Kind::Linear, "schedule_linear"),

@@ -269,6 +269,12 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         None
     }
 
+    /// How far its factors are from orthogonal, `[1]`, to be added to a loss; `None` where none are meant
+    /// to be.
+    fn orthogonality(&self) -> Option<Tensor<1>> {
+        None
+    }
+
     /// Circumstances of the next forward passes.
     fn condition(&mut self, _condition: &Condition) {}
 }

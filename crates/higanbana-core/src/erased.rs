@@ -113,6 +113,7 @@ any_adapter! {
     fn keeps_singular_values(&self) -> bool;
     fn parameter_count(&self, site: &Site) -> usize;
     fn write(&self, site: &Site) -> Tensors;
+    fn orthogonality(&self) -> Option<Tensor<1>>;
 }
 
 /// An adapter of any algorithm, as a Burn module.

@@ -30,6 +30,7 @@ mod member;
 mod nearest;
 pub mod ops;
 pub mod parts;
+mod precision;
 pub mod site;
 pub mod slot;
 pub mod spectrum;

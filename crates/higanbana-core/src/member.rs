@@ -44,12 +44,11 @@ impl Member {
 
     /// The adapter as it acts on `site`, whose base weight is `w0`: `None` where the step leaves it out.
     pub(crate) fn acting(&self, site: &Site, w0: &Tensor<2>) -> Option<Acting<'_>> {
-        let whole = Acting {
-            adapter: Cow::Borrowed(&self.adapter),
-            strength: self.strength,
-            gamma: self.gamma,
-            output: None,
+        let adapter = match self.adapter.dtype() {
+            Some(dtype) if dtype != w0.dtype() => Cow::Owned(self.adapter.cast(w0.dtype())),
+            _ => Cow::Borrowed(&self.adapter),
         };
+        let whole = Acting { adapter, strength: self.strength, gamma: self.gamma, output: None };
         let Some(step) = self.step.filter(|_| self.training.drops()) else { return Some(whole) };
         let Training { dropout, rank_dropout, rank_dropout_scale, module_dropout, .. } =
             self.training;
@@ -65,7 +64,7 @@ impl Member {
         let mut adapter = whole.adapter;
         if rank_dropout > 0.0 {
             let mut ranks = |r| vector(r, rank_dropout, rank_dropout_scale);
-            match self.adapter.weigh_ranks(&mut ranks) {
+            match adapter.weigh_ranks(&mut ranks) {
                 Some(weighed) => adapter = Cow::Owned(weighed),
                 None => {
                     let ranks = ranks(site.out());

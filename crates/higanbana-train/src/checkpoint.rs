@@ -62,8 +62,11 @@ impl Checkpoint {
         let path = folder.join(format!("step-{:08}.safetensors", self.step));
         write_tensors(&path, &tensors, &about, true)?;
         let saved = saved(folder);
-        // What cannot be removed does no harm.
-        saved.iter().rev().skip(keep.max(1)).for_each(|old| drop(fs::remove_file(old)));
+        let kept = &saved[saved.len().saturating_sub(keep.max(1))..];
+        // Older ones, and what was being written when a process was killed. What cannot be removed does
+        // no harm.
+        let others = entries(folder).into_iter().filter(|path| !kept.contains(path));
+        others.for_each(|path| drop(fs::remove_file(path)));
         Ok(())
     }
 
@@ -117,16 +120,18 @@ impl Checkpoint {
 
 /// The checkpoints of a folder, the last step last.
 fn saved(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("step-") && name.ends_with(".safetensors")
-        })
-        .collect();
+    let mut paths = entries(folder);
+    paths.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("step-") && name.ends_with(".safetensors")
+    });
     paths.sort();
     paths
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +157,11 @@ mod tests {
         for step in [5, 20, 100] {
             checkpoint(step).save(folder.path(), 2).unwrap();
         }
-        assert_eq!(saved(folder.path()).len(), 2);
+        let left = folder.path().join(".half-written");
+        fs::write(&left, b"{").unwrap();
+        checkpoint(100).save(folder.path(), 2).unwrap();
+        assert!(!left.exists());
+        assert_eq!(entries(folder.path()).len(), 2);
         assert_eq!(Checkpoint::last(folder.path()).unwrap(), Some(checkpoint(100)));
 
         // Damaged as by a failing disk, it is passed over.

@@ -1,6 +1,6 @@
 //! What can go wrong with a training, in lines that name the file, the key or the step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use higanbana_adapters::InjectError;
 use higanbana_diffusion::ModelError;
@@ -56,7 +56,7 @@ pub enum TrainError {
     /// The training diverged.
     #[error(
         "{what} of step {step} is not finite; first at fault: {layer}; the batch is {batch}; \
-         {kept}, lower train.rate or raise train.warmup and begin anew"
+         {kept}, lower train.rate or raise train.schedule.warmup and begin anew"
     )]
     NotFinite {
         /// `the loss`, or `a gradient`.
@@ -81,6 +81,15 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// The same, of a recipe that is called so.
+    #[must_use]
+    pub fn of(self, recipe: &Path) -> Self {
+        match self {
+            Self::Recipe { reason, .. } => Self::recipe(recipe, reason),
+            other => other,
+        }
+    }
+
     /// A fault of a recipe.
     pub(crate) fn recipe(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self::Recipe { path: path.into(), reason: reason.into() }

@@ -23,7 +23,7 @@ use serde_json::Value;
 /// Name of the file; TensorBoard looks for the middle of it.
 pub const NAME: &str = "events.out.tfevents.0000000000.higanbana";
 
-/// The events of a run under way.
+/// The events of a run.
 #[derive(Debug, Clone)]
 pub struct Events {
     bytes: Vec<u8>,
@@ -42,6 +42,14 @@ impl Events {
         let mut event = time(0);
         text(&mut event, 3, b"brain.Event:2");
         events.record(&event);
+        events
+    }
+
+    /// Those of lines of metrics, as they are read back: digits of a file may name the number next to the
+    /// one that was written.
+    pub fn of(lines: &[Value]) -> Self {
+        let mut events = Self::new();
+        lines.iter().for_each(|line| events.metrics(line));
         events
     }
 

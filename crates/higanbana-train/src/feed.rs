@@ -204,7 +204,7 @@ impl Feed {
             true => n.clone(),
             false => n.clone() + maps(extra).mul_scalar(objective.input_perturbation),
         };
-        let noisy = task.schedule.add_noise(z.clone(), seen, times);
+        let noisy = task.schedule.add_noise(z.clone(), seen, times).cast(pipeline.dtype);
         let target = match task.prediction {
             Prediction::Epsilon => n,
             Prediction::Velocity => task.schedule.velocity(z, n, times),
@@ -260,10 +260,9 @@ impl Feed {
             encoded.push(if fixed { self.cache.get(key, make)? } else { make()? });
         }
         let on = |name: &str| encoded.iter().map(|it| it[name].clone()).collect::<Vec<_>>();
-        let context =
-            on("context").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
-        let pooled =
-            on("pooled").into_iter().map(|data| Tensor::from_data(data, (device, DType::F32)));
+        let options = (device, pipeline.dtype);
+        let context = on("context").into_iter().map(|data| Tensor::from_data(data, options));
+        let pooled = on("pooled").into_iter().map(|data| Tensor::from_data(data, options));
         Ok(Text {
             context: Tensor::cat(context.collect(), 0),
             pooled: Tensor::cat(pooled.collect(), 0),
@@ -287,7 +286,7 @@ impl Feed {
         let key = cache::key(&[b"latents", &self.vae, &about, &picture.hash]);
         self.cache.get(key, || {
             let image = fitted(&Pixels::read(&picture.path)?, &fit, mirrored, &pipeline.device);
-            let posterior = pipeline.vae.encode(image);
+            let posterior = pipeline.posterior(image, None);
             Ok(Tensors::from([
                 ("mean".to_string(), posterior.mean.into_data()),
                 ("logvar".to_string(), posterior.logvar.into_data()),

@@ -5,8 +5,8 @@
 //!
 //! LoRA+ (arXiv:2402.12354) lets $B$, which starts from zero, learn faster than $A$. What makes $B$ special is
 //! not its name: an update of degree two or more starts from zero only if one of its factors does, and that
-//! one is meant, whatever algorithm it belongs to. An update of one factor has no slower one, so that the ratio
-//! is refused there.
+//! one is meant, whatever algorithm it belongs to. An update of one factor has no slower one, and one that starts
+//! from zero as a difference no faster one: the ratio is refused there.
 //!
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
 //! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, the ratio of what adapters made with either write into
@@ -109,14 +109,17 @@ impl Groups {
             };
             let scaling =
                 gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
-            if train.loraplus != 1.0 && factors(&degree) < 2 {
+            let trained = trained(&adapter);
+            let slower = factors(&degree) > 1 && trained.iter().any(|it| it.is_zero);
+            if train.loraplus != 1.0 && !slower {
                 let reason = format!(
-                    "train.loraplus: {} has one factor at {path}, so that none is faster than another",
+                    "train.loraplus: {} has at {path} no factor that starts from zero beside another, so \
+                     that none is to be faster",
                     adapter.name()
                 );
                 return Err(wrong(reason));
             }
-            for Trained { id, name, is_zero } in trained(&adapter) {
+            for Trained { id, name, is_zero } in trained {
                 let mut group = Group { rate, settings: settings.clone() };
                 let mut threshold = 1.0;
                 if is_zero {

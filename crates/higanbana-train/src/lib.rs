@@ -4,7 +4,7 @@
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
 //! * [`data`]: images and captions; [`feed`]: batches of them;
 //! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates;
-//!   [`schedule`]: when;
+//!   [`schedule`]: when; [`precision`]: in which numbers;
 //! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`mod@file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
 //! * [`model`]: stepping a whole model, in groups, with a pass over all gradients first;
@@ -26,6 +26,7 @@ pub mod network;
 pub mod objective;
 pub mod optimizers;
 mod place;
+pub mod precision;
 pub mod random;
 pub mod recipe;
 pub mod scaling;

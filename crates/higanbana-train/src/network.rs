@@ -28,9 +28,9 @@ pub struct Network {
 /// A batch as the UNet sees it.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Latents with noise, `[batch, channels, h, w]`.
+    /// Latents with noise, `[batch, channels, h, w]`, in the type of the UNet.
     pub noisy: Tensor<4>,
-    /// What the model is to tell.
+    /// What the model is to tell, in the type of the loss.
     pub target: Tensor<4>,
     /// The time of each sample.
     pub times: Vec<usize>,
@@ -95,6 +95,7 @@ impl Network {
             batch.context.clone(),
             batch.added.as_ref(),
         );
+        let predicted = predicted.cast(batch.target.dtype());
         let losses = objective.losses(predicted, batch.target.clone(), schedule, &batch.times);
         let weights = batch.times.iter().zip(&batch.weights);
         let weights: Vec<f32> = weights
@@ -128,6 +129,38 @@ impl Network {
             }
         }
         Ok(all)
+    }
+
+    /// How far the factors of all adapters are from orthogonal, `[1]`.
+    ///
+    /// # Errors
+    /// When a model has no adapters, or an adapter no factors that are meant to be.
+    pub fn orthogonality(&self) -> Result<Tensor<1>, TrainError> {
+        let each = self.adapters()?.into_iter().map(|(prefix, site, adapter)| {
+            adapter.orthogonality().ok_or_else(|| {
+                let (name, path) = (adapter.name(), &site.path);
+                let reason = format!(
+                    "objective.orthogonality: {name} has no factors that are meant to be orthogonal at \
+                     {prefix}.{path}"
+                );
+                TrainError::recipe("RUN.toml", reason)
+            })
+        });
+        let each = each.collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(each, 0).sum())
+    }
+
+    /// With every update within its [`max_norm`](higanbana_core::Training::max_norm).
+    #[must_use]
+    pub fn limited(self) -> Self {
+        let encoders = self.encoders.iter().map(|it| inject::limit_norms(it).0).collect();
+        Self { unet: inject::limit_norms(&self.unet).0, encoders }
+    }
+
+    /// With a graph that keeps less, where that is wanted.
+    #[must_use]
+    pub fn checkpointed(self, checkpointed: bool) -> Self {
+        Self { unet: self.unet.checkpointed(checkpointed), ..self }
     }
 
     /// Where it computes, with gradients.

@@ -23,12 +23,16 @@
 //! rate = 5e-4
 //! ```
 
+mod set;
+
 use std::path::{Path, PathBuf};
 
 use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
-use crate::{TrainError, data::Data, objective::Objective, schedule::Schedule};
+use crate::{
+    TrainError, data::Data, objective::Objective, precision::Precision, schedule::Schedule,
+};
 
 /// What a training is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,12 +158,33 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Whether the graph keeps of each residual and each transformer block of the UNet the inputs alone:
+    /// one more forward pass for much less memory. Gradients are added up in another order.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// What the models compute in.
+    #[serde(default)]
+    pub dtype: Precision,
     /// Steps from one checkpoint to the next; 0 for none but the last.
     #[serde(default = "every")]
     pub checkpoint: usize,
     /// Checkpoints that are kept.
     #[serde(default = "keep")]
     pub keep: usize,
+}
+
+impl Train {
+    /// The first number that is not positive, by its key.
+    fn not_positive(&self) -> Option<(&'static str, f64)> {
+        let numbers = [
+            ("train.rate", Some(self.rate)),
+            ("train.text_encoder_rate", self.text_encoder_rate),
+            ("train.loraplus", Some(self.loraplus)),
+            ("train.clip", self.clip),
+        ];
+        let numbers = numbers.into_iter().filter_map(|(key, x)| Some((key, x?)));
+        numbers.into_iter().find(|(_, x)| !(*x > 0.0 && x.is_finite()))
+    }
 }
 
 /// A factor of the rate of some layers.
@@ -235,7 +260,7 @@ impl Recipe {
         }
         let mut value: toml::Value = toml::from_str(&text).map_err(located)?;
         for it in overrides {
-            lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
+            set::lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
         }
         let recipe: Self = value.try_into().map_err(|e: toml::de::Error| {
             wrong(format!("with --set: {}", e.message().replace('\n', " ")))
@@ -261,7 +286,7 @@ impl Recipe {
 
     fn checked(self, path: &Path) -> Result<Self, TrainError> {
         let wrong = |reason: String| Err(TrainError::recipe(path, reason));
-        let Train { steps, epochs, batch, accumulation, rate, ema, loraplus, .. } = &self.train;
+        let Train { steps, epochs, batch, accumulation, ema, .. } = &self.train;
         match (steps, epochs) {
             (Some(0), _) | (_, Some(0)) => return wrong("train: takes one step at least".into()),
             (Some(_), Some(_)) => return wrong("train: give steps or epochs, not both".into()),
@@ -271,9 +296,8 @@ impl Recipe {
         if *batch == 0 || *accumulation == 0 {
             return wrong("train: batch and accumulation are 1 at least".into());
         }
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        if !positive(*rate) || !positive(*loraplus) {
-            return wrong(format!("train: rate {rate} and loraplus {loraplus} must be positive"));
+        if let Some((key, x)) = self.train.not_positive().or_else(|| self.objective.negative()) {
+            return wrong(format!("{key}: {x} is no number that makes sense there"));
         }
         if ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
             return wrong("train.ema: give a number below 1, such as 0.999".into());
@@ -319,33 +343,6 @@ impl Recipe {
     pub fn table(&self) -> toml::Table {
         toml::Table::try_from(self).expect("a recipe is plain values with names")
     }
-}
-
-/// Lays `key.inner=value` over a value; a number is an index into an array.
-fn lay(value: &mut toml::Value, set: &str) -> Result<(), String> {
-    let (keys, text) = set.split_once('=').ok_or("is not KEY=VALUE")?;
-    let parsed = toml::from_str::<toml::Table>(&format!("x = {text}"));
-    let new = match parsed.ok().and_then(|mut table| table.remove("x")) {
-        Some(new) => new,
-        None => toml::Value::String(text.into()),
-    };
-    let mut place = value;
-    for key in keys.trim().split('.') {
-        place = match place {
-            toml::Value::Table(table) => {
-                table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            }
-            toml::Value::Array(array) => {
-                let count = array.len();
-                let index = key.parse::<usize>().ok();
-                let entry = index.and_then(|index| array.get_mut(index));
-                entry.ok_or_else(|| format!("{key} is no entry of {count}"))?
-            }
-            _ => return Err(format!("{key} is inside of a plain value")),
-        };
-    }
-    *place = new;
-    Ok(())
 }
 
 fn one() -> usize {

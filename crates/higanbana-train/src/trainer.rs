@@ -1,17 +1,14 @@
 //! The training itself: step after step, from wherever it stopped.
 
 mod looks;
+mod step;
 
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use burn::{
-    optim::{GradientsAccumulator, GradientsParams},
-    tensor::{DType, Device, Tensor},
-};
-use higanbana_adapters::inject::limit_norms;
+use burn::tensor::{Device, Tensor};
 use higanbana_core::Registry;
 use higanbana_diffusion::Pipeline;
 use higanbana_io::run::Run;
@@ -23,8 +20,7 @@ use crate::{
     checkpoint::Checkpoint,
     data::{Order, Problem},
     events::Events,
-    fault,
-    feed::{Draw, Feed},
+    feed::Feed,
     file,
     groups::Groups,
     network::{self, Network},
@@ -104,12 +100,14 @@ impl<'a> Trainer<'a> {
         let held_out = recipe.validation.as_ref();
         let mut held_out =
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
+        feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
+        let dtype = recipe.train.dtype.on(device)?;
         let pipeline = match recipe.model.is_file() {
             true => {
                 let config = recipe.config.as_deref();
-                Pipeline::read_file(&recipe.model, config, device, DType::F32)?
+                Pipeline::read_file(&recipe.model, config, device, dtype)?
             }
-            false => Pipeline::read(&recipe.model, device, DType::F32)?,
+            false => Pipeline::read(&recipe.model, device, dtype)?,
         };
         let task = Task::new(&recipe, &pipeline)?;
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
@@ -122,7 +120,10 @@ impl<'a> Trainer<'a> {
             Network::new(&pipeline, &adapter, &preset, registry, recipe.seed)
         });
         let groups = Groups::new(&recipe, &network, published.transpose()?.as_ref())?;
-        let network = groups.start(network);
+        let network = groups.start(network).checkpointed(recipe.train.gradient_checkpointing);
+        if recipe.objective.orthogonality != 0.0 {
+            network.orthogonality()?;
+        }
         let order = feed.order(recipe.seed, recipe.train.batch);
         let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
         let epochs = recipe.train.epochs.map(|epochs| epochs * per_epoch);
@@ -158,10 +159,6 @@ impl<'a> Trainer<'a> {
     ) -> Result<Outcome, TrainError> {
         let folder = run.checkpoints()?;
         let mut last = self.resume(run, &folder)?;
-        let mut events = Events::new();
-        for line in run.metrics()? {
-            events.metrics(&line);
-        }
         if self.step == 0 {
             sheet::clear(run.folder())?;
             self.look(run)?;
@@ -184,7 +181,6 @@ impl<'a> Trainer<'a> {
                 line["validation"] = json!(validation);
             }
             run.record(&line)?;
-            events.metrics(&line);
             tell(&self.progress(loss));
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
@@ -193,14 +189,14 @@ impl<'a> Trainer<'a> {
             {
                 self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
                 last = Some(self.step);
-                events.write(run.folder())?;
+                Events::of(&run.metrics()?).write(run.folder())?;
             }
             if stopped {
                 return Err(TrainError::Stopped { step: self.step, of: self.steps });
             }
         }
         // It may have been killed between the last checkpoint and this.
-        events.write(run.folder())?;
+        Events::of(&run.metrics()?).write(run.folder())?;
         self.finish(run)
     }
 
@@ -255,70 +251,6 @@ impl<'a> Trainer<'a> {
             average: self.average.clone(),
             optimizer: self.optimizer.state().map_err(unwritable)?,
         })
-    }
-
-    /// One step. Gives its loss.
-    fn advance(&mut self) -> Result<f64, TrainError> {
-        let train = &self.recipe.train;
-        let (mut gradients, mut total) = (GradientsAccumulator::new(), 0.0);
-        let mut seen = Vec::new();
-        for part in 0..train.accumulation {
-            let number = self.step * train.accumulation + part;
-            let images = self.order.batch(number);
-            let first = (number * train.batch) as u64;
-            let draw = Draw { seed: self.recipe.seed, first, plain: false };
-            let times = draw.times(images.len(), &self.task);
-            let left_out = self.recipe.seed.wrapping_add(number as u64);
-            self.network =
-                self.network.clone().conditioned(&times, self.task.schedule.len(), Some(left_out));
-            let batch = self.feed.batch(
-                &images,
-                &times,
-                draw,
-                &self.task,
-                &self.pipeline,
-                &self.network,
-            )?;
-            let Task { objective, schedule, prediction } = &self.task;
-            let losses = self.network.losses(&batch, objective, schedule, *prediction);
-            let loss = losses.mean();
-            let value = number_of(&loss);
-            seen.extend(images);
-            if !value.is_finite() {
-                return Err(self.not_finite("the loss", &seen, None));
-            }
-            total += value / train.accumulation as f64;
-            let loss = loss.div_scalar(train.accumulation as f64);
-            let found = GradientsParams::from_grads(loss.backward(), &self.network);
-            gradients.accumulate(&self.network, found);
-        }
-        let gradients = gradients.grads();
-        let fault = fault::gradient(&self.network, &gradients);
-        if let Some(path) = fault {
-            return Err(self.not_finite("a gradient", &seen, Some(path)));
-        }
-        let factor = train.schedule.factor(self.step, self.steps);
-        let stepped = self.optimizer.step(factor, self.network.clone(), gradients);
-        self.network = limit_norms(&stepped).0;
-        self.step += 1;
-        if let (Some(average), Some(decay)) = (&mut self.average, train.ema) {
-            weights::average(average, &weights::read(&self.network), decay);
-        }
-        Ok(total)
-    }
-
-    /// What is not finite, and where that began.
-    fn not_finite(&self, what: &'static str, images: &[usize], path: Option<String>) -> TrainError {
-        let weights = weights::read(&self.network);
-        let layer = match (weights::first_not_finite(&weights), path) {
-            (Some(weight), _) => weight.to_string(),
-            (None, Some(gradient)) => format!("the gradient of {gradient}"),
-            (None, None) => "no weight, but what the model makes of the batch".into(),
-        };
-        let names =
-            images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
-        let batch = names.collect::<Vec<_>>().join(", ");
-        TrainError::NotFinite { what, step: self.step + 1, layer, batch, kept: String::new() }
     }
 
     /// Keeps the state before a step that failed, where it is whole. Says what there is.

@@ -244,6 +244,15 @@ impl Adapter for Tlora {
         Some(Self { q_layer, base_q_layer, ..self.clone() })
     }
 
+    /// $\lVert P^\top P - I \rVert_F^2 + \lVert Q Q^\top - I \rVert_F^2$.
+    fn orthogonality(&self) -> Option<Tensor<1>> {
+        let (p, q) = (self.p_layer.val(), self.q_layer.val());
+        let identity = Tensor::<2>::eye(self.rank(), &p.device()).cast(FloatDType::from(p.dtype()));
+        let departure = |gram: Tensor<2>| (gram - identity.clone()).square().sum();
+        let rows = departure(q.clone().matmul(q.transpose()));
+        Some(departure(p.clone().transpose().matmul(p)) + rows)
+    }
+
     fn condition(&mut self, condition: &Condition) {
         self.masks = Masks::new(self.schedule, self.rank(), condition);
     }
@@ -259,15 +268,6 @@ impl Tlora {
     /// Rank $r$.
     pub fn rank(&self) -> usize {
         self.q_layer.lazy_shape()[0]
-    }
-
-    /// How far the factors are from orthogonal, to be added to a loss:
-    /// $\lVert P^\top P - I \rVert_F^2 + \lVert Q Q^\top - I \rVert_F^2$.
-    pub fn orthogonality(&self) -> Tensor<1> {
-        let (p, q) = (self.p_layer.val(), self.q_layer.val());
-        let identity = Tensor::<2>::eye(self.rank(), &p.device()).cast(FloatDType::from(p.dtype()));
-        let departure = |gram: Tensor<2>| (gram - identity.clone()).square().sum();
-        departure(p.clone().transpose().matmul(p)) + departure(q.clone().matmul(q.transpose()))
     }
 
     fn between(

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::{
+    module::Module,
+    tensor::{DType, Tensor},
+};
 use higanbana_core::{Init, Kind, Member, Registry, Site, Training};
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +143,8 @@ impl Report {
 ///
 /// The result computes what the model computes until it is trained. Its own parameters are frozen:
 /// only adapters train, those already there too, unless they are [frozen](super::freeze). The model
-/// passed in is not changed; tensors are shared, not copied.
+/// passed in is not changed; tensors are shared, not copied. In a model of half precision adapters are of
+/// single precision, and [act](higanbana_core::DynAdapter::cast) as rounded.
 ///
 /// # Errors
 /// When a rule, a pattern or a class matches nothing, an algorithm or an option is unknown, an option
@@ -162,7 +166,7 @@ pub fn inject<M: Module>(
         let Some(chosen) = rules.iter().rev().find(|chosen| chosen.takes(&found)) else {
             continue;
         };
-        let mut init = Init::new(&found.site, found.matrix(), injection.seed);
+        let mut init = Init::new(&found.site, precise(found.matrix()), injection.seed);
         let adapter = chosen.algorithm.build(&found.site, &chosen.options, &mut init)?;
         report.adapted.push(Adapted {
             site: found.site.clone(),
@@ -173,6 +177,14 @@ pub fn inject<M: Module>(
         new.push((found.parameter, found.site, member.training(chosen.training)));
     }
     Ok((place(model, new)?, report))
+}
+
+/// In single precision, if it is in half.
+fn precise(matrix: Tensor<2>) -> Tensor<2> {
+    match matrix.dtype() {
+        DType::F16 | DType::BF16 => matrix.cast(DType::F32),
+        _ => matrix,
+    }
 }
 
 /// A rule with its algorithm and all of its options.

@@ -41,7 +41,8 @@ pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
             let bound = member.training.max_norm.expect("it is bounded");
             let mut whole = member.adapter.valid();
             whole.condition(&Condition::default());
-            let update = whole.update_at(&slot.site, &w0.clone().inner(), 1.0);
+            let w0 = w0.clone().inner().cast(whole.dtype().unwrap_or(w0.dtype()));
+            let update = whole.update_at(&slot.site, &w0, 1.0);
             let norm = update.square().sum().into_scalar::<f64>().sqrt();
             norms.push(norm.min(bound));
             if norm > bound {

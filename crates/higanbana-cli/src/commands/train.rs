@@ -73,7 +73,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let located = recipe.located(beside);
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);
-        Ok(Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell)?)
+        let trainer = Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell);
+        Ok(trainer.map_err(|error| error.of(&arguments.recipe))?)
     })?;
     let feed = trainer.feed();
     eprintln!(
@@ -132,9 +133,13 @@ fn check(arguments: &Arguments, folder: &Path, identity: &str) -> Result<()> {
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {
+    // Steps of an earlier process took none of this one's time.
+    if bar.position() == 0 {
+        bar.set_position(progress.step as u64);
+        return bar.reset_eta();
+    }
     bar.set_position(progress.step as u64);
-    let step = bar.elapsed().as_secs_f64() / bar.position().max(1) as f64;
-    let left = HumanDuration(bar.eta());
+    let (step, left) = (bar.per_sec().recip(), HumanDuration(bar.eta()));
     bar.set_message(format!("loss {:.4}, {step:.2} s a step, {left} left", progress.loss));
 }
 

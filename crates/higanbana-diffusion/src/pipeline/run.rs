@@ -7,7 +7,7 @@ use crate::{
     Added, ModelError,
     schedulers::{guide, scheduler},
     unet::time::guidance,
-    vae::Tiles,
+    vae::{Posterior, Tiles},
 };
 
 /// What is to be generated.
@@ -209,15 +209,19 @@ impl Pipeline {
         }
     }
 
-    /// An image's latents, scaled as the UNet has them: the mean of those that it may have.
-    fn encode_image(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Tensor<4> {
-        let config = self.vae.config();
-        let image = image.cast(if config.force_upcast { DType::F32 } else { self.dtype });
-        let posterior = match tiles {
+    /// The latents that an image may have, as the autoencoder has them, in tiles or in one piece.
+    pub fn posterior(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Posterior {
+        let upcast = self.vae.config().force_upcast;
+        let image = image.cast(if upcast { DType::F32 } else { self.dtype });
+        match tiles {
             Some(tiles) => self.vae.encode_tiled(image, tiles),
             None => self.vae.encode(image),
-        };
-        posterior.mean.mul_scalar(config.scaling)
+        }
+    }
+
+    /// An image's latents, scaled as the UNet has them: the mean of those that it may have.
+    fn encode_image(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Tensor<4> {
+        self.posterior(image, tiles).mean.mul_scalar(self.vae.config().scaling)
     }
 
     /// Given noise, checked and where and what it has to be.

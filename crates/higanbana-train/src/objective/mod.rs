@@ -4,7 +4,9 @@
 //! $x_t = \sqrt{\bar\alpha_t}\, z + \sqrt{1-\bar\alpha_t}\, n$ and is to tell $n$, or the velocity
 //! $\sqrt{\bar\alpha_t}\, n - \sqrt{1-\bar\alpha_t}\, z$. With $\ell$ the [`loss`] of each element and $w$ the
 //! [`weight`] of each sample, what is minimised is the mean over the batch of
-//! $w(t)\, \overline{\ell(\hat y - y)}$; [`noise`] says where $n$ comes from.
+//! $w(t)\, \overline{\ell(\hat y - y)}$; [`noise`] says where $n$ comes from. Where a weight
+//! $\lambda$ asks for it, $\lambda \sum_i \lVert P_i^\top P_i - I \rVert_F^2 + \lVert Q_i Q_i^\top - I \rVert_F^2$
+//! of the adapters' factors is added.
 
 pub mod loss;
 pub mod noise;
@@ -51,8 +53,28 @@ pub struct Objective {
     /// Whether regularisation images are kept to what the frozen model predicts of them, instead of to
     /// the images.
     pub preserve_output: bool,
+    /// Weight of how far the factors of each adapter are from orthogonal, where they are meant to be: added
+    /// to the loss is that times the sum over all adapters.
+    pub orthogonality: f64,
     /// The first time, and the one after the last.
     pub times: Option<[usize; 2]>,
+}
+
+impl Objective {
+    /// The first number that is negative, or none, by its key.
+    pub(crate) fn negative(&self) -> Option<(&'static str, f64)> {
+        let numbers = [
+            ("objective.huber_c", self.huber_c),
+            ("objective.min_snr_gamma", self.min_snr_gamma.unwrap_or_default()),
+            ("objective.noise_offset", self.noise_offset),
+            ("objective.adaptive_noise", self.adaptive_noise),
+            ("objective.multires.discount", self.multires.map_or(0.0, |it| it.discount)),
+            ("objective.input_perturbation", self.input_perturbation),
+            ("objective.prior_weight", self.prior_weight),
+            ("objective.orthogonality", self.orthogonality),
+        ];
+        numbers.into_iter().find(|(_, x)| !(*x >= 0.0 && x.is_finite()))
+    }
 }
 
 /// What a model predicts.
@@ -93,6 +115,7 @@ impl Default for Objective {
             zero_terminal_snr: false,
             prior_weight: 1.0,
             preserve_output: false,
+            orthogonality: 0.0,
             times: None,
         }
     }

@@ -1,0 +1,96 @@
+//! One step: gradients of its batches, and what the optimizer makes of them.
+
+use burn::{
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::Tensor,
+};
+
+use super::{Trainer, number_of};
+use crate::{TrainError, fault, feed::Draw, precision::unscaled, task::Task, weights};
+
+impl Trainer<'_> {
+    /// One step. Gives its loss.
+    pub(super) fn advance(&mut self) -> Result<f64, TrainError> {
+        let train = &self.recipe.train;
+        let (factor, ema) = (train.schedule.factor(self.step, self.steps), train.ema);
+        let mut scale = train.dtype.loss_scale();
+        let (loss, gradients) = loop {
+            match self.gradients(scale) {
+                // Too large for the type in use, it may be: see `precision`.
+                Err(TrainError::NotFinite { what: GRADIENT, .. }) if scale > 1.0 => scale /= 2.0,
+                found => break found?,
+            }
+        };
+        self.network = self.optimizer.step(factor, self.network.clone(), gradients).limited();
+        self.step += 1;
+        if let (Some(average), Some(decay)) = (&mut self.average, ema) {
+            weights::average(average, &weights::read(&self.network), decay);
+        }
+        Ok(loss)
+    }
+
+    /// The loss of the next step and its gradients, which are multiplied by `scale` on their way.
+    fn gradients(&mut self, scale: f64) -> Result<(f64, GradientsParams), TrainError> {
+        let accumulation = self.recipe.train.accumulation;
+        let (mut gradients, mut total) = (GradientsAccumulator::new(), 0.0);
+        let mut seen = Vec::new();
+        for part in 0..accumulation {
+            let number = self.step * accumulation + part;
+            let (images, loss) = self.loss(number)?;
+            let value = number_of(&loss);
+            seen.extend(images);
+            if !value.is_finite() {
+                return Err(self.not_finite("the loss", &seen, None));
+            }
+            total += value / accumulation as f64;
+            let loss = loss.mul_scalar(scale / accumulation as f64);
+            let found = GradientsParams::from_grads(loss.backward(), &self.network);
+            gradients.accumulate(&self.network, found);
+        }
+        let gradients = unscaled(&self.network, gradients.grads(), scale);
+        match fault::gradient(&self.network, &gradients) {
+            Some(path) => Err(self.not_finite(GRADIENT, &seen, Some(path))),
+            None => Ok((total, gradients)),
+        }
+    }
+
+    /// The images of a batch, which is one of the run by its number, and what is minimised.
+    fn loss(&mut self, number: usize) -> Result<(Vec<usize>, Tensor<1>), TrainError> {
+        let images = self.order.batch(number);
+        let first = (number * self.recipe.train.batch) as u64;
+        let draw = Draw { seed: self.recipe.seed, first, plain: false };
+        let times = draw.times(images.len(), &self.task);
+        let left_out = self.recipe.seed.wrapping_add(number as u64);
+        self.network =
+            self.network.clone().conditioned(&times, self.task.schedule.len(), Some(left_out));
+        let (task, pipeline, network) = (&self.task, &self.pipeline, &self.network);
+        let batch = self.feed.batch(&images, &times, draw, task, pipeline, network)?;
+        let Task { objective, schedule, prediction } = task;
+        let loss = network.losses(&batch, objective, schedule, *prediction).mean();
+        Ok(match objective.orthogonality {
+            0.0 => (images, loss),
+            weight => (images, loss + network.orthogonality()?.mul_scalar(weight)),
+        })
+    }
+
+    /// What is not finite, and where that began.
+    fn not_finite(&self, what: &'static str, images: &[usize], path: Option<String>) -> TrainError {
+        let weights = weights::read(&self.network);
+        let layer = match (weights::first_not_finite(&weights), path) {
+            (Some(weight), _) => weight.to_string(),
+            (None, Some(gradient)) => format!("the gradient of {gradient}"),
+            (None, None) => match weights::largest(&weights) {
+                Some((path, x)) => format!(
+                    "what the model makes of the batch; the largest weight, {x:.1e}, is in {path}"
+                ),
+                None => "what the model makes of the batch".into(),
+            },
+        };
+        let names =
+            images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
+        let batch = names.collect::<Vec<_>>().join(", ");
+        TrainError::NotFinite { what, step: self.step + 1, layer, batch, kept: String::new() }
+    }
+}
+
+const GRADIENT: &str = "a gradient";
