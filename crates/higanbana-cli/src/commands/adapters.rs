@@ -85,8 +85,7 @@ fn describe(kind: &Kind) -> Result<()> {
         output::line(format!("    {name} = {value}"))?;
     }
     output::line("  options of training")?;
-    training(kind)
-        .try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
+    training(kind).try_for_each(|(name, meaning)| output::line(format!("    {name:<20}{meaning}")))
 }
 
 /// The options of training that mean something for an algorithm.
