@@ -19,9 +19,10 @@ pub struct Norms {
     pub largest: f64,
 }
 
-/// Scales every adapter whose update has outgrown its [`Training::max_norm`] down to it, all of its
-/// trained tensors evenly. The norm is that of the whole update: neither the strength nor a
-/// [`Condition`] has a part in it. Frozen adapters stay as they are.
+/// Scales every adapter whose update has outgrown its
+/// [`max_norm`](higanbana_core::Training::max_norm) down to it, all of its trained tensors evenly. The
+/// norm is that of the whole update: neither the strength nor a [`Condition`] has a part in it. Frozen
+/// adapters stay as they are.
 pub fn limit_norms<M: Module>(model: &M) -> (M, Norms) {
     let bounded = |member: &Member| member.training.max_norm.is_some() && trains(&member.adapter);
     let slots = slot::collect(model);
