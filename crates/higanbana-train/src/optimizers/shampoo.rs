@@ -102,16 +102,12 @@ fn gathered(before: Option<Tensor<2>>, x: Tensor<2>) -> Tensor<2> {
 /// $(2^{-e} (S + \epsilon I))^{-1/4}$ of a sum $S$ `[n, n]`, with $e$ such that the trace is between 1 and 2.
 struct InverseRoot {
     exponent: i32,
-    root: Root,
-}
-
-enum Root {
-    /// `[n, n]`.
-    Whole(Tensor<2>),
-    /// Of $S = H^\top H$ with $k < n$ rows $H$ it is $\epsilon^{-1/4} (I + H^\top \varphi(H H^\top) H)$ with
-    /// $\varphi(\lambda) = \big((1 + \lambda/\epsilon)^{-1/4} - 1\big) / \lambda$: $\varphi$ `[k, k]`, $H$ `[k, n]`, the
-    /// factor.
-    Few(Tensor<2>, Tensor<2>, f64),
+    /// The root; or, where $S = H^\top H$ has few rows $H$, the $\varphi$ `[k, k]` of
+    /// $\epsilon^{-1/4} (I + H^\top \varphi(H H^\top) H)$, with
+    /// $\varphi(\lambda) = \big((1 + \lambda/\epsilon)^{-1/4} - 1\big) / \lambda$.
+    root: Tensor<2>,
+    /// $H$ `[k, n]` and $\epsilon^{-1/4}$.
+    few: Option<(Tensor<2>, f64)>,
 }
 
 impl InverseRoot {
@@ -131,27 +127,23 @@ impl InverseRoot {
             spectrum::symmetric_function(&near_1, |x| f(x.max(0.0)))
                 .unwrap_or_else(|_| near_1.full_like(f64::NAN))
         };
-        let root = if few {
-            let phi = |x: f64| match x {
-                0.0 => -0.25 / ridge,
-                _ => (-0.25 * (x / ridge).ln_1p()).exp_m1() / x,
-            };
-            Root::Few(function(&phi).mul_scalar(scale), sum.clone(), ridge.powf(-0.25))
-        } else {
-            Root::Whole(function(&|x| (x + ridge).powf(-0.25)))
+        if !few {
+            let root = function(&|x| (x + ridge).powf(-0.25));
+            return Self { exponent, root, few: None };
+        }
+        let phi = |x: f64| match x {
+            0.0 => -0.25 / ridge,
+            _ => (-0.25 * (x / ridge).ln_1p()).exp_m1() / x,
         };
-        Self { exponent, root }
+        let root = function(&phi).mul_scalar(scale);
+        Self { exponent, root, few: Some((sum.clone(), ridge.powf(-0.25))) }
     }
 
     /// The product of `x` `[m, n]` and this.
     fn after(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.root {
-            Root::Whole(root) => x.matmul(root.clone()),
-            Root::Few(phi, rows, factor) => {
-                let along = x.clone().matmul(rows.clone().transpose());
-                (x + along.matmul(phi.clone()).matmul(rows.clone())).mul_scalar(*factor)
-            }
-        }
+        let Some((rows, factor)) = &self.few else { return x.matmul(self.root.clone()) };
+        let along = x.clone().matmul(rows.clone().transpose()).matmul(self.root.clone());
+        (x + along.matmul(rows.clone())).mul_scalar(*factor)
     }
 }
 
