@@ -60,7 +60,7 @@ fn at_tiny_size<C: Chapter>(keep: impl Fn(&mut C::Parameters) -> bool) -> Vec<Re
     let done = perform::<C>(&lab, &plan, folder.path(), |_, _| ()).unwrap();
     assert_eq!(done.failures, [""; 0]);
     let study = study::<C>(&done.results).unwrap();
-    for figure in &study.figures {
+    for figure in study.galleries.iter().flat_map(|gallery| &gallery.figures) {
         assert!(figure.svg.contains(KhatriRao::NAME), "{}", figure.caption);
     }
     for table in study.tables.iter().filter(|table| !table.rows.is_empty()) {
