@@ -88,8 +88,10 @@ fn what_has_no_place_is_named() {
     let names: Vec<_> = attached.leftovers.iter().map(|leftover| &*leftover.name).collect();
     assert_eq!((attached.modules, names), (4, vec!["lora_unet_nowhere"]));
 
-    // A file of another family changes nothing.
-    let before = latents(&pipeline);
-    assert!(attach_file(&mut pipeline, &file("sdxl", "kohya"), 1.0, &registry()).is_err());
-    assert_eq!(latents(&pipeline), before);
+    // A file of which nothing has a place is that of another model.
+    tensors.retain(|key, _| key.contains("nowhere"));
+    let other = folder.path().join("other.safetensors");
+    write_tensors(&other, &tensors, &Default::default(), false).unwrap();
+    let error = attach_file(&mut pipeline, &other, 1.0, &registry()).unwrap_err().to_string();
+    assert!(error.contains("none of its 1 modules is in "), "{error}");
 }

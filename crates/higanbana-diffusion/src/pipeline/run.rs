@@ -94,7 +94,12 @@ impl Pipeline {
     /// When they are no multiples of what a latent covers, or there are more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
         let factor = self.vae.config().factor();
-        let own = self.unet.config().sample_size.unwrap_or([64, 64]).map(|side| side.saturating_mul(factor));
+        let own = self
+            .unet
+            .config()
+            .sample_size
+            .unwrap_or([64, 64])
+            .map(|side| side.saturating_mul(factor));
         let [h, w] = match (&request.image, request.noise.first()) {
             // What is left over at the edges no latent covers.
             (Some((image, _)), _) => [2, 3].map(|axis| image.dims()[axis] / factor * factor),
