@@ -7,6 +7,7 @@ mod diffusion {
     mod formula;
     mod full;
     mod half;
+    mod loras;
     mod pipeline;
     mod reference;
     mod schedulers;

@@ -90,6 +90,9 @@ fn a_prompt_becomes_the_image_of_diffusers() {
         ("--steps 0", "steps: are 0"),
         ("--width 30 --height 32", "size: is 30x32"),
         ("--adapter nowhere.safetensors", "nowhere.safetensors"),
+        ("--width 4000000000 --height 8", "size: is 4000000000x8, 1 times"),
+        ("--guidance NaN", "guidance: is NaN"),
+        ("--image nowhere.png", "nowhere.png: cannot be read (No such file or directory"),
     ] {
         let run = format!("generate --model model --prompt lily -o new.png {arguments}");
         let error = desk.run(&run).fails();
@@ -98,12 +101,41 @@ fn a_prompt_becomes_the_image_of_diffusers() {
     for (arguments, expected) in [
         ("--scheduler heun", "there are ddpm, ddim"),
         ("--noise latents.safetensors --count 2", "cannot be used with"),
+        ("--save-latents new.png", "--save-latents: is the image's file too"),
+        ("--noise latents.safetensors --save-latents latents.safetensors", "is an input"),
+        ("--count 70000", "70000"),
     ] {
         let run = format!("generate --model model --prompt lily -o new.png {arguments}");
         let error = desk.run(&run).is_misused();
         assert!(error.contains(expected), "{error}");
     }
     assert!(!desk.listing().contains(&"new.png".to_string()));
+}
+
+#[test]
+fn adapters_act_with_their_strengths_as_in_diffusers() {
+    let (desk, device) = (Desk::new(), Device::default());
+    write_pipeline("sdxl", &desk.path("model"));
+    let noise = formula::tensor::<4>("pipeline noise", [1, 4, 8, 6], &device);
+    desk.tensors("noise.safetensors", &[("latents", data(noise))]);
+    for kind in ["kohya", "diffusers"] {
+        let file = format!("sdxl.{kind}.safetensors");
+        fs::copy(folder("loras").join(&file), desk.path(&file)).unwrap();
+    }
+    let mut command = std::process::Command::new(super::run::BINARY);
+    let options = "generate --model model --steps 6 --noise noise.safetensors -o a.png \
+                   --adapter sdxl.kohya.safetensors:0.7 --adapter sdxl.diffusers.safetensors:-0.4 \
+                   --save-latents a.safetensors --prompt";
+    let prompt = "a red spider lily in the rain, best quality";
+    desk.command(command.args(options.split_whitespace()).arg(prompt)).succeeds();
+    let found = desk.values("a.safetensors", "latents");
+    let found: Vec<f32> = found.iter().map(|x| *x as f32).collect();
+    let expected = Expected::open("loras/expected.safetensors").values("sdxl kohya diffusers");
+    let off = deviation(&expected, &found);
+    assert!(off <= 1e-3, "{off:.1e}");
+    let text = fs::read(desk.path("a.png")).unwrap();
+    let settings = format!("{prompt} <lora:sdxl.kohya:0.7> <lora:sdxl.diffusers:-0.4>\nSteps: 6");
+    assert!(String::from_utf8_lossy(&text).contains(&settings));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! `export`: a model in the other layout.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use burn::tensor::Device;
 use higanbana_diffusion::{CLIPTextModel, ClipConfig, UNet2DConditionModel, UNetConfig};
+use higanbana_io::Checkpoint;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,11 +13,11 @@ use super::{
     run::Desk,
 };
 
-/// Writes a model folder of SD 1's modules, as narrow as can be: it has a form as a single file.
-fn write_sd1(to: &Path) {
-    write_pipeline("sd", to);
+/// Writes a model folder of a family's modules, as narrow as can be: it has a form as a single file.
+fn write_model(family: &str, to: &Path) {
+    write_pipeline(if family == "SDXL" { "sdxl" } else { "sd" }, to);
     let rewrite = |name: &str, values: Value| {
-        let path = to.join(name);
+        let path = to.join(name).join("config.json");
         let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         let (Value::Object(config), Value::Object(values)) = (&mut config, values) else {
             panic!("configurations are objects")
@@ -25,69 +26,104 @@ fn write_sd1(to: &Path) {
         fs::write(&path, Value::Object(config.clone()).to_string()).unwrap();
         path
     };
-    let config = rewrite(
-        "unet/config.json",
+    let device = Device::default();
+    let unet = |values: Value| {
+        let config = rewrite("unet", values);
+        let unet = UNet2DConditionModel::new(&UNetConfig::read(&config).unwrap(), &device);
+        write_weights(&unet, &config.with_file_name("diffusion_pytorch_model.safetensors"));
+    };
+    let encoder = |name: &str, values: Value| {
+        let config = rewrite(name, values);
+        let clip = CLIPTextModel::new(&ClipConfig::read(&config).unwrap(), &device);
+        write_weights(&clip, &config.with_file_name("model.safetensors"));
+    };
+    if family == "SDXL" {
+        // Files are told by a layer of the second encoder that no small one has.
+        encoder("text_encoder_2", json!({ "num_hidden_layers": 10 }));
+        return unet(json!({ "layers_per_block": 2 }));
+    }
+    let linear = family == "SD 2";
+    let width = if linear { 1024 } else { 768 };
+    let act = if linear { "gelu" } else { "quick_gelu" };
+    encoder(
+        "text_encoder",
         json!({
-            "block_out_channels": [8, 16, 16, 16], "norm_num_groups": 4, "layers_per_block": 2,
-            "attention_head_dim": 2, "cross_attention_dim": 768,
-            "down_block_types": [
-                "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D",
-            ],
-            "up_block_types": [
-                "UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D",
-            ],
+            "hidden_size": width, "intermediate_size": 16, "num_hidden_layers": 1, "hidden_act": act,
         }),
     );
-    let device = Device::default();
-    let unet = UNet2DConditionModel::new(&UNetConfig::read(&config).unwrap(), &device);
-    write_weights(&unet, &config.with_file_name("diffusion_pytorch_model.safetensors"));
-    let config = rewrite(
-        "text_encoder/config.json",
-        json!({ "hidden_size": 768, "intermediate_size": 16, "num_hidden_layers": 1 }),
-    );
-    let clip = CLIPTextModel::new(&ClipConfig::read(&config).unwrap(), &device);
-    write_weights(&clip, &config.with_file_name("model.safetensors"));
+    unet(json!({
+        "block_out_channels": [8, 16, 16, 16], "norm_num_groups": 4, "layers_per_block": 2,
+        "attention_head_dim": 2, "cross_attention_dim": width, "use_linear_projection": linear,
+        "down_block_types": [
+            "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D",
+        ],
+        "up_block_types": [
+            "UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D",
+        ],
+    }));
 }
 
 #[test]
-fn a_model_goes_into_the_other_layout_and_back() {
-    let (desk, device) = (Desk::new(), Device::default());
-    write_sd1(&desk.path("model"));
-    let run = desk.run("export model -o single.safetensors");
-    assert_eq!(run.succeeds(), "single.safetensors: SD 1 as a single file\n");
-    let run = desk.run("export single.safetensors --config model -o back");
-    assert_eq!(run.succeeds(), "back: SD 1 as a directory\n");
-    for file in [
-        "unet/config.json",
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "tokenizer/merges.txt",
-    ] {
-        let bytes = |folder: &str| fs::read(desk.path(folder).join(file)).unwrap();
-        assert!(bytes("model") == bytes("back"), "{file}");
-    }
-    for file in
-        ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"]
-    {
-        let [before, after] =
-            ["model", "back"].map(|folder| desk.open(&format!("{folder}/{file}.safetensors")));
-        assert_eq!(before.names(), after.names());
-        let same =
-            |name: &String| before.read_bytes(name).unwrap() == after.read_bytes(name).unwrap();
-        assert!(before.names().iter().all(same), "{file}");
-    }
+fn every_family_goes_into_the_other_layout_and_back() {
+    for family in ["SD 1", "SD 2", "SDXL"] {
+        let (desk, device) = (Desk::new(), Device::default());
+        write_model(family, &desk.path("model"));
+        let run = desk.run("export model -o single.safetensors");
+        assert_eq!(run.succeeds(), format!("single.safetensors: {family} as a single file\n"));
+        let run = desk.run("export single.safetensors --config model -o back");
+        assert_eq!(run.succeeds(), format!("back: {family} as a directory\n"));
+        let files = |folder: &str| {
+            let mut files = Vec::new();
+            for part in fs::read_dir(desk.path(folder)).unwrap() {
+                let part = part.unwrap().path();
+                let within = fs::read_dir(&part).into_iter().flatten();
+                files.extend(within.map(|file| file.unwrap().path()));
+                files.extend(part.is_file().then_some(part));
+            }
+            let root = desk.path(folder);
+            let names = files.iter().map(|file| file.strip_prefix(&root).unwrap().to_owned());
+            names.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(files("model"), files("back"));
+        for file in files("model") {
+            let [before, after] = ["model", "back"].map(|folder| desk.path(folder).join(&file));
+            if file.extension() != Some("safetensors".as_ref()) {
+                assert!(
+                    fs::read(before).unwrap() == fs::read(after).unwrap(),
+                    "{}",
+                    file.display()
+                );
+                continue;
+            }
+            let [before, after] = [before, after].map(|path| Checkpoint::open(path).unwrap());
+            assert_eq!(before.names(), after.names());
+            let same =
+                |name: &String| before.read_bytes(name).unwrap() == after.read_bytes(name).unwrap();
+            assert!(before.names().iter().all(same), "{}", file.display());
+        }
 
-    // The single file generates what the directory does.
+        // The single file generates what the directory does.
+        let noise = formula::tensor::<4>("pipeline noise", [1, 4, 8, 8], &device);
+        desk.tensors("noise.safetensors", &[("latents", noise.into_data())]);
+        let generate = |model: &str, name: &str| {
+            let options = "--prompt lily --steps 2 --noise noise.safetensors";
+            let out = format!("--save-latents {name}.safetensors -o {name}.png");
+            desk.run(&format!("generate --model {model} {options} {out}")).succeeds();
+            desk.values(&format!("{name}.safetensors"), "latents")
+        };
+        let found = generate("single.safetensors --config model", "a");
+        assert_eq!(found, generate("model", "b"), "{family}");
+    }
+}
+
+#[test]
+fn an_export_changes_precision_and_refuses_what_it_cannot() {
+    let (desk, device) = (Desk::new(), Device::default());
+    write_model("SD 1", &desk.path("model"));
+    desk.run("export model -o single.safetensors").succeeds();
+    desk.run("export single.safetensors --config model -o back").succeeds();
     let noise = formula::tensor::<4>("pipeline noise", [1, 4, 8, 8], &device);
     desk.tensors("noise.safetensors", &[("latents", noise.into_data())]);
-    let generate = |model: &str, name: &str| {
-        let options = "--prompt lily --steps 2 --noise noise.safetensors";
-        let out = format!("--save-latents {name}.safetensors -o {name}.png");
-        desk.run(&format!("generate --model {model} {options} {out}")).succeeds();
-        desk.values(&format!("{name}.safetensors"), "latents")
-    };
-    let found = generate("single.safetensors --config model", "a");
-    assert_eq!(found, generate("model", "b"));
 
     desk.run("export model -o half.safetensors --dtype f16").succeeds();
     let (half, single) = (desk.open("half.safetensors"), desk.open("single.safetensors"));

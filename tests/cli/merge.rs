@@ -138,7 +138,7 @@ fn the_first_ten_leftovers_are_listed_and_strict_refuses_them() {
     let err: Vec<String> = run.err().lines().map(String::from).collect();
     assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
     assert!(err[1].starts_with("  lycoris_x0: not in the base; nearest: lycoris_l, lycoris_m, "));
-    assert_eq!(err[11], "  ... and 2 more; --json lists them all");
+    assert_eq!(err[11], "  ... and 2 more");
     let message = desk.refusal("merge base.safetensors a many -o strict --strict");
     assert_eq!(
         message,

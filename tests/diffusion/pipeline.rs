@@ -1,6 +1,6 @@
 //! Whole pipelines against diffusers, and what adapter files do on them.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_adapters::{
@@ -9,7 +9,7 @@ use higanbana_adapters::{
 };
 use higanbana_diffusion::{
     CLIPTextModel, Pipeline, Request,
-    pipeline::{Generated, attach_file, to_pixels},
+    pipeline::{Generated, to_pixels},
     text::Tokenizer,
 };
 use higanbana_io::Checkpoint;
@@ -229,62 +229,22 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn adapter_files_act_on_every_model_of_a_pipeline() {
+fn the_own_scheduler_is_revised_where_its_file_is_old() {
     let device = Device::default();
-    let temp = tempfile::tempdir().unwrap();
-    let values = |x: Tensor<4>| -> Vec<f32> { x.into_data().iter().collect() };
-    for case in ["sd", "sdxl"] {
-        let mut pipeline = pipeline(case, &device);
-        let request = Request { steps: 4, ..request(&device) };
-        let before = values(run(&pipeline, &request).latents);
-
-        let file = temp.path().join(format!("{case}.safetensors"));
-        write_lora(&file, case);
-        let attached = attach_file(&mut pipeline, &file, 1.0, &registry()).unwrap().placed;
-        assert_eq!(
-            (attached.modules, attached.parameters),
-            (if case == "sd" { 2 } else { 3 }, attached.modules)
-        );
-        assert_eq!(attached.leftovers.len(), 1);
-        assert_eq!(attached.leftovers[0].name, "lora_unet_nowhere");
-        let with = values(run(&pipeline, &request).latents);
-        assert!(deviation(&before, &with) > 1e-3);
-
-        // Off again, without reading the model anew.
-        let set = file.to_string_lossy();
-        pipeline.unet = inject::detach(&pipeline.unet, &set).unwrap();
-        for encoder in &mut pipeline.encoders {
-            encoder.model = inject::detach(&encoder.model, &set).unwrap();
-        }
-        assert_eq!(values(run(&pipeline, &request).latents), before);
-    }
-}
-
-/// A file in kohya's names, of a layer of each model and one that is nowhere.
-fn write_lora(file: &Path, case: &str) {
-    let mut tensors = std::collections::BTreeMap::new();
-    let mut add = |module: &str, out: usize, input: usize| {
-        for (name, shape) in [("lora_up", [out, 2]), ("lora_down", [2, input])] {
-            let values = formula::numbers(&format!("{module}.{name}"), &shape);
-            let data = burn::tensor::TensorData::new(values, shape);
-            tensors.insert(format!("{module}.{name}.weight"), data);
-        }
-        let alpha = burn::tensor::TensorData::new(vec![2.0f32], Vec::<usize>::new());
-        tensors.insert(format!("{module}.alpha"), alpha);
-    };
-    match case {
-        "sd" => {
-            add("lora_te_text_model_encoder_layers_1_mlp_fc1", 64, 16);
-            add("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0", 16, 16);
-        }
-        _ => {
-            add("lora_te1_text_model_encoder_layers_1_mlp_fc1", 64, 16);
-            add("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", 24, 24);
-            add("lora_unet_mid_block_attentions_0_transformer_blocks_1_attn2_to_k", 32, 40);
-        }
-    }
-    add("lora_unet_nowhere", 4, 4);
-    higanbana_io::writer::write_tensors(file, &tensors, &Default::default(), true).unwrap();
+    let folder = pipeline_folder("sd");
+    let scheduler = folder.path().join("scheduler/scheduler_config.json");
+    let silent = r#"{"_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+        "beta_schedule": "scaled_linear", "set_alpha_to_one": false}"#;
+    fs::write(scheduler, silent).unwrap();
+    let pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
+    let blurry = || Request { negative: Some("blurry".into()), ..request(&device) };
+    // With an offset of 1 and without a range: what "ddim" is from the file that says so.
+    let generated = run(&pipeline, &blurry());
+    Expected::of("sd").check("ddim latents", generated.latents, 1e-3);
+    // By its name it is what the file says: nothing is larger than 1.
+    let named = run(&pipeline, &Request { scheduler: Some("ddim".into()), ..blurry() });
+    let largest: f32 = named.latents.abs().max().into_scalar();
+    assert!(largest < 1.1, "{largest}");
 }
 
 #[test]

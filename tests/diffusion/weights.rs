@@ -145,6 +145,8 @@ fn a_configuration_that_means_something_else_is_refused_by_the_field() {
         ("act_fn", "\"gelu\"", "field act_fn is \"gelu\"; only \"silu\" is supported"),
         ("time_cond_proj_dim", "7", "field time_cond_proj_dim must be an even number"),
         ("frobnicate", "1", "field frobnicate is unknown"),
+        ("sample_size", "\"large\"", "field sample_size cannot be \"large\""),
+        ("layers_per_block", "1000000000", "field layers_per_block is 1000000000; 1000 at most"),
         ("norm_num_groups", "null", "field norm_num_groups cannot be null"),
         ("norm_num_groups", "7", "field norm_num_groups at block 0 does not suit 16 channels: 7"),
         ("attention_head_dim", "[2, 4]", "field attention_head_dim has 2 values for 3 blocks"),

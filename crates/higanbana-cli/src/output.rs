@@ -92,7 +92,7 @@ pub fn leftovers(
         eprintln!("  {leftover}");
     }
     if count > SHOWN {
-        eprintln!("  ... and {} more; --json lists them all", count - SHOWN);
+        eprintln!("  ... and {} more", count - SHOWN);
     }
     if strict {
         bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");

@@ -86,6 +86,11 @@ impl Fields {
         Ok(self.take(name, Some(default))?.unwrap_or_default())
     }
 
+    /// Whether a field is a list.
+    pub fn is_list(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(Value::is_array)
+    }
+
     /// Takes a field that is one value, or one for each of `count` blocks.
     ///
     /// # Errors
@@ -96,7 +101,7 @@ impl Fields {
         default: T,
         count: usize,
     ) -> Result<Vec<T>, ModelError> {
-        if !self.left.get(name).is_some_and(Value::is_array) {
+        if !self.is_list(name) {
             return Ok(vec![self.take(name, default)?; count]);
         }
         let values: Vec<T> = self.take(name, Vec::new())?;
@@ -141,6 +146,18 @@ impl Fields {
     pub fn wrong(&self, field: &str, reason: impl AsRef<str>) -> ModelError {
         let reason = format!("field {field} {}", reason.as_ref());
         ModelError::Config { path: self.path.clone(), reason }
+    }
+
+    /// Refuses a number of layers that is none: a model of so many cannot even be described.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn at_most(&self, field: &str, layers: usize) -> Result<(), ModelError> {
+        const MOST: usize = 1000;
+        match layers <= MOST {
+            true => Ok(()),
+            false => Err(self.wrong(field, format!("is {layers}; {MOST} at most"))),
+        }
     }
 
     /// Refuses what is left. Fields that begin with an underscore are notes of who wrote the file.

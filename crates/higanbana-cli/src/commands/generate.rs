@@ -67,7 +67,7 @@ pub struct Arguments {
     seed: u64,
     /// Number of images
     #[arg(long, default_value_t = 1)]
-    count: usize,
+    count: u16,
     /// Begin with this image, a PNG
     #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height"])]
     image: Option<PathBuf>,
@@ -114,8 +114,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let count = request.images();
     let outputs: Vec<PathBuf> =
         (1..=count).map(|i| numbered(&arguments.output, i, count)).collect();
+    let inputs = arguments.image.iter().chain(&arguments.noise);
+    let inputs = inputs.chain(arguments.adapters.iter().map(|adapter| &adapter.path));
     for path in outputs.iter().chain(&arguments.save_latents) {
+        output::differs_from_inputs(path, inputs.clone().map(|input| &**input))?;
         writer::check(path, arguments.overwrite)?;
+    }
+    if arguments.save_latents.as_ref().is_some_and(|latents| outputs.contains(latents)) {
+        return Err(output::usage("--save-latents: is the image's file too; name another"));
     }
     let pipeline = pipeline(arguments, &device)?;
     let [height, width] = pipeline.size(&request)?;
@@ -162,7 +168,7 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         clip_skip: arguments.clip_skip,
         size,
         seed: arguments.seed,
-        count: arguments.count,
+        count: arguments.count.into(),
         image: image.transpose()?,
         noise: noise.transpose()?.unwrap_or_default(),
         tile: arguments.tile,

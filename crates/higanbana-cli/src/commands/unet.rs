@@ -42,6 +42,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
     let dtype = DType::from(arguments.dtype);
+    output::differs_from_inputs(&arguments.output, [&*arguments.input])?;
     writer::check(&arguments.output, arguments.overwrite)?;
     let input = Checkpoint::open(&arguments.input)?;
     let sample: Tensor<4> = tensor(&input, "sample", &device, dtype)?;

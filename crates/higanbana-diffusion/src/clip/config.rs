@@ -104,6 +104,7 @@ impl ClipConfig {
             },
             projection: projects.then_some(projection.unwrap_or(512)),
         };
+        f.at_most("num_hidden_layers", config.layers)?;
         if config.heads == 0 || config.width == 0 || !config.width.is_multiple_of(config.heads) {
             let reason = format!("is {}, which does not divide {}", config.heads, config.width);
             return Err(f.wrong("num_attention_heads", reason));

@@ -37,8 +37,11 @@ impl Pixels {
     /// # Errors
     /// When it cannot be read, is damaged or of another kind.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let read = |source| ModelError::Read { path: path.into(), source };
-        Self::decode(path, &fs::read(path).map_err(read)?)
+        let bytes = fs::read(path).map_err(|error| ModelError::Config {
+            path: path.into(),
+            reason: format!("cannot be read ({error})"),
+        })?;
+        Self::decode(path, &bytes)
     }
 
     /// The same of the bytes of a file; `path` is for messages.

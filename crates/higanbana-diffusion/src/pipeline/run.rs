@@ -74,6 +74,9 @@ pub struct Generated {
     pub images: Tensor<4>,
 }
 
+/// Pixels of all images of a request: as single-precision colours, 12 GiB.
+const MOST_PIXELS: usize = 1 << 30;
+
 /// Told of every step: how many are made, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
@@ -88,16 +91,26 @@ impl Pipeline {
     /// Height and width of the images that a request asks for, in pixels.
     ///
     /// # Errors
-    /// When they are no multiples of what a latent covers.
+    /// When they are no multiples of what a latent covers, or there are more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
         let factor = self.vae.config().factor();
-        let own = self.unet.config().sample_size.unwrap_or([64, 64]).map(|side| side * factor);
+        let own = self
+            .unet
+            .config()
+            .sample_size
+            .unwrap_or([64, 64])
+            .map(|side| side.saturating_mul(factor));
         let [h, w] = match (&request.image, request.noise.first()) {
             // What is left over at the edges no latent covers.
             (Some((image, _)), _) => [2, 3].map(|axis| image.dims()[axis] / factor * factor),
             (None, Some(noise)) => [2, 3].map(|axis| noise.dims()[axis] * factor),
             (None, None) => request.size.unwrap_or(own),
         };
+        let pixels = [h, w, request.images()].iter().try_fold(1usize, |n, by| n.checked_mul(*by));
+        if pixels.is_none_or(|pixels| pixels > MOST_PIXELS) {
+            let reason = format!("is {w}x{h}, {} times; make fewer or smaller", request.images());
+            return Err(ModelError::input("size", reason));
+        }
         match h > 0 && w > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) {
             true => Ok([h, w]),
             false => {
@@ -113,6 +126,13 @@ impl Pipeline {
     /// When the request cannot be met, or latents are no longer finite: the step is named.
     pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
         let [height, width] = self.size(request)?;
+        for (name, number) in
+            [("guidance", request.guidance), ("guidance rescale", request.guidance_rescale)]
+        {
+            if !number.is_finite() {
+                return Err(ModelError::input(name, format!("is {number}; give a number")));
+            }
+        }
         let count = request.images();
         if count == 0 {
             return Err(ModelError::input("count", "is 0; at least one image is needed"));

@@ -102,7 +102,7 @@ impl Settings {
     pub fn train_steps(&mut self) -> Result<usize, ModelError> {
         let count: usize = self.fields.clone().take("num_train_timesteps", 1000)?;
         match count {
-            2.. => Ok(count),
+            2..=1_000_000 => Ok(count),
             _ => Err(self.wrong("num_train_timesteps", format!("is {count}"))),
         }
     }
@@ -131,7 +131,11 @@ impl Settings {
     ) -> Result<NoiseSchedule, ModelError> {
         self.only("trained_betas", serde_json::Value::Null)?;
         let count = self.train_steps()?;
-        let range = [self.take("beta_start", start)?, self.take("beta_end", end)?];
+        let mut beta = |name, default| match self.take(name, default)? {
+            beta if (0.0..1.0).contains(&beta) => Ok(beta),
+            beta => Err(self.wrong(name, format!("is {beta}; it lies between 0 and 1"))),
+        };
+        let range = [beta("beta_start", start)?, beta("beta_end", end)?];
         let schedule: String = self.take("beta_schedule", schedule.into())?;
         let betas = match schedule.as_str() {
             "linear" => noise::linear(range, count),

@@ -109,7 +109,7 @@ impl UNetConfig {
             context: context[i],
         });
         let config = Self {
-            sample_size: size(f.take("sample_size", Value::Null)?),
+            sample_size: size(&mut f)?,
             in_channels: f.take("in_channels", 4)?,
             out_channels: f.take("out_channels", 4)?,
             levels: levels.collect(),
@@ -153,6 +153,8 @@ impl UNetConfig {
             if layers == 0 {
                 return wrong("layers_per_block", layers);
             }
+            f.at_most("layers_per_block", layers)?;
+            f.at_most("transformer_layers_per_block", depth)?;
         }
         if self.guidance_width.is_some_and(|width| !divides(width, 2)) {
             return Err(f.wrong("time_cond_proj_dim", "must be an even number"));
@@ -231,12 +233,12 @@ fn attends(
 }
 
 /// A side length, or height and width.
-fn size(value: Value) -> Option<[usize; 2]> {
-    let number = |value: &Value| value.as_u64().map(|n| n as usize);
-    match &value {
-        Value::Array(sides) => Some([number(sides.first()?)?, number(sides.get(1)?)?]),
-        side => number(side).map(|side| [side, side]),
+fn size(f: &mut Fields) -> Result<Option<[usize; 2]>, ModelError> {
+    let name = "sample_size";
+    if f.is_list(name) {
+        return f.take(name, None);
     }
+    Ok(f.take(name, None)?.map(|side: usize| [side, side]))
 }
 
 fn text_time(f: &mut Fields) -> Result<Option<TextTime>, ModelError> {

@@ -67,6 +67,10 @@ impl VaeConfig {
             force_upcast: f.flag("force_upcast", true)?,
         };
         f.only("out_channels", config.image_channels)?;
+        if config.channels.is_empty() {
+            return Err(f.wrong("block_out_channels", "is empty"));
+        }
+        f.at_most("layers_per_block", config.layers)?;
         let groups = config.norm_groups;
         if config.channels.iter().any(|n| *n == 0 || groups == 0 || !n.is_multiple_of(groups)) {
             let reason = format!("is {groups}, which does not divide {:?}", config.channels);
