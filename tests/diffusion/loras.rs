@@ -84,9 +84,9 @@ fn what_has_no_place_is_named() {
     }
     let more = folder.path().join("more.safetensors");
     write_tensors(&more, &tensors, &Default::default(), false).unwrap();
-    let attached = attach_file(&mut pipeline, &more, 1.0, &registry()).unwrap();
-    let names: Vec<_> = attached.leftovers.iter().map(|leftover| &*leftover.name).collect();
-    assert_eq!((attached.modules, names), (4, vec!["lora_unet_nowhere"]));
+    let placed = attach_file(&mut pipeline, &more, 1.0, &registry()).unwrap().placed;
+    let names: Vec<_> = placed.leftovers.iter().map(|leftover| &*leftover.name).collect();
+    assert_eq!((placed.modules, names), (4, vec!["lora_unet_nowhere"]));
 
     // A file of which nothing has a place is that of another model.
     tensors.retain(|key, _| key.contains("nowhere"));
