@@ -96,7 +96,11 @@ impl FileRanks {
     /// The page, with the table at hand.
     pub fn study(&self, other: Option<&Self>, table: Table) -> Study {
         let files: Vec<&Self> = std::iter::once(self).chain(other).collect();
-        let named: Vec<String> = files.iter().map(|file| file.file.display().to_string()).collect();
+        let name = |file: &&Self| {
+            let name = file.file.file_name().unwrap_or(file.file.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        let named: Vec<String> = files.iter().map(name).collect();
         Study {
             title: format!("rank of {}", named.join(" and ")),
             lead: "Rank and size of every update, at strength 1.".into(),

@@ -115,7 +115,10 @@ fn run<'a>(
             format!("axis `{}` lies within a parameter that is no table", keys.join("."))
         })?;
     }
-    let refused = |reason: String| format!("run {index} ({}): {reason}", place.join(", "));
+    let refused = |reason: String| match place.is_empty() {
+        true => format!("run {index}: {reason}"),
+        false => format!("run {index} ({}): {reason}", place.join(", ")),
+    };
     let parameters = kind.resolve(&parameters, lab).map_err(|error| refused(error.to_string()))?;
     if let Some(name) = beyond_json(&parameters, "") {
         return Err(refused(format!("`{name}` is a number or a date that JSON does not have")));
