@@ -109,7 +109,8 @@ fn tensors(part: Part, published: &Published) -> Vec<crate::weights::Tensor> {
     }
 }
 
-fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
+/// The configurations of a model directory.
+pub(crate) fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
     for name in [INDEX, UNET, VAE, ENCODERS[0], ENCODERS[1], SCHEDULER] {
         if from.join(name).exists() {
             copy(&from.join(name), &to.join(name))?;
@@ -119,7 +120,7 @@ fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
 }
 
 /// The files of a folder, without folders in it.
-fn copy_files(from: &Path, to: &Path) -> Result<(), ModelError> {
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), ModelError> {
     let read = |source| ModelError::Read { path: from.into(), source };
     for entry in fs::read_dir(from).map_err(read)? {
         let path = entry.map_err(read)?.path();

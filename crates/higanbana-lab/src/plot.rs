@@ -276,7 +276,8 @@ fn trimmed(number: String) -> String {
     number.trim_end_matches('0').trim_end_matches('.').into()
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML has it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 

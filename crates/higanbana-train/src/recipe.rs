@@ -22,9 +22,14 @@
 //! batch = 2
 //! rate = 5e-4
 //! ```
+//!
+//! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
+
+mod read;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +43,21 @@ pub struct Recipe {
     pub model: PathBuf,
     /// With a single file that is no published model's: a model folder with its configurations.
     pub config: Option<PathBuf>,
+    /// Whether its UNet and its text encoders begin from random values: their weights are not read.
+    #[serde(default)]
+    pub from_scratch: bool,
     /// Seed of everything that is drawn.
     #[serde(default)]
     pub seed: u64,
-    /// Name of the adapter file, without its extension.
+    /// Name of the adapter file, without its extension, or of the folder of the trained model.
     #[serde(default = "name")]
     pub name: String,
-    /// What is trained.
-    pub adapter: Adapter,
+    /// Element type of what is written there.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The adapter that is trained; if there is none, the model itself, its text encoders too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
     /// What there is to learn from.
     pub data: Data,
     /// What is minimised.
@@ -61,7 +73,30 @@ pub struct Recipe {
     pub validation: Option<Validation>,
 }
 
-/// What is trained.
+/// Element type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, to 3 digits.
+    F16,
+    /// 16 bits, to 2 digits.
+    Bf16,
+}
+
+impl From<Precision> for DType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
+/// The adapter that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adapter {
@@ -211,141 +246,6 @@ pub struct Validation {
     /// The times at which each is measured.
     #[serde(default = "times")]
     pub times: Vec<usize>,
-}
-
-impl Recipe {
-    /// Reads `RUN.toml`, with values laid over those of the file: `key.inner=value`, the value in TOML or
-    /// plain text.
-    ///
-    /// # Errors
-    /// When it cannot be read, is no recipe, or asks for something that cannot be.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let wrong = |reason: String| TrainError::recipe(path, reason);
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| wrong(format!("cannot be read ({error})")))?;
-        let located = |error: toml::de::Error| {
-            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            wrong(format!("{line}{}", error.message().replace('\n', " ")))
-        };
-        // As it is, so that messages name lines.
-        if overrides.is_empty() {
-            let recipe: Self = toml::from_str(&text).map_err(located)?;
-            return recipe.checked(path);
-        }
-        let mut value: toml::Value = toml::from_str(&text).map_err(located)?;
-        for it in overrides {
-            lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
-        }
-        let recipe: Self = value.try_into().map_err(|e: toml::de::Error| {
-            wrong(format!("with --set: {}", e.message().replace('\n', " ")))
-        })?;
-        recipe.checked(path)
-    }
-
-    /// The recipe with paths that lead from a folder, that of its file.
-    #[must_use]
-    pub fn located(mut self, folder: &Path) -> Self {
-        if Path::new(&self.adapter.preset).extension().is_some_and(|it| it == "toml") {
-            self.adapter.preset = folder.join(&self.adapter.preset).display().to_string();
-        }
-        let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
-        let concepts = self.data.concepts.iter_mut().chain(held_out);
-        let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
-        paths
-            .chain([&mut self.model])
-            .chain(&mut self.config)
-            .for_each(|path| *path = folder.join(&*path));
-        self
-    }
-
-    fn checked(self, path: &Path) -> Result<Self, TrainError> {
-        let wrong = |reason: String| Err(TrainError::recipe(path, reason));
-        let Train { steps, epochs, batch, accumulation, rate, ema, loraplus, .. } = &self.train;
-        match (steps, epochs) {
-            (Some(0), _) | (_, Some(0)) => return wrong("train: takes one step at least".into()),
-            (Some(_), Some(_)) => return wrong("train: give steps or epochs, not both".into()),
-            (None, None) => return wrong("train: give steps or epochs".into()),
-            _ => {}
-        }
-        if *batch == 0 || *accumulation == 0 {
-            return wrong("train: batch and accumulation are 1 at least".into());
-        }
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        if !positive(*rate) || !positive(*loraplus) {
-            return wrong(format!("train: rate {rate} and loraplus {loraplus} must be positive"));
-        }
-        if ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
-            return wrong("train.ema: give a number below 1, such as 0.999".into());
-        }
-        if self.name.is_empty() || self.name.contains(['/', '\\']) {
-            return wrong(format!("name: {:?} is no name of a file", self.name));
-        }
-        let data = &self.data;
-        let [width, height] = data.resolution.size();
-        if width == 0 || height == 0 || data.chunks == 0 {
-            return wrong("data: resolution and chunks are 1 at least".into());
-        }
-        if let Some(buckets) = &data.buckets {
-            let side = (width * height).isqrt();
-            if buckets.step == 0 || buckets.min < buckets.step || buckets.step > side {
-                return wrong(
-                    "data.buckets: step must be between 1 and min and the resolution".into(),
-                );
-            }
-        }
-        if data.concepts.is_empty() {
-            return wrong("data.concepts: there are none".into());
-        }
-        let captions = data.concepts.iter().flat_map(|concept| concept.captions.as_ref());
-        for captions in captions.chain([&data.captions]) {
-            if let Some((name, p)) = captions.wrong() {
-                return wrong(format!("captions.{name}: {p} is no probability"));
-            }
-        }
-        if data.concepts.iter().all(|concept| concept.regularisation) {
-            return wrong("data.concepts: all are for regularisation".into());
-        }
-        if self.sample.as_ref().is_some_and(|it| it.every == 0 || it.prompts.is_empty()) {
-            return wrong("sample: needs prompts, and every 1 at least".into());
-        }
-        if self.validation.as_ref().is_some_and(|it| it.every == 0 || it.times.is_empty()) {
-            return wrong("validation: needs times, and every 1 at least".into());
-        }
-        Ok(self)
-    }
-
-    /// The recipe as a table, every default spelled out.
-    pub fn table(&self) -> toml::Table {
-        toml::Table::try_from(self).expect("a recipe is plain values with names")
-    }
-}
-
-/// Lays `key.inner=value` over a value; a number is an index into an array.
-fn lay(value: &mut toml::Value, set: &str) -> Result<(), String> {
-    let (keys, text) = set.split_once('=').ok_or("is not KEY=VALUE")?;
-    let parsed = toml::from_str::<toml::Table>(&format!("x = {text}"));
-    let new = match parsed.ok().and_then(|mut table| table.remove("x")) {
-        Some(new) => new,
-        None => toml::Value::String(text.into()),
-    };
-    let mut place = value;
-    for key in keys.trim().split('.') {
-        place = match place {
-            toml::Value::Table(table) => {
-                table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            }
-            toml::Value::Array(array) => {
-                let count = array.len();
-                let index = key.parse::<usize>().ok();
-                let entry = index.and_then(|index| array.get_mut(index));
-                entry.ok_or_else(|| format!("{key} is no entry of {count}"))?
-            }
-            _ => return Err(format!("{key} is inside of a plain value")),
-        };
-    }
-    *place = new;
-    Ok(())
 }
 
 fn one() -> usize {
