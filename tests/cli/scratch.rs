@@ -143,7 +143,8 @@ fn a_model_from_random_values_and_adapters_on_it() {
     assert_eq!(sheet.size, [2 * 8 + 2, 2 * 8 + 2]);
 
     let generate = "generate --model runs/base/base --steps 2 --prompt";
-    let out = desk.run("generate --model runs/base/base --steps 2 --prompt fish -o fish.png").succeeds();
+    let out =
+        desk.run("generate --model runs/base/base --steps 2 --prompt fish -o fish.png").succeeds();
     assert!(out.contains("1 of 8x8"), "{out}");
     let error = desk.refusal(&format!("{generate} dragon -o dragon.png"));
     assert_eq!(error, "prompt: has the word dragon, which the model does not know");
@@ -160,14 +161,18 @@ fn a_model_from_random_values_and_adapters_on_it() {
     for expected in ["blue bird", "before", "loha", "data:image/png;base64,", "rank 2, alpha 2"] {
         assert!(page.contains(expected), "{expected}");
     }
-    desk.run(&format!("{generate} fish --adapter runs/lora/adapter.safetensors -o lora.png")).succeeds();
-    let [plain, adapted] = ["fish.png", "lora.png"].map(|name| Pixels::read(&desk.path(name)).unwrap());
+    desk.run(&format!("{generate} fish --adapter runs/lora/adapter.safetensors -o lora.png"))
+        .succeeds();
+    let [plain, adapted] =
+        ["fish.png", "lora.png"].map(|name| Pixels::read(&desk.path(name)).unwrap());
     assert_ne!(plain, adapted);
     let file = desk.open("runs/lora/adapter.safetensors");
     assert_eq!(file.metadata()["modelspec.architecture"], "pixel-diffusion/lora");
     let merge = "merge runs/base/base/unet/diffusion_pytorch_model.safetensors runs/lora/adapter.safetensors";
     desk.run(&format!("{merge} -o merged.safetensors")).succeeds();
     desk.run("rank runs/lora/adapter.safetensors").succeeds();
+    let error = desk.refusal("export runs/base/base -o single.safetensors");
+    assert!(error.starts_with("runs/base/base: is none of SD 1, SD 2 and SDXL"), "{error}");
 }
 
 #[test]
@@ -195,7 +200,8 @@ fn it_begins_from_the_seed_and_goes_on_from_a_checkpoint_to_the_same_bytes() {
     // Text encoders are trained, and may be left as they are.
     let trained = |run: &str| fs::read(desk.path(run).join(FILES[1])).unwrap();
     desk.run("train base.toml -o still --set train.text_encoder_rate=0.0").succeeds();
-    desk.run("train base.toml -o still1 --set train.text_encoder_rate=0.0 --set train.steps=1").succeeds();
+    desk.run("train base.toml -o still1 --set train.text_encoder_rate=0.0 --set train.steps=1")
+        .succeeds();
     assert!(trained("still") == trained("still1") && trained("still") != trained("whole"));
     // From its weights instead, nothing is drawn.
     desk.run("train base.toml -o on --set from_scratch=false --set model=whole/base").succeeds();
@@ -210,13 +216,19 @@ fn what_does_not_go_together_is_refused() {
         ("from_scratch=false", "model/text_encoder: has no diffusion_pytorch_model.safetensors"),
         ("model=images/sheet.png", "model: a model that is trained itself is a folder"),
         ("train.blocks=[{paths=['**.nowhere'],rate=1}]", "no trained layer for **.nowhere"),
-        ("data.concepts.0.sheet=5", "images/sheet.png: is 16x16, which is no sheet of squares of 5"),
+        (
+            "data.concepts.0.sheet=5",
+            "images/sheet.png: is 16x16, which is no sheet of squares of 5",
+        ),
         ("data.concepts.0.sheet=16", "images/sheet.png: has 1 squares of 16, and captions 4"),
     ] {
         let error = desk.refusal(&format!("train base.toml --set {set}"));
         assert!(error.contains(expected), "{set}: {error}");
     }
-    assert!(desk.misuse("train base.toml base.toml -o run").contains("--output: is the folder of one run"));
+    assert!(
+        desk.misuse("train base.toml base.toml -o run")
+            .contains("--output: is the folder of one run")
+    );
     let error = desk.refusal("train base.toml --scale-from alpha=16");
     assert_eq!(error, "base.toml: --scale-from is about an adapter, and there is none");
 

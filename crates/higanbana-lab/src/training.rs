@@ -78,7 +78,8 @@ fn findings(runs: &[TrainingRun]) -> Vec<String> {
     let minutes: Vec<f64> = runs.iter().filter_map(TrainingRun::minutes).collect();
     if minutes.len() == runs.len() {
         let all = digits(minutes.iter().sum());
-        findings.push(format!("The steps of all took {all} minutes on the machine that made this."));
+        findings
+            .push(format!("The steps of all took {all} minutes on the machine that made this."));
     }
     findings
 }

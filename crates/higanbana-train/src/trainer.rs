@@ -325,7 +325,8 @@ fn networks(
 ) -> Result<(Network, Option<Network>), TrainError> {
     let Some(adapter) = &recipe.adapter else { return Ok((Network::whole(pipeline), None)) };
     let preset = adapter.preset()?;
-    let adapted = |adapter: &Adapter| Network::adapted(pipeline, adapter, &preset, registry, recipe.seed);
+    let adapted =
+        |adapter: &Adapter| Network::adapted(pipeline, adapter, &preset, registry, recipe.seed);
     let published = adapter.scale_from.map(|from| {
         let mut adapter = adapter.clone();
         adapter.options.insert("alpha".into(), from.alpha.into());

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::encode::TextEncoder;
 use crate::{
-    AutoencoderKL, CLIPTextModel, ClipConfig, ModelError, UNet2DConditionModel, UNetConfig, VaeConfig,
-    config::Fields, schedulers::SchedulerConfig, text::Tokenizer,
+    AutoencoderKL, CLIPTextModel, ClipConfig, ModelError, UNet2DConditionModel, UNetConfig,
+    VaeConfig, config::Fields, schedulers::SchedulerConfig, text::Tokenizer,
 };
 
 /// The models between a prompt and an image.
@@ -117,7 +117,9 @@ impl Pipeline {
             return Err(fields.wrong("text_encoder", "or text_encoder_2 is missing"));
         }
         if pixels && has(&fields.take("vae", Value::Null)?) {
-            return Err(fields.wrong("vae", format!("is none of a {PIXELS}'s, which has no latents")));
+            return Err(
+                fields.wrong("vae", format!("is none of a {PIXELS}'s, which has no latents"))
+            );
         }
         let vae = (!pixels).then(|| {
             let vae = folder.join("vae");

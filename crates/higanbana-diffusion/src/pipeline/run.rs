@@ -117,8 +117,7 @@ impl Pipeline {
             return Err(ModelError::input("count", "is 0; at least one image is needed"));
         }
         let factor = self.factor();
-        let shape =
-            [count, self.unet.config().out_channels, height / factor, width / factor];
+        let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let mut scheduler =
             scheduler(request.scheduler.as_deref(), &self.scheduler, request.steps)?;
         let tiles = request.tile.map(|pixels| self.tiles(pixels)).transpose()?;

@@ -111,7 +111,8 @@ impl Tokenizer {
         let encoding = encode(text).map_err(|error| {
             // A vocabulary of whole words does not have all of them.
             let unknown = text.split_whitespace().find(|word| encode(word).is_err());
-            let reason = unknown.map(|word| format!("has the word {word}, which the model does not know"));
+            let reason =
+                unknown.map(|word| format!("has the word {word}, which the model does not know"));
             ModelError::input("prompt", reason.unwrap_or(error.to_string()))
         })?;
         Ok(encoding.get_ids().iter().map(|id| *id as usize).collect())

@@ -77,7 +77,9 @@ impl Recipe {
                 return wrong("from_scratch: trains the model itself; leave out adapter".into());
             }
             None if *loraplus != 1.0 => {
-                return wrong("train.loraplus: is about an adapter's factors; there is none".into());
+                return wrong(
+                    "train.loraplus: is about an adapter's factors; there is none".into(),
+                );
             }
             _ => {}
         }

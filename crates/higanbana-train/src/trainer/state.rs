@@ -10,7 +10,11 @@ use crate::{TrainError, checkpoint::Checkpoint, weights};
 
 impl Trainer<'_> {
     /// Takes up the last checkpoint; gives its step.
-    pub(super) fn resume(&mut self, run: &mut Run, folder: &Path) -> Result<Option<usize>, TrainError> {
+    pub(super) fn resume(
+        &mut self,
+        run: &mut Run,
+        folder: &Path,
+    ) -> Result<Option<usize>, TrainError> {
         let Some(checkpoint) = Checkpoint::last(folder)? else {
             run.rewind(0)?;
             return Ok(None);
