@@ -158,7 +158,7 @@ fn a_model_from_random_values_and_adapters_on_it() {
     let out = desk.run("train lora.toml loha.toml --report page.html").succeeds();
     assert_eq!(out.lines().count(), 3, "{out}");
     let page = fs::read_to_string(desk.path("page.html")).unwrap();
-    for expected in ["blue bird", "before", "loha", "data:image/png;base64,", "rank 2, alpha 2"] {
+    for expected in ["blue bird", "before", "loha", "data:image/png;base64,", "alpha 2.0, rank 2"] {
         assert!(page.contains(expected), "{expected}");
     }
     desk.run(&format!("{generate} fish --adapter runs/lora/adapter.safetensors -o lora.png"))

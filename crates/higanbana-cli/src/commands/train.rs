@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Err(output::usage("--output: is the folder of one run; give one recipe"));
     }
     // What is wrong with the last is to be known before the first is trained.
+    arguments.report.as_ref().map_or(Ok(()), |page| writer::check(page, true))?;
     let recipes = arguments.recipes.iter().map(|path| read(arguments, path));
     let recipes = recipes.collect::<Result<Vec<_>>>()?;
     let mut folders = Vec::new();
