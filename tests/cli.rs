@@ -18,6 +18,7 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod scratch;
     mod stops;
     mod sweep;
     mod theorem;

@@ -151,7 +151,7 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
         ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
         (
             "train.blocks=[{paths=['**.nowhere'],rate=1}]",
-            "train.blocks: no adapted layer for **.nowhere",
+            "train.blocks: no trained layer for **.nowhere",
         ),
         ("adapter.algorithm=lorra", "no algorithm is called `lorra`"),
         // Before the model is read.

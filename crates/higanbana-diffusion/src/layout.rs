@@ -14,7 +14,8 @@ use higanbana_io::{Checkpoint, FileError, writer};
 
 use crate::{
     AutoencoderKL, CLIPTextModel, ModelError, UNet2DConditionModel, Weights,
-    pipeline::{ENCODERS, INDEX, Published, SCHEDULER, UNET, VAE},
+    config::Fields,
+    pipeline::{ENCODERS, INDEX, PIXELS, Published, SCHEDULER, UNET, VAE},
     text::Tokenizer,
     weights::{Family, Part, Saving, check, save_single, table},
 };
@@ -28,11 +29,15 @@ use crate::{
 /// When the directory is not that of a family with a single-file form, a tensor is missing, does not
 /// fit or has no name there, or the file exists or cannot be written.
 pub fn to_file(folder: &Path, file: &Path, saving: &Saving) -> Result<Family, ModelError> {
-    let published = Published::read(folder)?;
-    let family = Family::of_models(&published).ok_or_else(|| ModelError::Config {
+    let none = || ModelError::Config {
         path: folder.into(),
         reason: "is none of SD 1, SD 2 and SDXL, which alone have a form as a single file".into(),
-    })?;
+    };
+    if Fields::open(&folder.join(INDEX)).is_ok_and(|index| index.class() == Some(PIXELS)) {
+        return Err(none());
+    }
+    let published = Published::read(folder)?;
+    let family = Family::of_models(&published).ok_or_else(none)?;
     let mut parts = Vec::new();
     for part in family.parts() {
         let within = folder.join(part.folder());
@@ -110,7 +115,8 @@ fn tensors(part: Part, published: &Published) -> Vec<crate::weights::Tensor> {
     }
 }
 
-fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
+/// The configurations of a model directory.
+pub(crate) fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
     for name in [INDEX, UNET, VAE, ENCODERS[0], ENCODERS[1], SCHEDULER] {
         if from.join(name).exists() {
             copy(&from.join(name), &to.join(name))?;
@@ -120,7 +126,7 @@ fn copy_configs(from: &Path, to: &Path) -> Result<(), ModelError> {
 }
 
 /// The files of a folder, without folders in it.
-fn copy_files(from: &Path, to: &Path) -> Result<(), ModelError> {
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), ModelError> {
     let read = |source| ModelError::Read { path: from.into(), source };
     for entry in fs::read_dir(from).map_err(read)? {
         let path = entry.map_err(read)?.path();

@@ -21,3 +21,4 @@ pub mod study;
 pub mod subject;
 pub mod survey;
 pub mod sweep;
+pub mod training;

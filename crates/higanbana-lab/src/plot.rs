@@ -169,7 +169,8 @@ fn legend(svg: &mut String, series: &[Series], marks: Marks) {
     svg.push_str("</ul>");
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML has it.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_diffusion::{
     Added, Pipeline,
-    pipeline::{Pixels, Text, captions},
+    pipeline::{Text, captions},
     schedulers::Prediction,
 };
 use rand::RngExt;
@@ -100,12 +100,12 @@ impl Feed {
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<(), TrainError> {
         if self.data.cache.is_some() {
-            self.vae = cache::weights(&pipeline.vae);
+            self.vae = pipeline.vae.as_ref().map_or([0; 32], cache::weights);
             let encoders = pipeline.encoders.iter().map(|encoder| cache::weights(&encoder.model));
             self.text = cache::key(&[&encoders.collect::<Vec<_>>().concat()]);
         }
         let count = self.pictures.len();
-        let factor = pipeline.vae.config().factor();
+        let factor = pipeline.factor();
         for index in 0..count {
             let fit = self.fits[index];
             if fit.bucket.iter().any(|side| side / factor == 0) {
@@ -187,7 +187,7 @@ impl Feed {
             let latents = self.latents(index, mirrored, pipeline)?;
             let [_, c, h, w] = dims(&latents["mean"]);
             shape = [c, h, w];
-            let z = sampled(&latents, pipeline.vae.config().scaling, &normal(c * h * w, &mut rng));
+            let z = sampled(&latents, pipeline.scaling(), &normal(c * h * w, &mut rng));
             noise.extend(objective.noise(&z, shape, &mut rng));
             if objective.input_perturbation > 0.0 {
                 extra.extend(normal(c * h * w, &mut rng));
@@ -285,20 +285,13 @@ impl Feed {
             .collect();
         let key = cache::key(&[b"latents", &self.vae, &about, &picture.hash]);
         self.cache.get(key, || {
-            let image = fitted(&Pixels::read(&picture.path)?, &fit, mirrored, &pipeline.device);
+            let image = fitted(&picture.pixels()?, &fit, mirrored, &pipeline.device);
             let posterior = pipeline.posterior(image, None);
             Ok(Tensors::from([
                 ("mean".to_string(), posterior.mean.into_data()),
                 ("logvar".to_string(), posterior.logvar.into_data()),
             ]))
         })
-    }
-}
-
-impl Network {
-    /// Whether the text encoders have adapters.
-    pub fn trains_text(&self) -> bool {
-        self.encoders.iter().any(|it| !higanbana_adapters::inject::sets(it).is_empty())
     }
 }
 

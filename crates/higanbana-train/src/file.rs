@@ -1,13 +1,15 @@
-//! The adapter as a file: LyCORIS's tensors under kohya's names, with the metadata that the field reads.
+//! The adapter as a file: LyCORIS's tensors under kohya's names, with the metadata that the field reads; or the
+//! trained model as a folder.
 
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
 };
 
+use burn::tensor::DType;
 use higanbana_core::{Registry, Tensors};
 use higanbana_diffusion::{Pipeline, schedulers::Prediction};
-use higanbana_io::{AdapterFile, Dialect, Names, dialect};
+use higanbana_io::{AdapterFile, Dialect, FileError, Names, cast, dialect};
 use serde_json::json;
 
 use crate::{TrainError, feed::Feed, network::Network, recipe::Recipe, trainer::Progress};
@@ -22,10 +24,16 @@ pub fn save(
     pipeline: &Pipeline,
     registry: &Registry,
     metadata: BTreeMap<String, String>,
+    dtype: DType,
 ) -> Result<(), TrainError> {
     let mut modules = BTreeMap::<String, Tensors>::new();
     for (prefix, site, adapter) in network.adapters()? {
-        modules.entry(format!("{prefix}.{}", site.path)).or_default().extend(adapter.write(&site));
+        let module = modules.entry(format!("{prefix}.{}", site.path)).or_default();
+        for (key, data) in adapter.write(&site) {
+            let data = cast::cast(data, dtype).expect("adapters hold no quantised data");
+            cast::check_finite(path, &format!("{}.{key}", site.path), &data)?;
+            module.insert(key, data);
+        }
     }
     let shapes: HashMap<String, Vec<usize>> =
         pipeline.tensors().into_iter().map(|tensor| (tensor.key, tensor.shape)).collect();
@@ -42,6 +50,18 @@ pub fn save(
     };
     file.encode(Dialect::Kohya, Some(&names), &described)?.write(path, true)?;
     Ok(())
+}
+
+/// Writes the models of a pipeline as a folder, in the place of one from before the run was killed.
+///
+/// # Errors
+/// When a weight is not finite in that element type, or the folder cannot be written.
+pub fn save_model(folder: &Path, pipeline: &Pipeline, dtype: DType) -> Result<(), TrainError> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .map_err(|source| FileError::Write { path: folder.into(), source })?;
+    }
+    Ok(pipeline.save(folder, dtype)?)
 }
 
 /// What the field's tools read of a training. Nothing in it depends on when or where it ran.
@@ -62,11 +82,13 @@ pub fn metadata(
     let v2 = if context == 1024 { "True" } else { "False" };
     let model = recipe.model.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let architecture = match (context, pipeline.encoders.len()) {
+        _ if pipeline.vae.is_none() => "pixel-diffusion",
         (_, 2) => "stable-diffusion-xl-v1-base",
         (1024, _) if velocity => "stable-diffusion-v2-768-v",
         (1024, _) => "stable-diffusion-v2-512",
         _ => "stable-diffusion-v1",
     };
+    let trains_text = recipe.adapter.as_ref().is_some_and(|adapter| adapter.text_encoder);
     let text_rate = train.text_encoder_rate.unwrap_or(train.rate);
     let entries = [
         ("ss_output_name", recipe.name.clone()),
@@ -75,7 +97,7 @@ pub fn metadata(
         ("ss_seed", recipe.seed.to_string()),
         ("ss_learning_rate", train.rate.to_string()),
         ("ss_unet_lr", train.rate.to_string()),
-        ("ss_text_encoder_lr", number(recipe.adapter.text_encoder.then_some(text_rate))),
+        ("ss_text_encoder_lr", number(trains_text.then_some(text_rate))),
         ("ss_optimizer", train.optimizer.clone()),
         ("ss_lr_scheduler", format!("{:?}", train.schedule.kind).to_lowercase()),
         ("ss_lr_warmup_steps", train.schedule.warmup.to_string()),

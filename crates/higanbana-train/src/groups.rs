@@ -1,4 +1,4 @@
-//! Which parameters are trained at which rate.
+//! Which parameters are trained at which rate: those of adapters, or, without them, all of the model's.
 //!
 //! The rate of a tensor is that of its model (`rate`, `text_encoder_rate`), times the factor of the last rule
 //! of `blocks` that matches its layer, times `loraplus` if it is a factor that starts from zero.
@@ -23,10 +23,10 @@ use higanbana_core::{Degree, DynAdapter, Site};
 
 use crate::{
     Group, ModelOptimizer, Rule, Scaling, TrainError,
-    model::Clip,
-    network::Network,
-    optimizers::{optimizer, optimizers},
-    recipe::Recipe,
+    model::{Clip, parameters},
+    network::{ENCODERS, Network, UNET},
+    optimizers::{Settings, optimizer, optimizers},
+    recipe::{Recipe, Train},
 };
 
 /// Groups of parameters, and what their initial values are multiplied by.
@@ -53,7 +53,6 @@ impl Groups {
         published: Option<&Network>,
     ) -> Result<Self, TrainError> {
         let train = &recipe.train;
-        let wrong = |reason: String| TrainError::recipe("RUN.toml", reason);
         let rule = optimizer(&train.optimizer).ok_or_else(|| {
             let known: Vec<_> = optimizers().iter().map(|rule| rule.name).collect();
             wrong(format!(
@@ -74,8 +73,7 @@ impl Groups {
             }
             settings = settings.with(name, *value);
         }
-        let published = published.map(Network::adapters).transpose()?;
-        let mut used = vec![false; train.blocks.len()];
+        let mut rates = Rates { train, used: vec![false; train.blocks.len()] };
         let mut all = Self {
             rule,
             groups: Vec::new(),
@@ -83,19 +81,41 @@ impl Groups {
             members: HashMap::new(),
             factors: HashMap::new(),
         };
-        for (index, (prefix, site, adapter)) in network.adapters()?.into_iter().enumerate() {
-            let mut rate = match train.text_encoder_rate {
-                Some(rate) if prefix != "unet" => rate,
-                _ => train.rate,
-            };
-            let path = format!("{prefix}.{}", site.path);
-            let matching = train.blocks.iter().zip(&mut used).rfind(|(block, _)| {
-                block.paths.iter().any(|it| it.matches(&site.path) || it.matches(&path))
-            });
-            if let Some((block, used)) = matching {
-                rate *= block.rate;
-                *used = true;
+        match recipe.adapter {
+            Some(_) => all.adapters(network, published, &mut rates, &settings)?,
+            None => all.whole(network, &mut rates, &settings),
+        }
+        rates.all_used()?;
+        Ok(all)
+    }
+
+    /// All parameters of a model.
+    fn whole(&mut self, network: &Network, rates: &mut Rates, settings: &Settings) {
+        let encoders = network.encoders.iter().map(parameters).zip(ENCODERS);
+        for (found, prefix) in encoders.chain([(parameters(&network.unet), UNET)]) {
+            for (id, path) in found {
+                let layer = path.rsplit_once('.').map_or(&*path, |(layer, _)| layer);
+                let rate = rates.of(prefix, layer);
+                let number = self.number(Group { rate, settings: settings.clone() }, 1.0);
+                self.members.insert(id, number);
             }
+        }
+    }
+
+    /// The parameters of adapters.
+    fn adapters(
+        &mut self,
+        network: &Network,
+        published: Option<&Network>,
+        rates: &mut Rates,
+        settings: &Settings,
+    ) -> Result<(), TrainError> {
+        let train = rates.train;
+        let rule = self.rule;
+        let published = published.map(Network::adapters).transpose()?;
+        for (index, (prefix, site, adapter)) in network.adapters()?.into_iter().enumerate() {
+            let rate = rates.of(prefix, &site.path);
+            let path = format!("{prefix}.{}", site.path);
             let degree = adapter.degree();
             let gamma = match published.as_ref().map(|all| &all[index]) {
                 None => None,
@@ -129,21 +149,15 @@ impl Groups {
                     && let Some(block) = scaling.block(&name)
                 {
                     group.rate *= scaling.rate(block);
-                    group.settings = scaling.settings(block, &settings);
+                    group.settings = scaling.settings(block, settings);
                     threshold = scaling.threshold(block);
-                    all.factors.insert(id, scaling.blocks[block].factor);
+                    self.factors.insert(id, scaling.blocks[block].factor);
                 }
-                let number = all.number(group, threshold);
-                all.members.insert(id, number);
+                let number = self.number(group, threshold);
+                self.members.insert(id, number);
             }
         }
-        match used.iter().position(|used| !used) {
-            Some(unused) => {
-                let paths: Vec<_> = train.blocks[unused].paths.iter().map(|p| p.as_str()).collect();
-                Err(wrong(format!("train.blocks: no adapted layer for {}", paths.join(", "))))
-            }
-            None => Ok(all),
-        }
+        Ok(())
     }
 
     /// The number of a group, a new one if there is none like it.
@@ -185,6 +199,40 @@ impl Groups {
             )),
         }
     }
+}
+
+/// The rates of layers.
+struct Rates<'a> {
+    train: &'a Train,
+    /// Which of the recipe's blocks have a layer.
+    used: Vec<bool>,
+}
+
+impl Rates<'_> {
+    /// The rate of a layer of the model that diffusers calls `prefix`.
+    fn of(&mut self, prefix: &str, layer: &str) -> f64 {
+        let rate = match self.train.text_encoder_rate {
+            Some(rate) if prefix != UNET => rate,
+            _ => self.train.rate,
+        };
+        let path = format!("{prefix}.{layer}");
+        let matching = self.train.blocks.iter().zip(&mut self.used).rfind(|(block, _)| {
+            block.paths.iter().any(|it| it.matches(layer) || it.matches(&path))
+        });
+        let Some((block, used)) = matching else { return rate };
+        *used = true;
+        rate * block.rate
+    }
+
+    fn all_used(&self) -> Result<(), TrainError> {
+        let Some(unused) = self.used.iter().position(|used| !used) else { return Ok(()) };
+        let paths: Vec<_> = self.train.blocks[unused].paths.iter().map(|p| p.as_str()).collect();
+        Err(wrong(format!("train.blocks: no trained layer for {}", paths.join(", "))))
+    }
+}
+
+fn wrong(reason: String) -> TrainError {
+    TrainError::recipe("RUN.toml", reason)
 }
 
 /// Alpha, as an adapter's file has it.

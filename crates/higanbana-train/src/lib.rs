@@ -1,4 +1,4 @@
-//! Training: from a folder of captioned images to an adapter file, and what the gamma-equivalence theorem
+//! Training: from captioned images to an adapter file, or to a model, and what the gamma-equivalence theorem
 //! says about it.
 //!
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;

@@ -5,7 +5,7 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use higanbana_adapters::inject::{self, Injection, Preset};
-use higanbana_core::{Condition, Registry, Site, slot};
+use higanbana_core::{Condition, DynAdapter, Registry, Site, slot};
 use higanbana_diffusion::{
     Added, CLIPTextModel, Pipeline, UNet2DConditionModel,
     schedulers::{NoiseSchedule, Prediction},
@@ -15,6 +15,11 @@ use crate::{TrainError, objective::Objective, recipe, weights};
 
 /// Name of the set of adapters that is trained.
 pub const SET: &str = "trained";
+
+/// What diffusers calls the denoiser.
+pub(crate) const UNET: &str = "unet";
+/// What it calls the text encoders.
+pub(crate) const ENCODERS: [&str; 2] = ["text_encoder", "text_encoder_2"];
 
 /// The models that are trained together.
 #[derive(Module, Debug)]
@@ -53,11 +58,18 @@ pub fn injection(adapter: &recipe::Adapter, preset: &Preset, seed: u64) -> Injec
 }
 
 impl Network {
+    /// The models of a pipeline, ready to be trained themselves.
+    pub fn whole(pipeline: &Pipeline) -> Self {
+        let encoders = pipeline.encoders.iter().map(|encoder| encoder.model.clone()).collect();
+        let network = Self { unet: pipeline.unet.clone(), encoders };
+        weights::identified(network.train())
+    }
+
     /// The models of a pipeline with new adapters, ready to be trained.
     ///
     /// # Errors
     /// When the adapters cannot be placed.
-    pub fn new(
+    pub fn adapted(
         pipeline: &Pipeline,
         adapter: &recipe::Adapter,
         preset: &Preset,
@@ -76,6 +88,11 @@ impl Network {
         });
         let network = Self { unet, encoders: encoders.collect::<Result<_, _>>()? };
         Ok(weights::identified(network.train()))
+    }
+
+    /// Whether the text encoders are trained.
+    pub fn trains_text(&self) -> bool {
+        self.encoders.iter().any(weights::is_trained)
     }
 
     /// The loss of each sample of a batch, weighted, `[batch]`.
@@ -117,13 +134,13 @@ impl Network {
     ///
     /// # Errors
     /// When a model has none.
-    pub fn adapters(&self) -> Result<Vec<(String, Site, higanbana_core::DynAdapter)>, TrainError> {
+    pub fn adapters(&self) -> Result<Vec<(&'static str, Site, DynAdapter)>, TrainError> {
         let mut all = Vec::new();
-        let mut add = |prefix: &str, adapters: Vec<(Site, higanbana_core::DynAdapter)>| {
-            all.extend(adapters.into_iter().map(|(site, it)| (prefix.to_string(), site, it)));
+        let mut add = |prefix, adapters: Vec<(Site, DynAdapter)>| {
+            all.extend(adapters.into_iter().map(|(site, it)| (prefix, site, it)));
         };
-        add("unet", inject::adapters(&self.unet, SET)?);
-        for (encoder, prefix) in self.encoders.iter().zip(["text_encoder", "text_encoder_2"]) {
+        add(UNET, inject::adapters(&self.unet, SET)?);
+        for (encoder, prefix) in self.encoders.iter().zip(ENCODERS) {
             if !inject::sets(encoder).is_empty() {
                 add(prefix, inject::adapters(encoder, SET)?);
             }

@@ -22,11 +22,15 @@
 //! batch = 2
 //! rate = 5e-4
 //! ```
+//!
+//! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
 
+mod read;
 mod set;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use higanbana_adapters::inject::{Pattern, Preset, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -42,14 +46,21 @@ pub struct Recipe {
     pub model: PathBuf,
     /// With a single file that is no published model's: a model folder with its configurations.
     pub config: Option<PathBuf>,
+    /// Whether its UNet and its text encoders begin from random values: their weights are not read.
+    #[serde(default)]
+    pub from_scratch: bool,
     /// Seed of everything that is drawn.
     #[serde(default)]
     pub seed: u64,
-    /// Name of the adapter file, without its extension.
+    /// Name of the adapter file, without its extension, or of the folder of the trained model.
     #[serde(default = "name")]
     pub name: String,
-    /// What is trained.
-    pub adapter: Adapter,
+    /// Element type of what is written there.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The adapter that is trained; if there is none, the model itself, its text encoders too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
     /// What there is to learn from.
     pub data: Data,
     /// What is minimised.
@@ -65,7 +76,30 @@ pub struct Recipe {
     pub validation: Option<Validation>,
 }
 
-/// What is trained.
+/// Element type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, to 3 digits.
+    F16,
+    /// 16 bits, to 2 digits.
+    Bf16,
+}
+
+impl From<Precision> for DType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
+/// The adapter that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adapter {

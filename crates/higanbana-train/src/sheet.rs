@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
 use higanbana_diffusion::{
     Pipeline, Request,
     pipeline::{Pixels, png, to_pixels},
 };
 use higanbana_io::writer::write_bytes;
 
-use crate::{TrainError, network::Network, recipe::Sample};
+use crate::{TrainError, recipe::Sample};
 
 /// Pixels between two images.
-const GAP: usize = 2;
+pub const GAP: usize = 2;
 
 /// Makes the images of a row and puts it below the others of `folder`, whose rows are
 /// `samples/step-N.png` and whose sheet is `samples.png`.
@@ -23,13 +22,8 @@ pub fn add_row(
     folder: &Path,
     step: usize,
     sample: &Sample,
-    pipeline: &mut Pipeline,
-    network: &Network,
+    pipeline: &Pipeline,
 ) -> Result<(), TrainError> {
-    pipeline.unet = network.unet.valid();
-    for (encoder, trained) in pipeline.encoders.iter_mut().zip(&network.encoders) {
-        encoder.model = trained.valid();
-    }
     let mut images = Vec::new();
     for (index, prompt) in sample.prompts.iter().enumerate() {
         let request = Request {

@@ -1,30 +1,29 @@
 //! The training itself: step after step, from wherever it stopped.
 
 mod looks;
+mod state;
 mod step;
 
 use std::{
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use burn::tensor::{Device, Tensor};
 use higanbana_core::Registry;
 use higanbana_diffusion::Pipeline;
 use higanbana_io::run::Run;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     ModelOptimizer, TrainError,
-    checkpoint::Checkpoint,
     data::{Order, Problem},
     events::Events,
     feed::Feed,
-    file,
     groups::Groups,
     network::{self, Network},
-    recipe::Recipe,
+    recipe::{Adapter, Recipe},
     sheet,
     task::Task,
     weights::{self, Weights},
@@ -44,6 +43,8 @@ pub struct Trainer<'a> {
     average: Option<Weights>,
     step: usize,
     steps: usize,
+    /// How long the steps of this process took, and their number.
+    timed: (Duration, u32),
 }
 
 /// How far a training is.
@@ -62,7 +63,7 @@ pub struct Progress {
 }
 
 /// What became of a training.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// Steps done.
     pub steps: usize,
@@ -77,7 +78,9 @@ pub struct Outcome {
     pub images: usize,
     /// Images that were left out, and why.
     pub left_out: Vec<Problem>,
-    /// Name of the adapter file in the folder of the run.
+    /// Seconds of a step in the process that did the last one; without validation and images.
+    pub step_seconds: Option<f64>,
+    /// Name of the adapter file, or of the model's folder, in the folder of the run.
     pub file: String,
 }
 
@@ -94,32 +97,21 @@ impl<'a> Trainer<'a> {
         skip_bad: bool,
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<Self, TrainError> {
-        let preset = recipe.adapter.preset()?;
-        network::injection(&recipe.adapter, &preset, recipe.seed).check(registry)?;
+        if let Some(adapter) = &recipe.adapter {
+            network::injection(adapter, &adapter.preset()?, recipe.seed).check(registry)?;
+        }
         let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, skip_bad)?;
         let held_out = recipe.validation.as_ref();
         let mut held_out =
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
-        let dtype = recipe.train.dtype.on(device)?;
-        let pipeline = match recipe.model.is_file() {
-            true => {
-                let config = recipe.config.as_deref();
-                Pipeline::read_file(&recipe.model, config, device, dtype)?
-            }
-            false => Pipeline::read(&recipe.model, device, dtype)?,
-        };
+        let pipeline = pipeline(&recipe, device)?;
         let task = Task::new(&recipe, &pipeline)?;
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
             feed.prepare(&pipeline, tell)?;
         }
-        let network = Network::new(&pipeline, &recipe.adapter, &preset, registry, recipe.seed)?;
-        let published = recipe.adapter.scale_from.map(|from| {
-            let mut adapter = recipe.adapter.clone();
-            adapter.options.insert("alpha".into(), from.alpha.into());
-            Network::new(&pipeline, &adapter, &preset, registry, recipe.seed)
-        });
-        let groups = Groups::new(&recipe, &network, published.transpose()?.as_ref())?;
+        let (network, published) = networks(&recipe, &pipeline, registry)?;
+        let groups = Groups::new(&recipe, &network, published.as_ref())?;
         let network = groups.start(network).checkpointed(recipe.train.gradient_checkpointing);
         if recipe.objective.orthogonality != 0.0 {
             network.orthogonality()?;
@@ -143,6 +135,7 @@ impl<'a> Trainer<'a> {
             average,
             step: 0,
             steps,
+            timed: (Duration::ZERO, 0),
         })
     }
 
@@ -164,6 +157,7 @@ impl<'a> Trainer<'a> {
             self.look(run)?;
         }
         while self.step < self.steps {
+            let begin = Instant::now();
             let loss = match self.advance() {
                 Ok(loss) => loss,
                 Err(TrainError::NotFinite { what, step, layer, batch, .. }) => {
@@ -172,6 +166,7 @@ impl<'a> Trainer<'a> {
                 }
                 Err(error) => return Err(error),
             };
+            self.timed = (self.timed.0 + begin.elapsed(), self.timed.1 + 1);
             let norm = self.optimizer.norms().iter().map(|n| n * n).sum::<f64>().sqrt();
             let rate = self.recipe.train.schedule.factor(self.step - 1, self.steps)
                 * self.recipe.train.rate;
@@ -215,84 +210,20 @@ impl<'a> Trainer<'a> {
         weights::read(&self.network).values().map(|data| data.num_elements()).sum()
     }
 
-    /// Takes up the last checkpoint; gives its step.
-    fn resume(&mut self, run: &mut Run, folder: &Path) -> Result<Option<usize>, TrainError> {
-        let Some(checkpoint) = Checkpoint::last(folder)? else {
-            run.rewind(0)?;
-            return Ok(None);
-        };
-        let Checkpoint { step, lines, weights, average, optimizer } = checkpoint;
-        let known = weights::read(&self.network);
-        if !known.keys().eq(weights.keys()) {
-            let reason = "is of other adapters".into();
-            return Err(TrainError::Checkpoint { path: folder.into(), reason });
-        }
-        self.network = weights::write(self.network.clone(), &weights);
-        self.average = average.or(self.average.take());
-        let unreadable = |error: burn::store::RecordError| TrainError::Checkpoint {
-            path: folder.into(),
-            reason: error.to_string(),
-        };
-        self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
-        self.step = step;
-        run.rewind(lines)?;
-        Ok(Some(step))
-    }
-
-    fn checkpoint(&self, run: &Run) -> Result<Checkpoint, TrainError> {
-        let unwritable = |error: burn::store::RecordError| TrainError::Checkpoint {
-            path: run.folder().into(),
-            reason: error.to_string(),
-        };
-        Ok(Checkpoint {
-            step: self.step,
-            lines: run.metrics()?.len(),
-            weights: weights::read(&self.network),
-            average: self.average.clone(),
-            optimizer: self.optimizer.state().map_err(unwritable)?,
-        })
-    }
-
-    /// Keeps the state before a step that failed, where it is whole. Says what there is.
-    fn keep_last_good(
-        &self,
-        run: &Run,
-        folder: &Path,
-        last: Option<usize>,
-    ) -> Result<String, TrainError> {
-        let checkpoint = self.checkpoint(run)?;
-        if weights::first_not_finite(&checkpoint.weights).is_none() && self.step > 0 {
-            checkpoint.save(folder, self.recipe.train.keep)?;
-            return Ok(format!("the state of step {} is kept in {}", self.step, folder.display()));
-        }
-        Ok(match last {
-            Some(step) => format!("the state of step {step} is kept in {}", folder.display()),
-            None => "no step before it was whole".into(),
-        })
-    }
-
     fn progress(&self, loss: f64) -> Progress {
         let batches = self.order.batches();
         let epochs = (self.step * self.recipe.train.accumulation).div_ceil(batches);
         Progress { step: self.step, of: self.steps, loss, batches, epochs }
     }
 
-    fn finish(&self, run: &Run) -> Result<Outcome, TrainError> {
-        let name = format!("{}.safetensors", self.recipe.name);
+    fn finish(&mut self, run: &Run) -> Result<Outcome, TrainError> {
         let lines = run.metrics()?;
         let per_epoch = self.order.batches().div_ceil(self.recipe.train.accumulation);
         let losses = lines.iter().rev().take(per_epoch).filter_map(|line| line["loss"].as_f64());
         let losses: Vec<f64> = losses.collect();
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-        let metadata = file::metadata(
-            &self.recipe,
-            &self.feed,
-            self.task.prediction,
-            &self.pipeline,
-            &self.progress(mean),
-        );
-        let path = run.folder().join(&name);
-        file::save(&path, &self.shown(), &self.pipeline, self.registry, metadata)?;
+        let file = self.save(run, mean)?;
+        let (time, timed) = self.timed;
         Ok(Outcome {
             steps: self.step,
             loss: (!losses.is_empty()).then_some(mean),
@@ -300,9 +231,43 @@ impl<'a> Trainer<'a> {
             parameters: self.parameters(),
             images: self.feed.pictures.len(),
             left_out: self.feed.left_out.clone(),
-            file: name,
+            step_seconds: (timed > 0).then(|| time.as_secs_f64() / f64::from(timed)),
+            file,
         })
     }
+}
+
+/// The models of a recipe.
+fn pipeline(recipe: &Recipe, device: &Device) -> Result<Pipeline, TrainError> {
+    let model = &recipe.model;
+    if recipe.adapter.is_none() && model.is_file() {
+        let reason = "model: a model that is trained itself is a folder, as diffusers saves it";
+        return Err(TrainError::recipe("RUN.toml", reason));
+    }
+    let dtype = recipe.train.dtype.on(device)?;
+    Ok(match (model.is_file(), recipe.from_scratch) {
+        (true, _) => Pipeline::read_file(model, recipe.config.as_deref(), device, dtype)?,
+        (false, true) => Pipeline::untrained(model, device, recipe.seed)?,
+        (false, false) => Pipeline::read(model, device, dtype)?,
+    })
+}
+
+/// The network of a recipe, and one with the alpha to scale from.
+fn networks(
+    recipe: &Recipe,
+    pipeline: &Pipeline,
+    registry: &Registry,
+) -> Result<(Network, Option<Network>), TrainError> {
+    let Some(adapter) = &recipe.adapter else { return Ok((Network::whole(pipeline), None)) };
+    let preset = adapter.preset()?;
+    let adapted =
+        |adapter: &Adapter| Network::adapted(pipeline, adapter, &preset, registry, recipe.seed);
+    let published = adapter.scale_from.map(|from| {
+        let mut adapter = adapter.clone();
+        adapter.options.insert("alpha".into(), from.alpha.into());
+        adapted(&adapter)
+    });
+    Ok((adapted(adapter)?, published.transpose()?))
 }
 
 fn number_of(tensor: &Tensor<1>) -> f64 {

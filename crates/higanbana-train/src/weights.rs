@@ -25,8 +25,21 @@ pub fn write<M: Module>(model: M, weights: &Weights) -> M {
     model.map(&mut Write { place: Place::default(), weights })
 }
 
-/// A model whose adapters' parameters have ids that follow from their paths, so that another process,
-/// which makes the model anew, has the same.
+/// Whether any tensor of a model is trained.
+pub fn is_trained<M: Module>(model: &M) -> bool {
+    struct Any(bool);
+    impl ModuleVisitor for Any {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.is_require_grad();
+        }
+    }
+    let mut any = Any(false);
+    model.visit(&mut any);
+    any.0
+}
+
+/// A model whose trained tensors have ids that follow from their paths, so that another process, which
+/// makes the model anew, has the same.
 pub fn identified<M: Module>(model: M) -> M {
     model.map(&mut Identify::default())
 }
@@ -103,8 +116,8 @@ struct Identify {
 
 impl ModuleMapper for Identify {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Elsewhere a parameter may carry adapters, which it would lose.
-        if !self.place.is_in_adapter() {
+        // What is not trained may carry adapters, which it would lose.
+        if !param.is_require_grad() {
             return param;
         }
         let hash = Sha256::digest(self.place.path());

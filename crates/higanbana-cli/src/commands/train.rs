@@ -1,4 +1,4 @@
-//! `higanbana train`: from a folder of captioned images to an adapter file.
+//! `higanbana train`: from captioned images to an adapter file, or to a model.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,34 +7,38 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Args;
-use higanbana_io::run::{Begun, Run, identity};
+use higanbana_io::{
+    run::{Begun, Run, identity},
+    writer,
+};
 use higanbana_train::{Progress, Recipe, Trainer, recipe::ScaleFrom};
 use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{compute::Compute, output, signals};
 
-/// Train an adapter on captioned images
+/// Train an adapter on captioned images, or a model
 ///
 /// The recipe names a model, an algorithm, folders of images, and how to train; the folder of the run then
-/// holds the adapter, the metrics (also for TensorBoard), a contact sheet and checkpoints.
+/// holds the adapter, the metrics (also for TensorBoard), a contact sheet and checkpoints. Several recipes
+/// are trained one after the other; what is done already is not done again.
 ///
 /// Example: higanbana train lily.toml --set train.rate=1e-4
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// The recipe
-    #[arg(value_name = "RUN.toml")]
-    recipe: PathBuf,
-    /// Values in place of the recipe's, such as train.steps=500
+    /// The recipes
+    #[arg(required = true, value_name = "RUN.toml")]
+    recipes: Vec<PathBuf>,
+    /// Values in place of the recipes', such as train.steps=500
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// The folder of the run; runs/NAME beside the recipe if left out
+    /// The folder of the run of one recipe; runs/NAME beside it if left out
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Go on with a run that was stopped
+    /// Go on with runs that were stopped
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
-    /// Begin anew what is in the folder
+    /// Begin anew what is in the folders
     #[arg(long)]
     overwrite: bool,
     /// Leave out images that cannot be used, and list them in the result
@@ -46,6 +50,9 @@ pub struct Arguments {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Write a page that shows the runs side by side, in place of one that is there
+    #[arg(long, value_name = "OUT")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     compute: Compute,
 }
@@ -57,13 +64,38 @@ fn alpha(text: &str) -> Result<f64, String> {
 
 /// Trains.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let begin = Instant::now();
-    let mut recipe = Recipe::read(&arguments.recipe, &arguments.overrides)?;
-    if let Some(alpha) = arguments.scale_from {
-        recipe.adapter.scale_from = Some(ScaleFrom { alpha });
+    if arguments.output.is_some() && arguments.recipes.len() > 1 {
+        return Err(output::usage("--output: is the folder of one run; give one recipe"));
     }
-    let beside = arguments.recipe.parent().unwrap_or(Path::new(""));
-    let stem = arguments.recipe.file_stem().unwrap_or_default();
+    // What is wrong with the last is to be known before the first is trained.
+    arguments.report.as_ref().map_or(Ok(()), |page| writer::check(page, true))?;
+    let recipes = arguments.recipes.iter().map(|path| read(arguments, path));
+    let recipes = recipes.collect::<Result<Vec<_>>>()?;
+    let mut folders = Vec::new();
+    for (path, recipe) in arguments.recipes.iter().zip(recipes) {
+        folders.push(train(arguments, path, recipe)?);
+    }
+    let Some(page) = &arguments.report else { return Ok(()) };
+    writer::write_text(page, &higanbana_lab::training::page(&folders)?, true)?;
+    output::line(page.display().to_string())
+}
+
+fn read(arguments: &Arguments, path: &Path) -> Result<Recipe> {
+    let mut recipe = Recipe::read(path, &arguments.overrides)?;
+    if let Some(alpha) = arguments.scale_from {
+        let Some(adapter) = &mut recipe.adapter else {
+            bail!("{}: --scale-from is about an adapter, and there is none", path.display());
+        };
+        adapter.scale_from = Some(ScaleFrom { alpha });
+    }
+    Ok(recipe)
+}
+
+/// Trains one recipe. Gives the folder of its run.
+fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> {
+    let begin = Instant::now();
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let stem = path.file_stem().unwrap_or_default();
     let folder = arguments.output.clone().unwrap_or_else(|| beside.join("runs").join(stem));
     let table = recipe.table();
     check(arguments, &folder, &identity(&table))?;
@@ -90,7 +122,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         true => Run::begin_anew(&folder, &table)?,
         false => match Run::begin(&folder, &table)? {
             Begun::Open(run) => run,
-            Begun::Done(result) => return done(arguments, &folder, &result),
+            Begun::Done(result) => {
+                done(arguments, &folder, &result)?;
+                return Ok(folder);
+            }
         },
     };
     let stop = signals::finish_first();
@@ -107,7 +142,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let result = run.finish(&outcome)?;
     eprintln!("in {:.1} s", begin.elapsed().as_secs_f64());
-    done(arguments, &folder, &result)
+    done(arguments, &folder, &result)?;
+    Ok(folder)
 }
 
 /// That the folder is free, or is to be gone on with, before any work is done.
@@ -125,7 +161,7 @@ fn check(arguments: &Arguments, folder: &Path, identity: &str) -> Result<()> {
                 folder.display()
             )
         }
-        _ if !begun && arguments.resume => {
+        _ if !begun && arguments.resume && arguments.recipes.len() == 1 => {
             bail!("{}: holds no run to go on with; leave out --resume", folder.display())
         }
         _ => Ok(()),

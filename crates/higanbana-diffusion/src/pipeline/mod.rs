@@ -1,17 +1,19 @@
 //! From a prompt to an image.
 
 mod adapters;
+mod code;
 mod encode;
 mod folder;
 mod image;
 mod noise;
 mod published;
 mod run;
+mod save;
 mod single;
 
 pub use adapters::{AdapterProblem, Attached, attach_file};
 pub use encode::{Text, TextEncoder, captions};
-pub use folder::Pipeline;
+pub use folder::{PIXELS, Pipeline};
 pub use image::{Pixels, from_image, png, to_pixels};
 pub use noise::Noise;
 pub use published::Published;

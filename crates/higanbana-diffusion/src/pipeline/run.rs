@@ -2,12 +2,11 @@
 
 use burn::tensor::{DType, Tensor};
 
-use super::{Noise, Pipeline, encode::Text};
+use super::{Noise, Pipeline, code::all_finite, encode::Text};
 use crate::{
     Added, ModelError,
     schedulers::{guide, scheduler},
     unet::time::guidance,
-    vae::{Posterior, Tiles},
 };
 
 /// What is to be generated.
@@ -37,7 +36,7 @@ pub struct Request {
     /// An image to begin with, `[1, 3, h, w]` in [-1, 1], and the share of the steps that make it
     /// again.
     pub image: Option<(Tensor<4>, f64)>,
-    /// Noise of unit variance, `[count, 4, h/8, w/8]` each, in place of as much from the seed: that of
+    /// Noise of unit variance, of the shape of the latents each, in place of as much from the seed: that of
     /// the begin, then what the steps draw.
     pub noise: Vec<Tensor<4>>,
     /// Side of the tiles in which images are encoded and decoded, in pixels; in one piece if there is
@@ -68,7 +67,7 @@ impl Default for Request {
 /// What was generated.
 #[derive(Debug, Clone)]
 pub struct Generated {
-    /// The latents, `[count, 4, h/8, w/8]`, scaled as the UNet has them.
+    /// What the UNet made: latents, `[count, 4, h/8, w/8]`, scaled as it has them, or pixels.
     pub latents: Tensor<4>,
     /// The images, `[count, 3, h, w]`, about in [-1, 1].
     pub images: Tensor<4>,
@@ -93,13 +92,9 @@ impl Pipeline {
     /// # Errors
     /// When they are no multiples of what a latent covers, or there are more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
-        let factor = self.vae.config().factor();
-        let own = self
-            .unet
-            .config()
-            .sample_size
-            .unwrap_or([64, 64])
-            .map(|side| side.saturating_mul(factor));
+        let factor = self.factor();
+        let own = self.unet.config().sample_size.unwrap_or([64, 64]);
+        let own = own.map(|side| side.saturating_mul(factor));
         let [h, w] = match (&request.image, request.noise.first()) {
             // What is left over at the edges no latent covers.
             (Some((image, _)), _) => [2, 3].map(|axis| image.dims()[axis] / factor * factor),
@@ -137,15 +132,15 @@ impl Pipeline {
         if count == 0 {
             return Err(ModelError::input("count", "is 0; at least one image is needed"));
         }
-        let factor = self.vae.config().factor();
-        let shape = [count, self.vae.config().latent_channels, height / factor, width / factor];
+        let factor = self.factor();
+        let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let name = request.scheduler.as_deref();
         let config = match name {
             None if self.revises_scheduler => self.scheduler.clone().revised(),
             _ => self.scheduler.clone(),
         };
         let mut scheduler = scheduler(name, &config, request.steps)?;
-        let tiles = request.tile.map(|pixels| self.vae.tiles(pixels)).transpose()?;
+        let tiles = request.tile.map(|pixels| self.tiles(pixels)).transpose()?;
         let given = request.noise.iter().map(|noise| self.given(noise, shape));
         let given = given.collect::<Result<Vec<_>, _>>()?;
         let mut noise = Noise::new(request.seed, count).after(given);
@@ -165,7 +160,7 @@ impl Pipeline {
             Some((image, strength)) => {
                 let first = first_step(request.steps, *strength)?;
                 let image = image.clone().narrow(2, 0, height).narrow(3, 0, width);
-                let latents = self.encode_image(image, tiles).cast(DType::F32).expand(shape);
+                let latents = self.code(image, tiles).cast(DType::F32).expand(shape);
                 (scheduler.noised(latents, begin, first), first)
             }
             None => (begin.mul_scalar(scheduler.initial_deviation()), 0),
@@ -205,43 +200,6 @@ impl Pipeline {
         }
         let images = self.decode(latents.clone(), tiles)?;
         Ok(Generated { latents, images })
-    }
-
-    /// Latents to images, in tiles or in one piece.
-    ///
-    /// # Errors
-    /// When an image is not finite.
-    pub fn decode(
-        &self,
-        latents: Tensor<4>,
-        tiles: Option<Tiles>,
-    ) -> Result<Tensor<4>, ModelError> {
-        let config = self.vae.config();
-        let dtype = if config.force_upcast { DType::F32 } else { self.dtype };
-        let latents = latents.cast(dtype).div_scalar(config.scaling);
-        let images = match tiles {
-            Some(tiles) => self.vae.decode_tiled(latents, tiles),
-            None => self.vae.decode(latents),
-        };
-        match all_finite(&images) {
-            true => Ok(images),
-            false => Err(ModelError::input("images", "are not finite after decoding")),
-        }
-    }
-
-    /// The latents that an image may have, as the autoencoder has them, in tiles or in one piece.
-    pub fn posterior(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Posterior {
-        let upcast = self.vae.config().force_upcast;
-        let image = image.cast(if upcast { DType::F32 } else { self.dtype });
-        match tiles {
-            Some(tiles) => self.vae.encode_tiled(image, tiles),
-            None => self.vae.encode(image),
-        }
-    }
-
-    /// An image's latents, scaled as the UNet has them: the mean of those that it may have.
-    fn encode_image(&self, image: Tensor<4>, tiles: Option<Tiles>) -> Tensor<4> {
-        self.posterior(image, tiles).mean.mul_scalar(self.vae.config().scaling)
     }
 
     /// Given noise, checked and where and what it has to be.
@@ -287,8 +245,4 @@ fn first_step(steps: usize, strength: f64) -> Result<usize, ModelError> {
         0 => Err(ModelError::input("strength", format!("{strength} leaves none of {steps} steps"))),
         again => Ok(steps - again),
     }
-}
-
-fn all_finite(x: &Tensor<4>) -> bool {
-    x.clone().is_finite().all().into_scalar::<bool>()
 }

@@ -49,7 +49,7 @@ impl Pipeline {
         let pipeline = Self {
             path: file.into(),
             unet: loaded(unet, family, Part::Unet, file, dtype)?,
-            vae: loaded(vae, family, Part::Vae, file, vae_dtype)?,
+            vae: Some(loaded(vae, family, Part::Vae, file, vae_dtype)?),
             encoders,
             scheduler: published.scheduler,
             revises_scheduler: family != Family::Sdxl,

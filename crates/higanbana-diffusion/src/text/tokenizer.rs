@@ -107,8 +107,14 @@ impl Tokenizer {
     /// # Errors
     /// When the text cannot be split.
     pub fn tokens(&self, text: &str) -> Result<Vec<usize>, ModelError> {
-        let encoding = self.tokenizer.encode_fast(text, false);
-        let encoding = encoding.map_err(|e| ModelError::input("prompt", e.to_string()))?;
+        let encode = |text: &str| self.tokenizer.encode_fast(text, false);
+        let encoding = encode(text).map_err(|error| {
+            // A vocabulary of whole words does not have all of them.
+            let unknown = text.split_whitespace().find(|word| encode(word).is_err());
+            let reason =
+                unknown.map(|word| format!("has the word {word}, which the model does not know"));
+            ModelError::input("prompt", reason.unwrap_or(error.to_string()))
+        })?;
         Ok(encoding.get_ids().iter().map(|id| *id as usize).collect())
     }
 

@@ -19,7 +19,7 @@ use crate::{ModelError, Weights, unet::resnet::conv1x1, weights};
 pub struct Posterior {
     /// Its mean, `[batch, latent, h, w]`.
     pub mean: Tensor<4>,
-    /// The logarithm of its variance, between -30 and 20.
+    /// The logarithm of its variance, between -30 and 20; minus infinity where there is but one.
     pub logvar: Tensor<4>,
 }
 

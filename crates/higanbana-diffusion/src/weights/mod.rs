@@ -22,7 +22,7 @@ use serde_json::Value;
 pub use how::How;
 pub(crate) use load::check;
 pub use load::load;
-pub use save::{Saving, save_single};
+pub use save::{Saving, save, save_single};
 pub use single::{Family, Part};
 pub use table::{Tensor, parameter_count, table};
 

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::{DType, TensorData};
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{DType, Tensor as BurnTensor, TensorData},
+};
 use higanbana_io::{
     FileError, burn_dtype, cast, file_dtype,
     writer::{self, Entry},
 };
 
-use super::{Family, How, Part, Tensor, Weights, how};
+use super::{Family, How, Part, Tensor, Weights, how, table::Trail};
 use crate::ModelError;
 
 /// How tensors are saved.
@@ -90,6 +93,45 @@ impl Weights {
                 let reason = format!("holds a value too large for {}", dtype.name());
                 Err(ModelError::input(key, reason))
             }
+        }
+    }
+}
+
+/// Writes the weights that a model has now into a new file, under the names that files give them.
+///
+/// # Errors
+/// When one is not finite or too large for the element type, or the file exists or cannot be written.
+pub fn save<M: Module>(model: &M, path: &Path, dtype: DType) -> Result<(), ModelError> {
+    let mut collect = Collect { path, dtype, trail: Trail::default(), found: Ok(BTreeMap::new()) };
+    model.visit(&mut collect);
+    let metadata = BTreeMap::from([("format".into(), "pt".into())]);
+    Ok(writer::write_tensors(path, &collect.found?, &metadata, false)?)
+}
+
+struct Collect<'a> {
+    path: &'a Path,
+    dtype: DType,
+    trail: Trail,
+    found: Result<BTreeMap<String, TensorData>, FileError>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.trail.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.trail.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<BurnTensor<D>>) {
+        let (Some(place), Ok(found)) = (self.trail.place(), &mut self.found) else { return };
+        let tensor = param.val();
+        let tensor = if place.transposed { tensor.swap_dims(0, 1) } else { tensor };
+        let data = cast::cast(tensor.into_data(), self.dtype).expect("weights are floats");
+        match cast::check_finite(self.path, &place.key, &data) {
+            Ok(()) => drop(found.insert(place.key, data)),
+            Err(error) => self.found = Err(error),
         }
     }
 }

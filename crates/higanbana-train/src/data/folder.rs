@@ -2,7 +2,8 @@
 //!
 //! Three layouts: images with a text file of the same name beside each; kohya's, folders `N_name` of such
 //! images, which count `N` times and whose name is the caption of those that have none; and Hugging Face's
-//! `metadata.jsonl`, a line `{"file_name": ..., "text": ...}` for each image.
+//! `metadata.jsonl`, a line `{"file_name": ..., "text": ...}` for each image. Small images may share a file, a
+//! [sheet](Concept::sheet), whose text has a line for each.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use higanbana_diffusion::pipeline::Pixels;
+use higanbana_diffusion::{ModelError, pipeline::Pixels};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,9 @@ use crate::TrainError;
 pub struct Picture {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 of its bytes.
+    /// Top and left of the image in its file, where that is a sheet.
+    pub corner: Option<[usize; 2]>,
+    /// SHA-256 of its bytes, and of the corner.
     pub hash: [u8; 32],
     /// Height and width in pixels.
     pub size: [usize; 2],
@@ -32,6 +35,20 @@ pub struct Picture {
     pub concept: usize,
     /// How often it counts in an epoch.
     pub repeats: usize,
+}
+
+impl Picture {
+    /// Its pixels.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub fn pixels(&self) -> Result<Pixels, ModelError> {
+        let whole = Pixels::read(&self.path)?;
+        let Some([top, left]) = self.corner else { return Ok(whole) };
+        let rows = whole.rgb.chunks(whole.size[1] * 3).skip(top).take(self.size[0]);
+        let rgb = rows.flat_map(|row| &row[left * 3..][..self.size[1] * 3]).copied().collect();
+        Ok(Pixels { size: self.size, rgb })
+    }
 }
 
 /// The images of all concepts, in the order of their names, and those that cannot be used. Every image
@@ -61,19 +78,25 @@ struct Place {
     folder: PathBuf,
     repeats: usize,
     caption: Option<String>,
+    sheet: Option<usize>,
 }
 
 /// A concept's folder, and kohya's folders inside.
 fn places(concept: &Concept) -> Result<Vec<Place>, TrainError> {
-    let Concept { folder, repeats, caption, .. } = concept;
-    let mut places =
-        vec![Place { folder: folder.clone(), repeats: *repeats, caption: caption.clone() }];
+    let Concept { folder, repeats, caption, sheet, .. } = concept;
+    let place = |folder: &Path, repeats, caption| Place {
+        folder: folder.into(),
+        repeats,
+        caption,
+        sheet: *sheet,
+    };
+    let mut places = vec![place(folder, *repeats, caption.clone())];
     for path in listing(folder)?.into_iter().filter(|path| path.is_dir()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some((count, name)) = name.split_once('_') else { continue };
         let Ok(count) = count.parse::<usize>() else { continue };
         let caption = caption.clone().unwrap_or_else(|| name.into());
-        places.push(Place { folder: path, repeats: repeats * count, caption: Some(caption) });
+        places.push(place(&path, repeats * count, Some(caption)));
     }
     Ok(places)
 }
@@ -91,19 +114,26 @@ impl Place {
 
         let (mut pictures, mut problems) = (Vec::new(), Vec::new());
         for path in paths {
-            let picture = self.caption(&path, captions.as_ref()).and_then(|caption| {
+            let found = self.caption(&path, captions.as_ref()).and_then(|caption| {
                 let bytes = fs::read(&path).map_err(|error| format!("cannot be read ({error})"))?;
                 let pixels = Pixels::decode(&path, &bytes).map_err(|error| {
                     let message = error.to_string();
                     let about = format!("{}: ", path.display());
                     message.strip_prefix(&about).unwrap_or(&message).to_string()
                 })?;
-                let hash = Sha256::digest(&bytes).into();
-                let (size, repeats) = (pixels.size, self.repeats);
-                Ok(Picture { path: path.clone(), hash, size, caption, concept, repeats })
+                let whole = Picture {
+                    path: path.clone(),
+                    corner: None,
+                    hash: Sha256::digest(&bytes).into(),
+                    size: pixels.size,
+                    caption,
+                    concept,
+                    repeats: self.repeats,
+                };
+                self.sheet.map_or(Ok(vec![whole.clone()]), |side| cut(&whole, side))
             });
-            match picture {
-                Ok(picture) => pictures.push(picture),
+            match found {
+                Ok(found) => pictures.extend(found),
                 Err(reason) => problems.push(Problem { path, reason }),
             }
         }
@@ -132,6 +162,32 @@ impl Place {
             Err(error) => Err(format!("its caption {} cannot be read ({error})", text.display())),
         }
     }
+}
+
+/// The images of a sheet, row by row; or why it is none.
+fn cut(sheet: &Picture, side: usize) -> Result<Vec<Picture>, String> {
+    let [height, width] = sheet.size;
+    if side == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
+        return Err(format!("is {width}x{height}, which is no sheet of squares of {side}"));
+    }
+    let captions: Vec<&str> = sheet.caption.lines().map(str::trim).collect();
+    let columns = width / side;
+    let count = height / side * columns;
+    if captions.len() != count {
+        return Err(format!("has {count} squares of {side}, and captions {}", captions.len()));
+    }
+    let picture = |(index, caption): (usize, &str)| {
+        let corner = [index / columns * side, index % columns * side];
+        let hash = Sha256::new_with_prefix(sheet.hash);
+        Picture {
+            corner: Some(corner),
+            hash: hash.chain_update(corner.map(usize::to_le_bytes).concat()).finalize().into(),
+            size: [side; 2],
+            caption: caption.into(),
+            ..sheet.clone()
+        }
+    };
+    Ok(captions.into_iter().enumerate().map(picture).collect())
 }
 
 /// The paths and captions of a `metadata.jsonl`.
@@ -168,4 +224,40 @@ fn listing(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
 
 fn wrong(path: &Path, reason: impl Into<String>) -> TrainError {
     TrainError::Data { path: path.into(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use higanbana_diffusion::pipeline::png;
+
+    use super::*;
+
+    #[test]
+    fn a_sheet_is_its_images_row_by_row() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two rows of two squares of 2 pixels, each of one grey.
+        let grey = |x: usize, y: usize| (10 * (y / 2 * 2 + x / 2)) as u8;
+        let rgb: Vec<u8> = (0..16).flat_map(|i| [grey(i % 4, i / 4); 3]).collect();
+        fs::write(folder.path().join("s.png"), png([4, 4], &rgb, "").unwrap()).unwrap();
+        fs::write(folder.path().join("s.txt"), "a\nb\n c \nd\n").unwrap();
+        let concept = Concept {
+            folder: folder.path().into(),
+            repeats: 3,
+            caption: None,
+            captions: None,
+            sheet: Some(2),
+            flip: false,
+            regularisation: false,
+        };
+        let (pictures, problems) = scan(&[concept]).unwrap();
+        assert!(problems.is_empty());
+        let captions: Vec<&str> = pictures.iter().map(|picture| &*picture.caption).collect();
+        assert_eq!(captions, ["a", "b", "c", "d"]);
+        for (index, picture) in pictures.iter().enumerate() {
+            let rgb = vec![10 * index as u8; 12];
+            assert_eq!(picture.pixels().unwrap(), Pixels { size: [2, 2], rgb });
+            assert_eq!((picture.size, picture.repeats), ([2, 2], 3));
+        }
+        assert!(pictures.windows(2).all(|pair| pair[0].hash != pair[1].hash));
+    }
 }

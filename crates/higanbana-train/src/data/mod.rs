@@ -64,6 +64,10 @@ pub struct Concept {
     /// How captions become texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<Captions>,
+    /// Each file is a sheet of square images, of as many pixels a side, row by row; its text then has a
+    /// line for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<usize>,
     /// Shows half of the samples mirrored.
     #[serde(default)]
     pub flip: bool,
@@ -102,7 +106,7 @@ fn one() -> usize {
 }
 
 /// An image that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,

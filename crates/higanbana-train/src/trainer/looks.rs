@@ -1,11 +1,14 @@
-//! Looks at a training: the loss of images that it does not see, and what it would make by now.
+//! What comes of a training: the loss of images that it does not see, images on the way, and the file.
 
+use burn::module::Module;
+use higanbana_diffusion::Pipeline;
 use higanbana_io::run::Run;
 
 use super::{Trainer, number_of};
 use crate::{
     TrainError,
     feed::{Draw, Feed},
+    file,
     network::Network,
     sheet,
     task::Task,
@@ -48,23 +51,53 @@ impl Trainer<'_> {
     pub(super) fn look(&mut self, run: &Run) -> Result<(), TrainError> {
         let Some(sample) = self.recipe.sample.clone() else { return Ok(()) };
         if self.step.is_multiple_of(sample.every) || self.step == self.steps {
-            let base = self.pipeline.unet.clone();
-            let encoders: Vec<_> = self.pipeline.encoders.iter().map(|e| e.model.clone()).collect();
-            let network = self.shown();
-            let row =
-                sheet::add_row(run.folder(), self.step, &sample, &mut self.pipeline, &network);
-            self.pipeline.unet = base;
-            for (encoder, model) in self.pipeline.encoders.iter_mut().zip(encoders) {
-                encoder.model = model;
-            }
-            row?;
+            let (step, folder) = (self.step, run.folder());
+            self.with_trained(|pipeline| sheet::add_row(folder, step, &sample, pipeline))?;
         }
         Ok(())
     }
 
+    /// Writes what was trained into the folder of the run; gives its name there.
+    pub(super) fn save(&mut self, run: &Run, loss: f64) -> Result<String, TrainError> {
+        let dtype = self.recipe.precision.into();
+        let path = run.folder().join(&self.recipe.name);
+        if self.recipe.adapter.is_none() {
+            self.with_trained(|pipeline| file::save_model(&path, pipeline, dtype))?;
+            return Ok(self.recipe.name.clone());
+        }
+        let name = format!("{}.safetensors", self.recipe.name);
+        let progress = self.progress(loss);
+        let prediction = self.task.prediction;
+        let metadata =
+            file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress);
+        let path = run.folder().join(&name);
+        file::save(&path, &self.shown(), &self.pipeline, self.registry, metadata, dtype)?;
+        Ok(name)
+    }
+
+    /// What `work` does with the pipeline while the trained models are in it.
+    fn with_trained<T>(
+        &mut self,
+        work: impl FnOnce(&Pipeline) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
+        let Network { unet, encoders } = self.shown();
+        let mut unet = unet.valid();
+        let mut encoders: Vec<_> = encoders.iter().map(Module::valid).collect();
+        let mut exchange = |pipeline: &mut Pipeline| {
+            std::mem::swap(&mut pipeline.unet, &mut unet);
+            for (own, other) in pipeline.encoders.iter_mut().zip(&mut encoders) {
+                std::mem::swap(&mut own.model, other);
+            }
+        };
+        exchange(&mut self.pipeline);
+        let done = work(&self.pipeline);
+        exchange(&mut self.pipeline);
+        done
+    }
+
     /// The network as it is saved: with the average of its weights, where there is one, and nothing left
     /// out.
-    pub(super) fn shown(&self) -> Network {
+    fn shown(&self) -> Network {
         let network = match &self.average {
             Some(average) => weights::write(self.network.clone(), average),
             None => self.network.clone(),

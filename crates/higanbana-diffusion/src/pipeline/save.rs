@@ -1,0 +1,36 @@
+//! A pipeline's models into a folder, as diffusers saves it.
+
+use std::path::Path;
+
+use burn::tensor::DType;
+use higanbana_io::writer;
+
+use super::Pipeline;
+use crate::{
+    ModelError,
+    layout::{copy_configs, copy_files},
+    weights::{Part, save},
+};
+
+impl Pipeline {
+    /// Writes the UNet and the text encoders as they are now into a new folder; the rest is that of the
+    /// folder which the pipeline was read from.
+    ///
+    /// # Errors
+    /// When that is a single file, a weight is not finite, or the new folder exists or cannot be written.
+    pub fn save(&self, folder: &Path, dtype: DType) -> Result<(), ModelError> {
+        let output = writer::Folder::new(folder)?;
+        let (from, to) = (&self.path, output.path());
+        copy_configs(from, to)?;
+        if self.vae.is_some() {
+            copy_files(&from.join(Part::Vae.folder()), &to.join(Part::Vae.folder()))?;
+        }
+        let file = |part: Part| to.join(part.folder()).join(part.file());
+        save(&self.unet, &file(Part::Unet), dtype)?;
+        for (encoder, part) in self.encoders.iter().zip([Part::TextEncoder, Part::TextEncoder2]) {
+            save(&encoder.model, &file(part), dtype)?;
+            copy_files(&from.join(part.tokenizer()), &to.join(part.tokenizer()))?;
+        }
+        Ok(output.commit()?)
+    }
+}

@@ -1,0 +1,71 @@
+//! The state of a training, from step to step and from process to process.
+
+use std::path::Path;
+
+use burn::store::RecordError;
+use higanbana_io::run::Run;
+
+use super::Trainer;
+use crate::{TrainError, checkpoint::Checkpoint, weights};
+
+impl Trainer<'_> {
+    /// Takes up the last checkpoint; gives its step.
+    pub(super) fn resume(
+        &mut self,
+        run: &mut Run,
+        folder: &Path,
+    ) -> Result<Option<usize>, TrainError> {
+        let Some(checkpoint) = Checkpoint::last(folder)? else {
+            run.rewind(0)?;
+            return Ok(None);
+        };
+        let Checkpoint { step, lines, weights, average, optimizer } = checkpoint;
+        let known = weights::read(&self.network);
+        if !known.keys().eq(weights.keys()) {
+            let reason = "is of other tensors".into();
+            return Err(TrainError::Checkpoint { path: folder.into(), reason });
+        }
+        self.network = weights::write(self.network.clone(), &weights);
+        self.average = average.or(self.average.take());
+        let unreadable = |error: RecordError| TrainError::Checkpoint {
+            path: folder.into(),
+            reason: error.to_string(),
+        };
+        self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
+        self.step = step;
+        run.rewind(lines)?;
+        Ok(Some(step))
+    }
+
+    pub(super) fn checkpoint(&self, run: &Run) -> Result<Checkpoint, TrainError> {
+        let unwritable = |error: RecordError| TrainError::Checkpoint {
+            path: run.folder().into(),
+            reason: error.to_string(),
+        };
+        Ok(Checkpoint {
+            step: self.step,
+            lines: run.metrics()?.len(),
+            weights: weights::read(&self.network),
+            average: self.average.clone(),
+            optimizer: self.optimizer.state().map_err(unwritable)?,
+        })
+    }
+
+    /// Keeps the state before a step that failed, where it is whole. Says what there is.
+    pub(super) fn keep_last_good(
+        &self,
+        run: &Run,
+        folder: &Path,
+        last: Option<usize>,
+    ) -> Result<String, TrainError> {
+        let checkpoint = self.checkpoint(run)?;
+        if weights::first_not_finite(&checkpoint.weights).is_none() && self.step > 0 {
+            checkpoint.save(folder, self.recipe.train.keep)?;
+            return Ok(format!("the state of step {} is kept in {}", self.step, folder.display()));
+        }
+        Ok(match last {
+            Some(step) => format!("the state of step {step} is kept in {}", folder.display()),
+            None => "no step before it was whole".into(),
+        })
+    }
+}
