@@ -52,10 +52,10 @@ fn files_act_as_in_diffusers_and_are_swapped() {
         };
         let before = latents(&pipeline);
         let kohya = attach(&mut pipeline, case, "kohya", 0.7);
-        assert_eq!((kohya.modules, kohya.leftovers.len()), (modules[0], 0));
+        assert_eq!((kohya.placed.modules, kohya.placed.leftovers.len()), (modules[0], 0));
         check(&pipeline, "kohya");
         let other = attach(&mut pipeline, case, "diffusers", -0.4);
-        assert_eq!((other.modules, other.leftovers.len()), (modules[1], 0));
+        assert_eq!((other.placed.modules, other.placed.leftovers.len()), (modules[1], 0));
         check(&pipeline, "kohya diffusers");
         detach(&mut pipeline, &kohya.set);
         check(&pipeline, "diffusers");

@@ -64,8 +64,8 @@ impl Desk {
         let mut feed = Feed::new(&recipe.data, &recipe.data.concepts, false)?;
         feed.prepare(&pipeline, &mut |_, _| ())?;
         let registry = higanbana_adapters::registry();
-        let preset = recipe.adapter.preset()?;
-        let network = Network::new(&pipeline, &recipe.adapter, &preset, &registry, 0)?;
+        let adapter = recipe.adapter.as_ref().expect("the recipe has an adapter");
+        let network = Network::adapted(&pipeline, adapter, &adapter.preset()?, &registry, 0)?;
         Ok(Self { pipeline, task, feed, network, _model: model })
     }
 

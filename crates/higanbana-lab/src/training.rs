@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::{
     plot::{Axis, Marks, Palette, Point, Series, plot},
     report::ReportError,
-    study::{Cell, Figure, Study, Table, digits, list},
+    study::{Cell, Figure, Gallery, Study, Table, digits, list},
 };
 use run::TrainingRun;
 
@@ -44,13 +44,21 @@ pub fn page(folders: &[PathBuf]) -> Result<String, PageError> {
 fn study(runs: &[TrainingRun]) -> Study {
     let names = list(runs.iter().map(|run| &*run.name));
     let images = runs.iter().map(|run| run.outcome.images).max().unwrap_or_default();
-    let mut figures = sheet::figures(runs);
-    figures.push(losses(runs));
+    let sheets = Gallery {
+        title: "Before and after".into(),
+        caption: "Images from the same noise, before the training and after it.".into(),
+        figures: sheet::figures(runs),
+    };
+    let curves = Gallery {
+        title: "How it was learnt".into(),
+        caption: String::new(),
+        figures: vec![losses(runs)],
+    };
     Study {
         title: "trainings side by side".into(),
         lead: format!("What {names} made of {images} images with captions."),
         findings: findings(runs),
-        figures,
+        galleries: vec![sheets, curves],
         tables: vec![table(runs)],
         notes: Vec::new(),
         rerun: "higanbana train RUN.toml... --report OUT".into(),

@@ -38,20 +38,27 @@ pub enum Precision {
     F16,
 }
 
+impl From<Precision> for DType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::BF16,
+            Precision::F16 => Self::F16,
+        }
+    }
+}
+
 impl Precision {
     /// Burn's type, if a device computes in it.
     ///
     /// # Errors
     /// When it does not.
     pub fn on(self, device: &Device) -> Result<DType, TrainError> {
-        let (dtype, name) = match self {
-            Self::F32 => (DType::F32, "f32"),
-            Self::Bf16 => (DType::BF16, "bf16"),
-            Self::F16 => (DType::F16, "f16"),
-        };
+        let dtype = DType::from(self);
         if device.supports_dtype(dtype) {
             return Ok(dtype);
         }
+        let name = dtype.name();
         let reason = format!("train.dtype: this device does not compute in {name}; leave it out");
         Err(TrainError::recipe("RUN.toml", reason))
     }

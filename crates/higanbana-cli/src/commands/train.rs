@@ -106,7 +106,7 @@ fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> 
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);
         let trainer = Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell);
-        Ok(trainer.map_err(|error| error.of(&arguments.recipe))?)
+        Ok(trainer.map_err(|error| error.of(path))?)
     })?;
     let feed = trainer.feed();
     eprintln!(

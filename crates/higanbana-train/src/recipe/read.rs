@@ -81,7 +81,9 @@ impl Recipe {
                 );
             }
             None if self.train.dtype != Precision::default() => {
-                return wrong("train.dtype: a model that is trained itself is trained in f32".into());
+                return wrong(
+                    "train.dtype: a model that is trained itself is trained in f32".into(),
+                );
             }
             _ => {}
         }
