@@ -184,11 +184,11 @@ pub struct Train {
 }
 
 impl Train {
-    /// The first number that is not positive, by its key.
+    /// The first number that is not positive, by its key; text encoders of rate 0 stay as they are.
     fn not_positive(&self) -> Option<(&'static str, f64)> {
         let numbers = [
             ("train.rate", Some(self.rate)),
-            ("train.text_encoder_rate", self.text_encoder_rate),
+            ("train.text_encoder_rate", self.text_encoder_rate.filter(|rate| *rate != 0.0)),
             ("train.loraplus", Some(self.loraplus)),
             ("train.clip", self.clip),
         ];

@@ -165,16 +165,24 @@ impl Question<'_> {
         };
         // Where nothing is broken, some clipping will do.
         let fair = self.controls && self.rule.ignores_clipping.is_none();
-        let (tries, probed) = if fair { (3, PROBED) } else { (0, PROBED / 4) };
+        let (tries, probed) = if fair { (8, PROBED) } else { (0, PROBED / 4) };
         let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, self.steps.min(probed)));
         let mut setup = setup.sized(&found);
         let mut reference = run(&setup);
-        // Clipping changes the norms that follow.
+        // Clipping changes the norms that follow: their median may be to and fro between too much and too
+        // little, and then what lies between is tried.
+        let (mut above, mut below) = (None, None);
         for _ in 0..tries {
-            if FAIR.contains(&reference.clipped(&setup)) {
+            let clipped = reference.clipped(&setup);
+            if FAIR.contains(&clipped) {
                 break;
             }
-            setup.clip_as(&reference);
+            let bound = if clipped < *FAIR.start() { &mut above } else { &mut below };
+            *bound = Some(setup.thresholds.clone());
+            setup.thresholds = match (&above, &below) {
+                (Some(above), Some(below)) => between(above, below),
+                _ => setup.medians(&reference),
+            };
             reference = run(&setup);
         }
         found.groups.clone_from(&setup.thresholds);
@@ -206,6 +214,11 @@ impl Question<'_> {
             _ => Ok(1e-4),
         }
     }
+}
+
+/// The geometric means of two lists.
+fn between(above: &[f64], below: &[f64]) -> Vec<f64> {
+    above.iter().zip(below).map(|(above, below)| (above * below).sqrt()).collect()
 }
 
 /// Three steps of the training with $\gamma$ that the committed plan draws: the updates after them, and

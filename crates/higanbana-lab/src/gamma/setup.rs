@@ -93,10 +93,10 @@ impl Setup {
         course.sizes()
     }
 
-    /// Clips at the median norms of a training with $\gamma$.
-    pub(super) fn clip_as<T: Task>(&mut self, course: &Course<T>) {
+    /// Median norms of a training with $\gamma$, at which to clip one without.
+    pub(super) fn medians<T: Task>(&self, course: &Course<T>) -> Vec<f64> {
         let norms = course.sizes().groups;
-        self.thresholds = norms.iter().zip(&self.factors).map(|(norm, a)| norm / a).collect();
+        norms.iter().zip(&self.factors).map(|(norm, a)| norm / a).collect()
     }
 
     /// The same with other factors and one threshold for all, which is still to be had.
