@@ -2,8 +2,8 @@
 
 Pinned as make_lycoris.py: Python 3.11, lycoris-lora 4.1.3, torch 2.15.0 (CPU), safetensors 0.8.0.
 
-    cargo run --release -p higanbana --example write_files -- /tmp/written
-    python -B tests/reference/check_written.py /tmp/written
+    cargo run --release -p higanbana --example write_files -- target/written
+    python -B tests/reference/check_written.py target/written
 
 Writes `written.json` beside this file, one line per file. LyCORIS loads the file layer by layer, so that one that it
 cannot load does not hide the others; the weight and bias of the forward pass are measured as make_lycoris.py measures
