@@ -34,7 +34,7 @@ const ADAPTERS: [(&str, &str, usize); 5] = [
     ("lora", "rank = 8\nalpha = 4.0", 2),
     ("loha", "rank = 4\nalpha = 2.0", 2),
     ("lokr", "factor = 8\nfull_matrix = true", 2),
-    ("boft", "rank = 8", 2),
+    ("boft", "rank = 10", 2), // 640 rows are 64 blocks of 10; none of 8 is a power of two of them
     ("lora+dora", "rank = 8\nalpha = 4.0", 1),
 ];
 

@@ -19,7 +19,7 @@ ADAPTERS = {
     "lora": dict(algo="lora", linear_dim=8, linear_alpha=4),
     "loha": dict(algo="loha", linear_dim=4, linear_alpha=2),
     "lokr": dict(algo="lokr", linear_dim=10000, linear_alpha=1, factor=8, full_matrix=True),
-    "boft": dict(algo="boft", linear_dim=8, linear_alpha=0),
+    "boft": dict(algo="boft", linear_dim=10, linear_alpha=0),
     "lora+dora": dict(algo="lora", linear_dim=8, linear_alpha=4, dora_wd=True),
 }
 
