@@ -267,6 +267,30 @@ fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
 }
 
+#[test]
+fn what_belongs_to_a_model_that_the_base_lacks_is_one_line() {
+    let desk = Desk::new();
+    let name = |layer| format!("lora_te_text_model_encoder_layers_{layer}_mlp_fc1.diff");
+    let names: Vec<String> = (0..12).map(name).collect();
+    let zero = || TensorData::from([[0.0f32]]);
+    desk.tensors("unet", &[("conv_in.weight", zero()), ("mid_block.proj.weight", zero())]);
+    desk.tensors("text", &[("text_model.encoder.layers.0.mlp.fc1.weight", zero())]);
+    let mut tensors: Vec<_> = names.iter().map(|name| (name.as_str(), zero())).collect();
+    tensors.push(("lora_unet_mid_block_proj.diff", zero()));
+    desk.tensors("both", &tensors);
+    let run = desk.run("merge unet both -o merged");
+    run.succeeds();
+    assert_eq!(
+        run.err(),
+        "warning: both: no use for 12 of its modules and tensors\n  \
+         lora_te_text_model_encoder_layers_0_mlp_fc1 and 11 more: of the text encoder, which the base \
+         lacks (give one that has it)\n"
+    );
+    let run = desk.run("merge text both -o merged-text");
+    run.succeeds();
+    assert!(run.err().contains("lora_unet_mid_block_proj: of the UNet, which the base"));
+}
+
 #[cfg(unix)]
 #[test]
 fn only_regular_files_are_replaced_and_links_are_followed() {
