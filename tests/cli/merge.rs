@@ -126,19 +126,31 @@ fn json_says_what_was_done() {
 }
 
 #[test]
-fn the_first_ten_leftovers_are_listed_and_strict_refuses_them() {
+fn the_first_ten_reasons_are_listed_and_strict_refuses_them() {
     let desk = desk();
-    let keys: Vec<String> = (0..12).map(|i| format!("lycoris_x{i}.diff")).collect();
     let zero = || TensorData::from([[0.0f32]]);
-    let mut tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), zero())).collect();
-    tensors.push(("lycoris_m.diff", TensorData::from([[1.0f32, 1.0]])));
-    desk.tensors("many", &tensors);
-    let run = desk.run("merge base.safetensors many -o merged");
+    let layers: Vec<String> = (0..12).map(|i| format!("n{i}.weight")).collect();
+    let keys: Vec<String> = (0..12).map(|i| format!("lycoris_n{i}_x.diff")).collect();
+    let write = |name: &str, keys: &[String], of_m: &str| {
+        let mut tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), zero())).collect();
+        tensors.push((of_m, TensorData::from([[1.0f32, 1.0]])));
+        desk.tensors(name, &tensors);
+    };
+    write("base", &layers, "m.weight");
+    write("many", &keys, "lycoris_m.diff");
+    let run = desk.run("merge base many -o merged");
     run.succeeds();
     let err: Vec<String> = run.err().lines().map(String::from).collect();
     assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
-    assert!(err[1].starts_with("  lycoris_x0: not in the base; nearest: lycoris_l, lycoris_m, "));
-    assert_eq!(err[11], "  ... and 2 more");
+    assert!(
+        err[1].starts_with("  lycoris_n0_x: not in the base; nearest: lycoris_n0, "),
+        "{err:?}"
+    );
+    assert_eq!((err.len(), &*err[11]), (12, "  ... and 2 more"));
+    // What has one reason has one line.
+    let run = desk.run("merge base.safetensors a many -o merged --overwrite");
+    run.succeeds();
+    assert!(run.err().lines().count() < 12, "{}", run.err());
     let message = desk.refusal("merge base.safetensors a many -o strict --strict");
     assert_eq!(
         message,

@@ -14,8 +14,8 @@ const JSON: &str = "\
 JSON of an adapter:
   kind: \"adapter\", file, bytes, dialect, modules, parameters, norm or null,
   adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm,
-              shape: [number or null] or null, unfolded, rank or null, alpha or null,
-              parameters, dtype, norm or null}],
+              shape: [number or null] or null, unfolded, rank or null,
+              alpha or null, parameters, dtype, norm or null}],
   leftovers: [{name, reason}], notes: [text], metadata: {key: text}
 JSON of any other file:
   kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors,
