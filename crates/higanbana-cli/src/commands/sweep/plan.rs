@@ -9,27 +9,11 @@ use higanbana_lab::{experiment::Lab, sweep::Plan};
 
 use crate::output;
 
-/// What `--help` shows of an experiment file.
-const FILE: &str = "\
-An experiment file, one run for each combination on the axes:
-
-    # fit, theorem, rank, expressivity, spectra or initialisation
-    experiment = \"fit\"
-    # of every run; what is left out has its default
-    parameters.steps = 200
-
-    [axes]
-    adapter = [\"lora\", \"loha\"]
-    options.rank = [2, 4]
-    seed = [0, 1, 2]
-
-Several grids, one below the other, are several [[axes]]; `experiments/sweep.toml` is one to copy.";
-
 /// Write the runs that an experiment file describes, one a line, with all of their parameters
 ///
 /// Example: higanbana sweep plan fit.toml -o plan.jsonl
 #[derive(Args)]
-#[command(after_long_help = FILE)]
+#[command(after_long_help = include_str!("../../../../../experiments/sweep.toml"))]
 pub struct Arguments {
     /// The experiment file
     #[arg(value_name = "EXPERIMENT.toml")]
