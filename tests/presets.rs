@@ -8,7 +8,11 @@ use burn::{
     },
     tensor::Device,
 };
-use higanbana::{adapters::inject::Adapted, io::names::Architecture, prelude::*};
+use higanbana::{
+    adapters::inject::{Adapted, adapters, sites},
+    io::{Checkpoint, Dialect, names::Architecture, save},
+    prelude::*,
+};
 
 /// A layer of three outputs and two inputs, whatever it is called.
 #[derive(Module, Debug)]
@@ -209,5 +213,22 @@ fn the_preset_for_keys_and_values_matches_at_any_depth() {
         // One factor for each of three outputs, or of two inputs.
         assert!(on_output.iter().all(|adapted| adapted.parameters == 3));
         assert!(on_input.iter().all(|adapted| adapted.parameters == 2));
+    }
+}
+
+/// Few of the layers are adapted; it is the whole model that says whose names they have.
+#[test]
+fn adapters_of_a_model_in_memory_have_the_names_of_its_kind() {
+    const SDXL: &str = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.alpha";
+    const ELSE: &str = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q.alpha";
+    for (architecture, name) in [(Architecture::Sdxl, SDXL), (Architecture::Sd, ELSE)] {
+        let base = pipeline(architecture, &[]);
+        let injection = Injection::new("a", "lora").preset(Preset::built_in("attn-only").unwrap());
+        let (model, _) = inject(&base, &registry(), &injection).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let adapters = adapters(&model, "a").unwrap();
+        save(&path, &sites(&base), &adapters, Dialect::Kohya, &registry(), false).unwrap();
+        assert!(Checkpoint::open(&path).unwrap().info(name).is_some(), "{architecture:?}");
     }
 }

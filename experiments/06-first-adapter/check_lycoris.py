@@ -42,8 +42,9 @@ def main(higanbana, files):
             subprocess.run([higanbana, "merge", plain, file, "-o", merged, "--strict"], check=True, stdout=subprocess.DEVNULL)
             ours = copy.deepcopy(base)
             ours.load_state_dict(load_file(merged))
-        theirs = copy.deepcopy(base)
-        network, _ = create_lycoris_from_weights(1.0, None, theirs, weights_sd=load_file(file))
+        theirs, weights = copy.deepcopy(base), load_file(file)
+        network, _ = create_lycoris_from_weights(1.0, None, theirs, weights_sd=weights)
+        assert len(network.loras) == len({key.split(".")[0] for key in weights}), "LyCORIS passes over some"
         network.apply_to()
         network.eval()
         apart, moved = relative(run(theirs), run(ours)), relative(run(ours), run(base))

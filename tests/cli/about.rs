@@ -1,8 +1,10 @@
 //! Commands that say what there is and what it does.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use super::run::Desk;
+use super::run::{BINARY, Desk};
 
 #[test]
 fn algorithms_are_listed_and_described() {
@@ -82,4 +84,49 @@ fn wrong_usage_is_one_line_and_help_is_not() {
     assert!(help.contains("Example: higanbana merge ") && help.contains("\nUsage: "), "{help}");
     let version = concat!("higanbana ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(desk.run("--version").succeeds(), version);
+}
+
+/// The commands that a help page lists.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let entries = list.lines().take_while(|line| !line.is_empty());
+    let names = entries.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !["", "help"].contains(name)).map(String::from).collect()
+}
+
+/// Paragraphs are filled to the width, wherever the source breaks them; what is set in lines stays as it is.
+#[test]
+fn help_fits_the_terminal() {
+    let desk = Desk::new();
+    let help = |command: &str, flag: &str, width: usize| {
+        let arguments = command.split_whitespace().chain([flag]);
+        let mut process = Command::new(BINARY);
+        desk.command(process.args(arguments).env("COLUMNS", width.to_string())).succeeds()
+    };
+    let set_in_lines = |help: &str| {
+        let behind = help.split("\n\n").skip_while(|part| !part.contains("Print help")).skip(1);
+        let lines = behind.flat_map(str::lines).filter(|line| line.starts_with(' '));
+        lines.map(String::from).collect::<Vec<_>>()
+    };
+    let mut open = vec![String::new()];
+    while let Some(command) = open.pop() {
+        let wide = help(&command, "--help", 100);
+        open.extend(commands(&wide).iter().map(|name| format!("{command} {name}")));
+        assert_eq!(set_in_lines(&wide), set_in_lines(&help(&command, "--help", 80)), "{command}");
+        for (flag, width) in [("--help", 80), ("--help", 100), ("-h", 80), ("-h", 100)] {
+            let help = help(&command, flag, width);
+            let (description, rest) = help.split_once("Usage: ").unwrap();
+            let lines: Vec<&str> = description.lines().collect();
+            for pair in lines.windows(2) {
+                let Some(next) = pair[1].split(' ').next().filter(|word| !word.is_empty()) else {
+                    continue;
+                };
+                let filled = pair[0].is_empty()
+                    || pair[0].chars().count() + 1 + next.chars().count() > width;
+                assert!(filled, "{command} {flag} at {width}:\n{description}");
+            }
+            let long = rest.lines().skip(1).find(|line| line.chars().count() > width);
+            assert_eq!(long, None, "{command} {flag} at {width}");
+        }
+    }
 }

@@ -136,7 +136,7 @@ fn a_norm_that_overflows_is_null_and_help_says_so() {
     let json = desk.run("inspect a --json").json();
     assert!(json["adapters"][0]["norm"].is_null() && json["norm"].is_null(), "{json}");
     let help = desk.run("inspect --help").succeeds();
-    assert!(help.contains("no --base has it, and where it overflows"), "{help}");
+    assert!(help.contains("and where it overflows; that of the file"), "{help}");
 }
 
 #[test]

@@ -126,19 +126,31 @@ fn json_says_what_was_done() {
 }
 
 #[test]
-fn the_first_ten_leftovers_are_listed_and_strict_refuses_them() {
+fn the_first_ten_reasons_are_listed_and_strict_refuses_them() {
     let desk = desk();
-    let keys: Vec<String> = (0..12).map(|i| format!("lycoris_x{i}.diff")).collect();
     let zero = || TensorData::from([[0.0f32]]);
-    let mut tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), zero())).collect();
-    tensors.push(("lycoris_m.diff", TensorData::from([[1.0f32, 1.0]])));
-    desk.tensors("many", &tensors);
-    let run = desk.run("merge base.safetensors many -o merged");
+    let layers: Vec<String> = (0..12).map(|i| format!("n{i}.weight")).collect();
+    let keys: Vec<String> = (0..12).map(|i| format!("lycoris_n{i}_x.diff")).collect();
+    let write = |name: &str, keys: &[String], of_m: &str| {
+        let mut tensors: Vec<_> = keys.iter().map(|key| (key.as_str(), zero())).collect();
+        tensors.push((of_m, TensorData::from([[1.0f32, 1.0]])));
+        desk.tensors(name, &tensors);
+    };
+    write("base", &layers, "m.weight");
+    write("many", &keys, "lycoris_m.diff");
+    let run = desk.run("merge base many -o merged");
     run.succeeds();
     let err: Vec<String> = run.err().lines().map(String::from).collect();
     assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
-    assert!(err[1].starts_with("  lycoris_x0: not in the base; nearest: lycoris_l, lycoris_m, "));
-    assert_eq!(err[11], "  ... and 2 more");
+    assert!(
+        err[1].starts_with("  lycoris_n0_x: not in the base; nearest: lycoris_n0, "),
+        "{err:?}"
+    );
+    assert_eq!((err.len(), &*err[11]), (12, "  ... and 2 more"));
+    // What has one reason has one line.
+    let run = desk.run("merge base.safetensors a many -o merged --overwrite");
+    run.succeeds();
+    assert!(run.err().lines().count() < 12, "{}", run.err());
     let message = desk.refusal("merge base.safetensors a many -o strict --strict");
     assert_eq!(
         message,
@@ -265,6 +277,30 @@ fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
     let message = desk.refusal("inspect stray --strict");
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
+}
+
+#[test]
+fn what_belongs_to_a_model_that_the_base_lacks_is_one_line() {
+    let desk = Desk::new();
+    let name = |layer| format!("lora_te_text_model_encoder_layers_{layer}_mlp_fc1.diff");
+    let names: Vec<String> = (0..12).map(name).collect();
+    let zero = || TensorData::from([[0.0f32]]);
+    desk.tensors("unet", &[("conv_in.weight", zero()), ("mid_block.proj.weight", zero())]);
+    desk.tensors("text", &[("text_model.encoder.layers.0.mlp.fc1.weight", zero())]);
+    let mut tensors: Vec<_> = names.iter().map(|name| (name.as_str(), zero())).collect();
+    tensors.push(("lora_unet_mid_block_proj.diff", zero()));
+    desk.tensors("both", &tensors);
+    let run = desk.run("merge unet both -o merged");
+    run.succeeds();
+    assert_eq!(
+        run.err(),
+        "warning: both: no use for 12 of its modules and tensors\n  \
+         lora_te_text_model_encoder_layers_0_mlp_fc1 and 11 more: of the text encoder, which the base \
+         lacks (give one that has it)\n"
+    );
+    let run = desk.run("merge text both -o merged-text");
+    run.succeeds();
+    assert!(run.err().contains("lora_unet_mid_block_proj: of the UNet, which the base"));
 }
 
 #[cfg(unix)]

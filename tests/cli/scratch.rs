@@ -194,6 +194,8 @@ fn it_begins_from_the_seed_and_goes_on_from_a_checkpoint_to_the_same_bytes() {
     child.wait().unwrap();
     desk.run("train base.toml -o killed --resume").succeeds();
     assert!(files(&desk, "killed") == files(&desk, "whole"));
+    desk.run("train base.toml -o flag --set from_scratch=false --from-scratch").succeeds();
+    assert!(files(&desk, "flag") == files(&desk, "whole"));
 
     desk.run("train base.toml -o other --set seed=4").succeeds();
     assert!(files(&desk, "other") != files(&desk, "whole"));
@@ -231,6 +233,9 @@ fn what_does_not_go_together_is_refused() {
     );
     let error = desk.refusal("train base.toml --scale-from alpha=16");
     assert_eq!(error, "base.toml: --scale-from is about an adapter, and there is none");
+    desk.bytes("lora.toml", ADAPTER.replace("ALGORITHM", "lora").as_bytes());
+    let error = desk.refusal("train lora.toml --from-scratch");
+    assert_eq!(error, "lora.toml: from_scratch: trains the model itself; leave out adapter");
 
     let index = desk.path("model/model_index.json");
     let text = fs::read_to_string(&index).unwrap();

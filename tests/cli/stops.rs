@@ -1,11 +1,15 @@
 //! `train` stopped: killed, asked to stop, out of room, diverged; and gone on with.
 
 use std::{
+    collections::BTreeMap,
     fs,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
+
+use burn::tensor::TensorData;
+use higanbana_io::writer::write_tensors;
 
 use super::{
     formula,
@@ -153,4 +157,28 @@ fn a_training_that_diverges_says_where_and_keeps_what_was_whole() {
     }
     assert!(fs::read_to_string(desk.path("runs/run/error.txt")).unwrap().contains("not finite"));
     assert!(!desk.path("runs/run/result.json").exists());
+}
+
+/// The weights of a layer are finite, what it makes of them is not.
+#[test]
+fn the_layer_whose_output_overflows_is_named() {
+    let desk = desk();
+    let path = "model/unet/diffusion_pytorch_model.safetensors";
+    let file = desk.open(path);
+    let (layer, mut tensors) = ("mid_block.attentions.0.proj_out", BTreeMap::new());
+    for name in file.names() {
+        let mut data = file.read(name).unwrap();
+        if *name == format!("{layer}.weight") {
+            let huge = data.iter::<f32>().map(|x| x.signum() * 3e38).collect::<Vec<_>>();
+            data = TensorData::new(huge, data.shape().clone());
+        }
+        tensors.insert(name.clone(), data);
+    }
+    write_tensors(&desk.path(path), &tensors, &BTreeMap::new(), true).unwrap();
+    let error = desk.run("train run.toml").fails();
+    let expected = format!(
+        "the loss of step 1 is not finite; first at fault: the output of unet.{layer}; the batch is "
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.contains("; no step before it was whole, "), "{error}");
 }

@@ -9,7 +9,7 @@ use higanbana::{
         gamma::{Question, Subject},
     },
     laws::{self, Law, Trial, Violation},
-    train::optimizers,
+    train::{optimizers, precision::Precision},
 };
 
 fn wgpu() -> Device {
@@ -53,6 +53,12 @@ fn operations_are_within_rounding_of_the_cpu() {
     }
     let training = conformance::training(&registry(), &wgpu(), DType::F32).unwrap();
     assert!(training.is_rounding(DType::F32), "{training:?}");
+}
+
+#[test]
+fn a_type_that_the_device_lacks_is_refused() {
+    let error = Precision::Bf16.on(&wgpu()).unwrap_err().to_string();
+    assert_eq!(error, "RUN.toml: train.dtype: this device does not compute in bf16; leave it out");
 }
 
 #[test]

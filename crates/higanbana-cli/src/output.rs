@@ -88,11 +88,21 @@ pub fn leftovers(
     }
     let (file, count) = (file.display(), leftovers.len());
     eprintln!("warning: {file}: no use for {count} of its modules and tensors");
-    for leftover in leftovers.iter().take(SHOWN) {
-        eprintln!("  {leftover}");
+    // What is left over for one reason is one line.
+    let mut alike = Vec::<(&Leftover, usize)>::new();
+    for leftover in leftovers {
+        match alike.iter_mut().find(|(first, _)| first.reason == leftover.reason) {
+            Some((_, more)) => *more += 1,
+            None => alike.push((leftover, 0)),
+        }
     }
-    if count > SHOWN {
-        eprintln!("  ... and {} more", count - SHOWN);
+    for (Leftover { name, reason }, more) in alike.iter().take(SHOWN) {
+        let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
+        eprintln!("  {name}{more}: {reason}");
+    }
+    let hidden = alike.iter().skip(SHOWN).map(|(_, more)| 1 + more).sum::<usize>();
+    if hidden > 0 {
+        eprintln!("  ... and {hidden} more");
     }
     if strict {
         bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");

@@ -293,6 +293,6 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
 fn right_base(error: &NameError) -> &'static str {
     match error {
         NameError::Unmatched { .. } => "; is this the right base?",
-        NameError::Ambiguous { .. } => "",
+        NameError::Ambiguous { .. } | NameError::Elsewhere { .. } => "",
     }
 }

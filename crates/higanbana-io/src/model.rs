@@ -12,7 +12,7 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("style.safetensors");
-//! save(&path, &adapters(&model, "style")?, Dialect::Lycoris, &registry, false)?;
+//! save(&path, &sites(&base), &adapters(&model, "style")?, Dialect::Lycoris, &registry, false)?;
 //! let file = load(&path, &sites(&base), &registry)?;
 //! assert!(file.leftovers.is_empty());
 //! let again = attach(&base, "style", 1.0, file.adapters)?;
@@ -43,14 +43,16 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-/// Writes adapters as a file, with alpha and metadata: [`higanbana_adapters::inject::adapters`] gives
-/// those of a set. A layer `a.b` is `lycoris_a_b` in LyCORIS's dialect. A set's strength is not kept.
+/// Writes adapters of a model whose [`sites`](higanbana_adapters::inject::sites()) are these, with alpha
+/// and metadata: [`adapters`](higanbana_adapters::inject::adapters) gives those of a set. A layer `a.b` is
+/// `lycoris_a_b` in LyCORIS's dialect. A set's strength is not kept.
 ///
 /// # Errors
 /// When the dialect cannot hold an adapter, two layers have one name in it, or the file exists or
 /// cannot be written.
 pub fn save(
     path: &Path,
+    sites: &[FoundSite],
     adapters: &[(Site, DynAdapter)],
     to: Dialect,
     registry: &Registry,
@@ -60,10 +62,10 @@ pub fn save(
     for (site, adapter) in adapters {
         modules.entry(site.path.clone()).or_default().extend(adapter.write(site));
     }
-    let names = names(adapters.iter().map(|(site, _)| site));
+    let names = names(sites);
     let shape = |key: &str| {
-        let (site, _) = adapters.iter().find(|(site, _)| key_of(&site.path) == key)?;
-        Some(site.shape.as_slice())
+        let found = sites.iter().find(|found| key_of(&found.site.path) == key)?;
+        Some(found.site.shape.as_slice())
     };
     let network = Network::of(registry, modules.values()).on(&names, shape);
     // The model's own paths are dotted.
@@ -101,7 +103,7 @@ struct Layers<'a> {
 
 impl<'a> Layers<'a> {
     fn of(sites: &'a [FoundSite]) -> Self {
-        Self { names: names(sites.iter().map(|found| &found.site)), sites }
+        Self { names: names(sites), sites }
     }
 }
 
@@ -130,8 +132,8 @@ impl Model for Layers<'_> {
 }
 
 /// The names of a model's layers, as those of a checkpoint with its paths.
-fn names<'a>(sites: impl Iterator<Item = &'a Site>) -> Names {
-    Names::new(sites.map(|site| key_of(&site.path)))
+fn names(sites: &[FoundSite]) -> Names {
+    Names::new(sites.iter().map(|found| key_of(&found.site.path)))
 }
 
 fn key_of(path: &str) -> String {
@@ -212,7 +214,7 @@ mod tests {
             let base = Net::new();
             let net = adapted(&base, algorithms);
             let own = adapters(&net, "mine").unwrap();
-            save(&path, &own, to, &registry(), false).unwrap();
+            save(&path, &sites(&base), &own, to, &registry(), false).unwrap();
             let keys = Checkpoint::open(&path).unwrap();
             assert!(keys.names().iter().any(|key| key.starts_with(name)), "{:?}", keys.names());
 
@@ -233,7 +235,7 @@ mod tests {
     fn files_describe_what_they_hold() {
         let (_folder, path) = file();
         let own = adapters(&adapted(&Net::new(), &["lora", "full"]), "mine").unwrap();
-        save(&path, &own, Dialect::Kohya, &registry(), false).unwrap();
+        save(&path, &sites(&Net::new()), &own, Dialect::Kohya, &registry(), false).unwrap();
         let file = Checkpoint::open(&path).unwrap();
         let about: Vec<_> = file.metadata().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(
@@ -253,7 +255,7 @@ mod tests {
     fn what_has_no_place_is_reported() {
         let (_folder, path) = file();
         let own = adapters(&adapted(&Net::new(), &["lora"]), "mine").unwrap();
-        save(&path, &own, Dialect::Lycoris, &registry(), false).unwrap();
+        save(&path, &sites(&Net::new()), &own, Dialect::Lycoris, &registry(), false).unwrap();
         let part: Vec<_> =
             sites(&Net::new()).into_iter().filter(|it| it.site.path != "rest.0").collect();
         let loaded = load(&path, &part, &registry()).unwrap();

@@ -12,7 +12,7 @@ use higanbana_diffusion::{Pipeline, schedulers::Prediction};
 use higanbana_io::{AdapterFile, Dialect, FileError, Names, cast, dialect};
 use serde_json::json;
 
-use crate::{TrainError, feed::Feed, network::Network, recipe::Recipe, trainer::Progress};
+use crate::{Progress, Recipe, TrainError, feed::Feed, network::Network};
 
 /// Writes the adapters of a network.
 ///

@@ -27,6 +27,7 @@ pub mod objective;
 pub mod optimizers;
 mod place;
 pub mod precision;
+mod progress;
 pub mod random;
 pub mod recipe;
 pub mod scaling;
@@ -41,9 +42,10 @@ pub use error::TrainError;
 pub use model::{Clip, Group, GroupState, ModelOptimizer};
 pub use optimizers::{Hyperparameter, Role, Rule, Settings, optimizer, optimizers};
 pub use place::Place;
+pub use progress::Progress;
 // Burn's derive of `RecordState` looks for these at the root of the crate.
 use burn::optim::{RecordState, StateSink, StateSource, join_path};
 
 pub use recipe::Recipe;
 pub use scaling::{Block, Scaling, ScalingError};
-pub use trainer::{Outcome, Progress, Trainer};
+pub use trainer::{Outcome, Trainer};

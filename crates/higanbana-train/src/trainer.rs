@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    ModelOptimizer, TrainError,
+    ModelOptimizer, Progress, TrainError,
     data::{Order, Problem},
     events::Events,
     feed::Feed,
@@ -45,21 +45,6 @@ pub struct Trainer<'a> {
     steps: usize,
     /// How long the steps of this process took, and their number.
     timed: (Duration, u32),
-}
-
-/// How far a training is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Steps done.
-    pub step: usize,
-    /// Steps asked for.
-    pub of: usize,
-    /// Loss of the last step.
-    pub loss: f64,
-    /// Batches of an epoch.
-    pub batches: usize,
-    /// Epochs begun.
-    pub epochs: usize,
 }
 
 /// What became of a training.

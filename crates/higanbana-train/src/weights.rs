@@ -50,14 +50,6 @@ pub fn first_not_finite(weights: &Weights) -> Option<&str> {
     weights.iter().find(|(_, data)| !finite(data)).map(|(path, _)| path.as_str())
 }
 
-/// The path of the tensor with the largest magnitude, and that.
-pub fn largest(weights: &Weights) -> Option<(&str, f64)> {
-    let magnitude =
-        |data: &TensorData| data.iter::<f64>().fold(0.0, |most: f64, x| most.max(x.abs()));
-    let each = weights.iter().map(|(path, data)| (path.as_str(), magnitude(data)));
-    each.max_by(|(_, a), (_, b)| a.total_cmp(b))
-}
-
 /// Moves an average towards weights: $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$.
 pub fn average(average: &mut Weights, weights: &Weights, decay: f64) {
     for (path, mean) in average.iter_mut() {

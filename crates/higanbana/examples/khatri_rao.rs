@@ -135,7 +135,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("mine.safetensors");
-    save(&path, &adapters(&net, "mine")?, Dialect::Lycoris, &registry, false)?;
+    save(&path, &sites(&base), &adapters(&net, "mine")?, Dialect::Lycoris, &registry, false)?;
     let base = base.valid();
     let file = load(&path, &sites(&base), &registry)?;
     assert!(file.leftovers.is_empty(), "{:?}", file.leftovers);

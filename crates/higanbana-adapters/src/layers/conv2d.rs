@@ -7,7 +7,7 @@ use burn::{
 };
 use higanbana_core::{Features, Op, ops};
 
-use super::shortcut::forward;
+use super::{shortcut::forward, watch::watched};
 
 /// Burn's [`Conv2d`](nn::conv::Conv2d), with the same parameters and records.
 ///
@@ -48,10 +48,11 @@ impl Conv2d {
         let bias = self.bias.as_ref().map(Param::val);
         let options = self.options(&x);
         let op = Op::Conv2d(options.clone());
-        match forward(&self.weight, &bias, || Features::Maps(x.clone()), &op) {
+        let y = match forward(&self.weight, &bias, || Features::Maps(x.clone()), &op) {
             Some(Features::Maps(y)) => y,
             _ => ops::conv2d(x, self.weight.val(), bias, options),
-        }
+        };
+        watched(self.weight.id, y)
     }
 
     pub(super) fn options(&self, x: &Tensor<4>) -> ConvOptions<2> {

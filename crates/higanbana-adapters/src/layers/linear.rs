@@ -7,7 +7,7 @@ use burn::{
 };
 use higanbana_core::{Features, Op};
 
-use super::shortcut::forward;
+use super::{shortcut::forward, watch::watched};
 
 /// `y = x W + b`: Burn's [`Linear`](nn::Linear), with the same parameters and records.
 ///
@@ -40,13 +40,14 @@ impl Linear {
             x: x.clone().reshape([dims[..D - 1].iter().product(), dims[D - 1]]),
             batch: if D == 1 { 1 } else { dims[0] },
         };
-        match forward(&self.weight, &bias, features, &Op::Linear) {
+        let y = match forward(&self.weight, &bias, features, &Op::Linear) {
             Some(Features::Rows { x: y, .. }) => {
                 dims[D - 1] = y.dims()[1];
                 y.reshape(dims)
             }
             _ => module::linear(x, self.weight.val(), bias),
-        }
+        };
+        watched(self.weight.id, y)
     }
 }
 

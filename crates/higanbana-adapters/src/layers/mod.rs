@@ -15,10 +15,12 @@ mod linear;
 mod shortcut;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use conv2d::Conv2d;
 pub use cost::{Work, cheaper};
 pub use linear::Linear;
+pub use watch::first_not_finite;
 
 use burn::module::Module;
 use higanbana_core::{PathChoice, slot};

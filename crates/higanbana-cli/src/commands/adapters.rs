@@ -12,7 +12,6 @@ use crate::output;
 ///
 /// Example: higanbana adapters lokr
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Show one algorithm with its options
     name: Option<String>,

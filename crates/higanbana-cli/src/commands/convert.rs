@@ -22,7 +22,6 @@ use crate::{
 ///
 /// Example: higanbana convert lokr.safetensors --to diffusers --bake lora --rank 32 -o lora.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// An adapter file of any dialect
     input: PathBuf,

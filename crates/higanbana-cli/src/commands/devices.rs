@@ -16,7 +16,6 @@ use crate::{
 ///
 /// Example: higanbana devices --check
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Compare operations and gradients of each device that answers with the CPU in double precision
     #[arg(long)]

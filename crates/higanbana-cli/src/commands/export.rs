@@ -16,7 +16,6 @@ use crate::{output, refit::Storage};
 ///
 /// Example: higanbana export sd15 -o sd15.safetensors --dtype f16
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// A model directory, as diffusers saves it, or a single file
     #[arg(value_name = "DIR|FILE")]

@@ -17,7 +17,6 @@ use crate::{
 ///
 /// Example: higanbana extract base.safetensors tuned.safetensors --adapter lora --rank 16 -o lora.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The model before tuning
     base: PathBuf,

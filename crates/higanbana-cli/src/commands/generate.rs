@@ -24,7 +24,6 @@ use crate::{compute::Compute, output, refit::Storage};
 ///
 /// Example: higanbana generate --model sd15 --prompt "a red lily" --adapter style.safetensors:0.8 -o lily.png
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// A model directory, as diffusers saves it, or a single file of the web UIs
     #[arg(long, value_name = "DIR|FILE")]

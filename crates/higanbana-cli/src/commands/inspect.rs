@@ -14,21 +14,22 @@ const JSON: &str = "\
 JSON of an adapter:
   kind: \"adapter\", file, bytes, dialect, modules, parameters, norm or null,
   adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm,
-              shape: [number or null] or null, unfolded, rank or null, alpha or null,
-              parameters, dtype, norm or null}],
+              shape: [number or null] or null, unfolded, rank or null,
+              alpha or null, parameters, dtype, norm or null}],
   leftovers: [{name, reason}], notes: [text], metadata: {key: text}
 JSON of any other file:
-  kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors, parameters,
-  dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
-A size is null where the file leaves it open; where unfolded is true, the columns of shape may be
-in·K of a convolution. A norm is null where the update depends on the base
-weight and no --base has it, and where it overflows; that of the file, where one of them is.";
+  kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors,
+  parameters, dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
+
+A size is null where the file leaves it open; where unfolded is true, the columns of shape may be in·K \
+of a convolution. A norm is null where the update depends on the base weight and no --base has it, and \
+where it overflows; that of the file, where one of them is.";
 
 /// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
 ///
 /// Example: higanbana inspect adapter.safetensors --base model.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment, after_long_help = JSON)]
+#[command(after_long_help = JSON)]
 pub struct Arguments {
     /// An adapter file, or any other safetensors file
     file: PathBuf,

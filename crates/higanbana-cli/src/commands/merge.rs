@@ -16,7 +16,6 @@ use crate::{output, refit::Arithmetic};
 ///
 /// Example: higanbana merge base.safetensors style.safetensors:0.8 other.safetensors -o merged.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The base model
     base: PathBuf,

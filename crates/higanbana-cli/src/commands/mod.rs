@@ -36,11 +36,11 @@ pub enum Command {
     Reproduce(reproduce::Arguments),
     Resize(resize::Arguments),
     Run(run::Arguments),
-    Sweep(sweep::Arguments),
-    Unet(unet::Arguments),
     Scaling(scaling::Arguments),
+    Sweep(sweep::Arguments),
     Theorem(theorem::Arguments),
     Train(Box<train::Arguments>),
+    Unet(unet::Arguments),
 }
 
 /// Does it.
@@ -58,10 +58,10 @@ pub fn run(command: Command) -> Result<()> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Resize(arguments) => resize::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
-        Command::Sweep(arguments) => sweep::run(&arguments),
-        Command::Unet(arguments) => unet::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Theorem(arguments) => theorem::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Unet(arguments) => unet::run(&arguments),
     }
 }

@@ -18,23 +18,29 @@ use crate::{compute::Compute, output};
 const JSON: &str = "\
 JSON:
   file, base or null, dialect,
-  layers: [{name, algorithm, shape: [number], parameters, rank_bound, rank, stable_rank, effective_rank,
-            rank_90, rank_99, frobenius, spectral, nuclear,
-            unfoldings: {input: {rank, ...}, kernel: {rank, ...}}    convolutions of more than one tap
-            against_base: {relative_frobenius, relative_spectral, intruders: [[bound, count]],
-                           smallest_angle, leading}}],               with --base
-  total: {layers, parameters, rank, rank_bound, stable_rank, effective_rank, frobenius, spectral},
+  layers: [{name, algorithm, shape: [number], parameters, rank_bound, rank,
+            stable_rank, effective_rank, rank_90, rank_99,
+            frobenius, spectral, nuclear,
+            unfoldings: {input: {rank, ...}, kernel: {rank, ...}},
+            against_base: {relative_frobenius, relative_spectral,
+                           intruders: [[bound, count]], smallest_angle,
+                           leading}}],
+  total: {layers, parameters, rank, rank_bound, stable_rank, effective_rank,
+          frobenius, spectral},
   unknown: [{name, reason}], leftovers: [{name, reason}], notes: [text]
-With --compare: {first: {...}, second: {...}}. Measures are those of the update at strength 1 as the
-matrix [out, in·kernel], computed in f64; in `total`, ranks are sums, stable and effective ranks means,
-the Frobenius norm that of all together and the spectral norm the largest. Unfoldings are the matrices
-[in, out·kernel] and [kernel, out·in]. An update of infinite size beside its base is null.";
+With --compare: {first: {...}, second: {...}}
+
+Measures are those of the update at strength 1 as the matrix [out, in·kernel], computed in f64; in \
+`total`, ranks are sums, stable and effective ranks means, the Frobenius norm that of all together and \
+the spectral norm the largest. Unfoldings are the matrices [in, out·kernel] and [kernel, out·in] of \
+convolutions of more than one tap. There is `against_base` with --base alone; an update of infinite \
+size beside its base is null.";
 
 /// Show rank and size of every update of an adapter file
 ///
 /// Example: higanbana rank adapter.safetensors --base model.safetensors --html rank.html
 #[derive(Args)]
-#[command(verbatim_doc_comment, after_long_help = JSON)]
+#[command(after_long_help = JSON)]
 pub struct Arguments {
     /// An adapter file of any dialect
     file: PathBuf,

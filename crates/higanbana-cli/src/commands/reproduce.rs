@@ -24,7 +24,6 @@ use crate::{compute::Compute, output};
 ///
 /// Example: higanbana reproduce gamma --out reproduce
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Chapter
     #[arg(value_enum, default_value = "all")]

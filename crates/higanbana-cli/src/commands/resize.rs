@@ -20,7 +20,6 @@ use crate::{
 ///
 /// Example: higanbana resize adapter.safetensors --rank 8 -o small.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// An adapter file; its metadata (algo of ss_network_args) tell algorithms apart whose tensors do
     /// not, such as one of nested ranks, which is cut to the leading ones

@@ -18,7 +18,6 @@ use crate::{compute::Compute, output};
 ///
 /// Example: higanbana run --plan plan.jsonl --index 3
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The plan, from `higanbana sweep plan`
     #[arg(long, value_name = "FILE")]

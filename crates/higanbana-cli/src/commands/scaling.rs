@@ -12,7 +12,6 @@ use crate::output;
 ///
 /// Example: higanbana scaling --adapter loha --from-alpha 16 --to-alpha 1 --rank 8 --optimizer adamw
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Algorithm, with a set of options behind a colon
     #[arg(long)]

@@ -12,10 +12,11 @@ use clap::{Args, Subcommand};
 /// Plan many runs of one experiment, submit them anywhere, collect their results
 ///
 /// Example: higanbana sweep plan fit.toml -o plan.jsonl
-///          higanbana sweep submit plan.jsonl --engine local --go
-///          higanbana sweep collect plan.jsonl -o table.csv
+///
+/// Then: higanbana sweep submit plan.jsonl --engine local --go
+///
+/// Then: higanbana sweep collect plan.jsonl -o table.csv
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     #[command(subcommand)]
     step: Step,

@@ -15,7 +15,6 @@ use crate::{compute::Compute, output};
 ///
 /// Example: higanbana theorem --adapter loha --optimizer adamw --gamma 0.0625
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Algorithm, with a set of options behind a colon: lora, lokr:full_matrix
     #[arg(long, required_unless_present = "all")]

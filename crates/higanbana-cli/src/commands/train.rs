@@ -24,7 +24,6 @@ use crate::{compute::Compute, output, signals};
 ///
 /// Example: higanbana train lily.toml --set train.rate=1e-4
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The recipes
     #[arg(required = true, value_name = "RUN.toml")]
@@ -32,6 +31,9 @@ pub struct Arguments {
     /// Values in place of the recipes', such as train.steps=500
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Begin from random values: of the recipe's model, only the configurations are read
+    #[arg(long)]
+    from_scratch: bool,
     /// The folder of the run of one recipe; runs/NAME beside it if left out
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -81,7 +83,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn read(arguments: &Arguments, path: &Path) -> Result<Recipe> {
-    let mut recipe = Recipe::read(path, &arguments.overrides)?;
+    let mut overrides = arguments.overrides.clone();
+    overrides.extend(arguments.from_scratch.then(|| "from_scratch=true".into()));
+    let mut recipe = Recipe::read(path, &overrides)?;
     if let Some(alpha) = arguments.scale_from {
         let Some(adapter) = &mut recipe.adapter else {
             bail!("{}: --scale-from is about an adapter, and there is none", path.display());

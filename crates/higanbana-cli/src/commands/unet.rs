@@ -17,7 +17,6 @@ use crate::{compute::Compute, output, refit::Storage};
 ///
 /// Example: higanbana unet --model sd15 --input in.safetensors -o out.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// A model directory of diffusers: a pipeline's, or its unet
     #[arg(long, value_name = "DIR")]

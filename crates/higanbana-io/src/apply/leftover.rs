@@ -4,7 +4,7 @@ use std::fmt;
 
 use higanbana_core::Tensors;
 
-use crate::{AdapterReader, Names, Target, names::NameError};
+use crate::{AdapterReader, Names, Target};
 
 /// A module or a tensor of an adapter file that has no part in the result.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Leftovers {
     keys: Vec<Leftover>,
 }
 
-/// For how many modules similar names are searched: that means to compare with every name there is.
+/// For how many modules similar names are looked for, which takes long.
 const WITH_NEAREST: usize = 10;
 
 impl Leftovers {
@@ -42,10 +42,7 @@ impl Leftovers {
     pub fn expect<'n>(&mut self, module: &str, names: &'n Names) -> Option<&'n Target> {
         let error = match names.find(module) {
             Ok(Some(target)) => return Some(target),
-            Ok(None) if self.modules.len() < WITH_NEAREST => {
-                NameError::Unmatched { nearest: names.nearest(module, 3) }
-            }
-            Ok(None) => NameError::Unmatched { nearest: Vec::new() },
+            Ok(None) => names.unmatched(module, self.modules.len() < WITH_NEAREST),
             Err(error) => error,
         };
         self.modules.push(leftover(module, error.to_string()));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     FileError,
-    names::{Architecture, Component, Names},
+    names::{Architecture, Component, Names, Target},
     sshs_model_hash, writer,
 };
 
@@ -76,11 +76,16 @@ impl AdapterFile {
         renamed.iter().map(module).collect()
     }
 
-    /// The names of the published architecture that has all of the file's modules.
+    /// The names of the published architecture that has all of the file's modules. A smaller UNet may
+    /// have them too: only the deepest of its transformers tell that it is SDXL.
     fn published_names(&self) -> Option<Names> {
-        let mut published = Architecture::ALL.map(Names::of).into_iter();
-        published.find(|names| {
-            self.modules.keys().all(|module| matches!(names.find(module), Ok(Some(_))))
+        Architecture::ALL.into_iter().find_map(|architecture| {
+            let names = Names::of(architecture);
+            let targets = self.modules.keys().map(|module| names.find(module).ok().flatten());
+            let targets: Vec<_> = targets.collect::<Option<_>>()?;
+            let is_deep = |target: &&Target| target.weight.contains(".transformer_blocks.9.");
+            let is_told = targets.iter().any(is_deep);
+            Some(if is_told { names } else { names.of_any() })
         })
     }
 

@@ -91,7 +91,8 @@ impl<'a> Translator<'a> {
         })
     }
 
-    /// kohya's trainer for SDXL keeps the original UNet, that for SD 1 and 2 has diffusers'.
+    /// kohya's trainer for SDXL keeps the original UNet, that for SD 1 and 2 has diffusers'. What else
+    /// there is, is made with diffusers, and found by the names of its modules there.
     fn original<'s>(&self, spot: &'s Spot) -> Option<&'s str> {
         let sdxl = self.names?.architecture() == Some(Architecture::Sdxl);
         spot.ldm.as_deref().filter(|_| sdxl)

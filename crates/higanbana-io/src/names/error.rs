@@ -1,5 +1,7 @@
 //! Why a name means no one layer of a base.
 
+use super::Component;
+
 /// What is wrong with a module's name; [`FileError::Name`](crate::FileError::Name) says in which file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -16,6 +18,12 @@ pub enum NameError {
     Unmatched {
         /// The most similar names there are, where they were looked for.
         nearest: Vec<String>,
+    },
+    /// It is a name of a model that the base lacks.
+    #[error("of the {component}, which the base lacks (give one that has it)")]
+    Elsewhere {
+        /// The model.
+        component: Component,
     },
 }
 

@@ -13,6 +13,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     ops::Range,
 };
 
@@ -35,6 +36,17 @@ pub enum Component {
     TextEncoder2,
     /// The only model of a file of any other kind.
     Model,
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unet => "UNet",
+            Self::TextEncoder => "text encoder",
+            Self::TextEncoder2 => "second text encoder",
+            Self::Model => "model",
+        })
+    }
 }
 
 /// One of several equal blocks of rows.
@@ -131,14 +143,28 @@ impl Names {
     /// The parameter that `name` means.
     ///
     /// # Errors
-    /// When it could mean two, or, with the three most similar names, when it means none.
+    /// When it could mean two, or means none.
     pub fn expect(&self, name: &str) -> Result<&Target, NameError> {
-        self.find(name)?.ok_or_else(|| NameError::Unmatched { nearest: self.nearest(name, 3) })
+        self.find(name)?.ok_or_else(|| self.unmatched(name, true))
     }
 
-    /// The `count` most similar names, as text of one line. It compares with every name there is: for messages, not for matching.
-    pub fn nearest(&self, name: &str, count: usize) -> Vec<String> {
-        let nearest = nearest(name, self.index.keys().map(String::as_str), count);
+    /// Why `name` means nothing: it is of a model that the base lacks, or of none. To look for
+    /// `similar` names is to compare with every name there is.
+    pub(crate) fn unmatched(&self, name: &str, similar: bool) -> NameError {
+        // What adapters of a model of another kind call its UNet is that model.
+        let other = |it| it == Component::Unet && self.has(Component::Model);
+        match spelling::component(name).filter(|it| !self.has(*it) && !other(*it)) {
+            Some(component) => NameError::Elsewhere { component },
+            None => {
+                let nearest = if similar { self.nearest(name) } else { Vec::new() };
+                NameError::Unmatched { nearest }
+            }
+        }
+    }
+
+    /// The three most similar names, as text of one line.
+    fn nearest(&self, name: &str) -> Vec<String> {
+        let nearest = nearest(name, self.index.keys().map(String::as_str), 3);
         nearest.iter().map(|name| name.escape_debug().to_string()).collect()
     }
 
@@ -147,9 +173,14 @@ impl Names {
         &self.targets
     }
 
-    /// The published UNet that the base's is, if it is exactly one.
+    /// The published UNet that the base's is: every module of it, and no other.
     pub fn architecture(&self) -> Option<Architecture> {
         self.architecture
+    }
+
+    /// The same names, of a UNet that need not be the published one.
+    pub(crate) fn of_any(self) -> Self {
+        Self { architecture: None, ..self }
     }
 
     /// Whether the base has the model.

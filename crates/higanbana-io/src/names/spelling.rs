@@ -52,6 +52,14 @@ pub(super) fn spellings(target: &Target) -> Vec<String> {
     names
 }
 
+/// The model that a name's prefix tells; the first prefixes of each are those of all.
+pub(super) fn component(name: &str) -> Option<Component> {
+    [Component::Unet, Component::TextEncoder, Component::TextEncoder2].into_iter().find(|it| {
+        let own = flat_prefixes(*it)[1..].iter().chain(&dotted_prefixes(*it)[2..]);
+        own.into_iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
 /// What LyCORIS's own dialect calls the layer at a path: `a.b` is `lycoris_a_b`.
 pub fn lycoris_name(path: &str) -> String {
     format!("lycoris_{}", flat(path))

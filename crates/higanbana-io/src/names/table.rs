@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A UNet whose modules are known in both spellings.
+/// A published UNet, whose modules are known in both spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// SD 1.x and 2.x.
@@ -33,8 +33,8 @@ pub(super) struct Twins {
 }
 
 impl Twins {
-    /// An architecture can be the base's if it has all of the base's modules. Where both can (the
-    /// base is a part of a UNet), a module whose twin differs between them is left without one.
+    /// Those of the architectures of which the base is a part, or which are a part of it. Where that
+    /// holds for both, a module whose twin differs between them is left without one.
     pub fn of(modules: &BTreeSet<&str>, ldm: bool) -> Self {
         let mut twins = Self::default();
         let mut disputed = BTreeSet::new();
@@ -47,10 +47,14 @@ impl Twins {
                     },
                 )
                 .collect();
-            if modules.is_empty() || !modules.iter().all(|module| pairs.contains_key(module)) {
+            let shared = modules.iter().filter(|module| pairs.contains_key(*module)).count();
+            let (part, whole) = (shared == modules.len(), shared == pairs.len());
+            if shared == 0 || !(part || whole) {
                 continue;
             }
-            twins.architecture = twins.twin.is_empty().then_some(architecture);
+            if part && whole {
+                twins.architecture = Some(architecture);
+            }
             for (module, twin) in pairs {
                 if twins.twin.insert(module, twin).is_some_and(|other| other != twin) {
                     disputed.insert(module);
@@ -65,7 +69,7 @@ impl Twins {
         self.twin.get(module).copied()
     }
 
-    /// The architecture, if exactly one fits.
+    /// The architecture whose modules are exactly these.
     pub fn architecture(&self) -> Option<Architecture> {
         self.architecture
     }
@@ -90,18 +94,15 @@ mod tests {
     #[test]
     fn twins_by_hand() {
         let sd = Twins::of(&BTreeSet::from(["down_blocks.3.resnets.0.conv1", "conv_in"]), false);
-        assert_eq!(sd.architecture(), Some(Architecture::Sd));
         assert_eq!(sd.get("conv_in"), Some("input_blocks.0.0"));
         assert_eq!(sd.get("up_blocks.0.upsamplers.0.conv"), Some("output_blocks.2.1.conv"));
         let sdxl = Twins::of(&BTreeSet::from(["label_emb.0.2"]), true);
-        assert_eq!(sdxl.architecture(), Some(Architecture::Sdxl));
         assert_eq!(sdxl.get("output_blocks.2.2.conv"), Some("up_blocks.0.upsamplers.0.conv"));
     }
 
     #[test]
     fn a_part_of_a_unet_gets_what_both_architectures_agree_on() {
         let part = Twins::of(&BTreeSet::from(["conv_in"]), false);
-        assert_eq!(part.architecture(), None);
         assert_eq!(part.get("conv_in"), Some("input_blocks.0.0"));
         assert_eq!(part.get("up_blocks.0.upsamplers.0.conv"), None);
     }
@@ -110,5 +111,28 @@ mod tests {
     fn an_unknown_unet_has_no_twins() {
         let other = Twins::of(&BTreeSet::from(["conv_in", "control_model.0"]), false);
         assert_eq!((other.get("conv_in"), other.architecture()), (None, None));
+    }
+
+    #[test]
+    fn an_architecture_has_its_modules_no_fewer_and_no_more() {
+        for architecture in Architecture::ALL {
+            let (diffusers, ldm): (BTreeSet<_>, BTreeSet<_>) = architecture.unet_modules().unzip();
+            for (modules, in_ldm) in [(diffusers, false), (ldm, true)] {
+                let told = |modules: &BTreeSet<&str>| {
+                    let twins = Twins::of(modules, in_ldm);
+                    let known = modules.iter().filter(|module| twins.get(module).is_some()).count();
+                    (twins.architecture(), known)
+                };
+                let all = modules.len();
+                assert_eq!(told(&modules), (Some(architecture), all));
+                for module in modules.iter().step_by(97) {
+                    let fewer = modules.iter().copied().filter(|it| it != module).collect();
+                    assert_eq!(told(&fewer), (None, all - 1), "without {module}");
+                }
+                let mut more = modules.clone();
+                more.insert("adapter.conv_in");
+                assert_eq!(told(&more), (None, all));
+            }
+        }
     }
 }

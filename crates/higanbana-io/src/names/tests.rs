@@ -191,3 +191,23 @@ fn names_in_messages_are_of_one_line() {
     let message = names.expect("a").unwrap_err().to_string();
     assert!(!message.contains(char::is_control) && message.contains("\\u{1b}[31m\\n"), "{message}");
 }
+
+#[test]
+fn a_name_of_a_model_that_the_base_lacks_says_so() {
+    let unet = Names::new(unet(Architecture::Sd, false, ""));
+    let text = Names::new(["text_model.encoder.layers.0.mlp.fc1.weight"]);
+    let other = Names::new(["a.b.weight"]);
+    for (names, name, model) in [
+        (&unet, "lora_te_text_model_encoder_layers_0_mlp_fc1", "of the text encoder, "),
+        (&unet, "text_encoder.text_model.encoder.layers.0.mlp.fc1", "of the text encoder, "),
+        (&unet, "lora_te2_text_model_encoder_layers_0_mlp_fc1", "of the second text encoder, "),
+        (&text, "lora_unet_conv_in", "of the UNet, "),
+        (&other, "lora_te1_text_model_x", "of the text encoder, "),
+        (&other, "lora_unet_a_c", "not in the base; nearest: lora_unet_a_b, "),
+        (&unet, "lora_unet_conv", "not in the base; nearest: lora_unet_conv_in, "),
+        (&unet, "lycoris_text_model", "not in the base; nearest: "),
+    ] {
+        let message = names.expect(name).unwrap_err().to_string();
+        assert!(message.starts_with(model), "{name}: {message}");
+    }
+}

@@ -4,6 +4,7 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::Tensor,
 };
+use higanbana_adapters::layers::first_not_finite;
 
 use super::{Trainer, number_of};
 use crate::{TrainError, fault, feed::Draw, precision::unscaled, task::Task, weights};
@@ -40,7 +41,8 @@ impl Trainer<'_> {
             let value = number_of(&loss);
             seen.extend(images);
             if !value.is_finite() {
-                return Err(self.not_finite("the loss", &seen, None));
+                let layer = self.first_output(number)?;
+                return Err(self.not_finite("the loss", &seen, layer));
             }
             total += value / accumulation as f64;
             let loss = loss.mul_scalar(scale / accumulation as f64);
@@ -49,7 +51,7 @@ impl Trainer<'_> {
         }
         let gradients = unscaled(&self.network, gradients.grads(), scale);
         match fault::gradient(&self.network, &gradients) {
-            Some(path) => Err(self.not_finite(GRADIENT, &seen, Some(path))),
+            Some(path) => Err(self.not_finite(GRADIENT, &seen, format!("the gradient of {path}"))),
             None => Ok((total, gradients)),
         }
     }
@@ -73,23 +75,24 @@ impl Trainer<'_> {
         })
     }
 
-    /// What is not finite, and where that began.
-    fn not_finite(&self, what: &'static str, images: &[usize], path: Option<String>) -> TrainError {
+    /// What is not finite, and where that began: in a weight, or else in `layer`.
+    fn not_finite(&self, what: &'static str, images: &[usize], layer: String) -> TrainError {
         let weights = weights::read(&self.network);
-        let layer = match (weights::first_not_finite(&weights), path) {
-            (Some(weight), _) => weight.to_string(),
-            (None, Some(gradient)) => format!("the gradient of {gradient}"),
-            (None, None) => match weights::largest(&weights) {
-                Some((path, x)) => format!(
-                    "what the model makes of the batch; the largest weight, {x:.1e}, is in {path}"
-                ),
-                None => "what the model makes of the batch".into(),
-            },
-        };
+        let layer = weights::first_not_finite(&weights).map_or(layer, String::from);
         let names =
             images.iter().map(|index| self.feed.pictures[*index].path.display().to_string());
         let batch = names.collect::<Vec<_>>().join(", ");
         TrainError::NotFinite { what, step: self.step + 1, layer, batch, kept: String::new() }
+    }
+
+    /// Where a batch whose loss is not finite was so first.
+    fn first_output(&mut self, number: usize) -> Result<String, TrainError> {
+        let (loss, weight) = first_not_finite(|| self.loss(number));
+        loss?;
+        Ok(match weight.and_then(|weight| fault::layer(&self.network, weight)) {
+            Some(layer) => format!("the output of {layer}"),
+            None => "the loss itself, every output is finite".into(),
+        })
     }
 }
 

@@ -15,7 +15,6 @@ use crate::{commands::run::beside, output};
 ///
 /// Example: higanbana sweep collect plan.jsonl -o table.csv -o table.json
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The plan
     plan: PathBuf,

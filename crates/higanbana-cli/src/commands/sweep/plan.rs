@@ -11,21 +11,9 @@ use crate::output;
 
 /// Write the runs that an experiment file describes, one a line, with all of their parameters
 ///
-/// Such a file, one run for each combination on the axes (`experiments/sweep.toml` is one to copy):
-///
-///     experiment = "fit"             # or theorem, rank, expressivity, spectra, initialisation
-///     parameters.steps = 200         # of every run; what is left out has its default
-///
-///     [axes]
-///     adapter = ["lora", "loha"]
-///     options.rank = [2, 4]
-///     seed = [0, 1, 2]
-///
-/// Several grids, one below the other, are several [[axes]].
-///
 /// Example: higanbana sweep plan fit.toml -o plan.jsonl
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = include_str!("../../../../../experiments/sweep.toml"))]
 pub struct Arguments {
     /// The experiment file
     #[arg(value_name = "EXPERIMENT.toml")]

@@ -26,7 +26,6 @@ use crate::{
 ///
 /// Example: higanbana sweep submit plan.jsonl --engine slurm --jobs 8 --go -- --gres=gpu:1
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The plan
     plan: PathBuf,

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Names;
+use crate::{Names, names::Architecture};
 
 const KOHYA_Q: &str = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
 const PATH_Q: &str = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
@@ -249,15 +249,50 @@ fn the_base_says_where_the_dots_are() {
 }
 
 #[test]
-fn kohya_has_the_original_names_for_sdxl_only() {
-    let diffusers = |path: &str| AdapterFile {
-        dialect: Dialect::Diffusers,
-        ..file([(&*format!("unet.{path}"), low_rank(2.0))])
+fn kohya_has_the_original_names_of_the_published_sdxl_only() {
+    const Q: &str = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q";
+    const ORIGINAL: &str = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q";
+    const FLAT: &str = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q";
+    let whole = |it: Architecture| it.unet_modules().map(|(module, _)| module).collect::<Vec<_>>();
+    let sdxl = whole(Architecture::Sdxl);
+    // Modules of smaller UNets, which SDXL has too.
+    let two = vec!["conv_in", Q, "up_blocks.0.attentions.1.proj_in", "up_blocks.1.resnets.1.conv1"];
+    let three = [&two[..], &["down_blocks.2.attentions.0.norm", "up_blocks.2.resnets.1.conv1"]];
+    for (name, modules) in [
+        (FLAT, two.clone()),
+        (FLAT, three.concat()),
+        (FLAT, whole(Architecture::Sd)),
+        (FLAT, sdxl[1..].to_vec()),
+        (FLAT, [&sdxl[..], &["added.conv_in"]].concat()),
+        (ORIGINAL, sdxl),
+    ] {
+        let names = Names::new(modules.iter().map(|module| format!("{module}.weight")));
+        // Whichever is written, both are read.
+        let targets = [Q, FLAT, ORIGINAL].map(|name| names.expect(name).unwrap());
+        assert_eq!(targets.map(|target| target.path.as_deref()), [Some(Q); 3]);
+        let written = module_name(Path::new("base"), targets[0], &names, Dialect::Kohya);
+        assert_eq!(written.unwrap(), name, "{} modules", modules.len());
+    }
+}
+
+#[test]
+fn without_a_base_the_deepest_transformers_tell_sdxl() {
+    let diffusers = |paths: &[&str]| {
+        let modules = paths.iter().map(|path| (format!("unet.{path}"), low_rank(2.0)));
+        let file = AdapterFile {
+            dialect: Dialect::Diffusers,
+            modules: modules.collect(),
+            ..file::<0>([])
+        };
+        let encoded = encode(&file, Dialect::Kohya).unwrap();
+        keys(&encoded)[0].strip_suffix(".alpha").unwrap().to_string()
     };
-    let sdxl = encode(&diffusers("add_embedding.linear_1"), Dialect::Kohya).unwrap();
-    assert_eq!(keys(&sdxl)[0], "lora_unet_label_emb_0_0.alpha");
-    let sd = encode(&diffusers("down_blocks.3.resnets.0.conv1"), Dialect::Kohya).unwrap();
-    assert_eq!(keys(&sd)[0], "lora_unet_down_blocks_3_resnets_0_conv1.alpha");
+    let deep = "mid_block.attentions.0.transformer_blocks.9.ff.net.2";
+    let added = "add_embedding.linear_1";
+    assert_eq!(diffusers(&[added, deep]), "lora_unet_label_emb_0_0");
+    assert_eq!(diffusers(&[added]), "lora_unet_add_embedding_linear_1");
+    let sd = "down_blocks.3.resnets.0.conv1";
+    assert_eq!(diffusers(&[sd]), "lora_unet_down_blocks_3_resnets_0_conv1");
 }
 
 #[test]
