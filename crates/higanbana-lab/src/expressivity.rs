@@ -17,12 +17,12 @@ pub mod trained;
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Kind, Site};
+use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approximate::{Search, closed_form, norm, optimised},
+    approximate::{Search, closed_form, optimised},
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
     measures::Measures,
@@ -207,7 +207,7 @@ impl Task<'_> {
                 Some(found) => left = left - found.adapter.update_at(site, w0, 1.0),
             }
         }
-        let error = norm(&left) / norm(target);
+        let error = frobenius(&left) / frobenius(target);
         if error > alone * (1.0 - 1e-6) {
             return Ok(None);
         }
@@ -254,6 +254,6 @@ impl Chapter for Expressivity {
     }
 
     fn study(records: &[Record<Self>]) -> Study {
-        view::study(records)
+        Study { findings: findings::findings(records), ..view::study(records) }
     }
 }

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 ///
 /// $$\lVert A \rVert_F = \sqrt{\textstyle\sum_{ij} A_{ij}^2}$$
 pub fn frobenius(matrix: &Tensor<2>) -> f64 {
-    root_of_squares(matrix.to_data().iter::<f64>())
+    let data = matrix.to_data();
+    root_of_squares(|| data.iter::<f64>())
 }
 
 /// How far a matrix is from the one that is expected, in units of that one's norm; 0 where nothing
@@ -15,14 +16,23 @@ pub fn frobenius(matrix: &Tensor<2>) -> f64 {
 /// $$\lVert A - B \rVert_F / \lVert B \rVert_F$$
 pub fn relative_error(found: &Tensor<2>, expected: &Tensor<2>) -> f64 {
     let [a, b] = [found, expected].map(Tensor::to_data);
-    match root_of_squares(a.iter::<f64>().zip(b.iter::<f64>()).map(|(a, b)| a - b)) {
+    match root_of_squares(|| a.iter::<f64>().zip(b.iter::<f64>()).map(|(a, b)| a - b)) {
         0.0 => 0.0,
-        apart => apart / root_of_squares(b.iter()),
+        apart => apart / root_of_squares(|| b.iter()),
     }
 }
 
-fn root_of_squares(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |sum, x| sum + x * x).sqrt()
+fn root_of_squares<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> f64 {
+    let unit = unit(values().fold(0.0, |largest, x| x.abs().max(largest)));
+    values().map(|x| x * unit).fold(0.0, |sum, x| sum + x * x).sqrt() / unit
+}
+
+/// A power of two that brings the largest of some numbers near 1, so that squares are neither infinite nor zero: no
+/// mantissa changes.
+pub(super) fn unit(largest: f64) -> f64 {
+    // 1023 stands for the exponent 0, and what is below 1 or above 2045 for less or more than a normal number.
+    let exponent = (largest.to_bits() >> 52).clamp(1, 2045);
+    f64::from_bits((2046 - exponent) << 52)
 }
 
 #[cfg(test)]

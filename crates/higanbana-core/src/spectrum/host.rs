@@ -1,0 +1,125 @@
+//! Matrices on the host and their decomposition: by bidiagonalisation, as fast as can be, and where that goes wrong
+//! by [rotations](super::jacobi).
+//!
+//! faer's bidiagonalisation takes what is below the least normal number for zero, and squares: every matrix is brought
+//! to entries near 1. Its iteration on the bidiagonal may not end, and from 128 columns on it divides and conquers,
+//! where equal singular values now and then come out far from right. So the singular values alone are
+//! iterated for at any size, which costs little beside the bidiagonalisation, and a decomposition is held
+//! against its matrix.
+
+use burn::tensor::Tensor;
+use faer::{
+    Auto, Mat, MatRef, Scale, Spec,
+    diag::{Diag, DiagRef},
+    dyn_stack::{MemBuffer, MemStack},
+    get_global_parallelism,
+    linalg::svd::{ComputeSvdVectors, SvdError, SvdParams, svd, svd_scratch},
+};
+
+use super::{
+    SpectrumError,
+    distance::unit,
+    jacobi::{Factors, jacobi},
+};
+
+/// Sweeps of rotations; ten are many, and columns that depend on others take twenty to vanish.
+const SWEEPS: usize = 60;
+
+/// How far a decomposition may be from its matrix, and its vectors from right angles: some thousand times the
+/// rounding of a large one.
+const SOUND: f64 = 1e-11;
+
+/// A matrix of finite entries, row-major.
+pub(super) struct HostMatrix {
+    pub rows: usize,
+    pub cols: usize,
+    entries: Vec<f64>,
+}
+
+impl HostMatrix {
+    pub fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
+        let [rows, cols] = matrix.dims();
+        let entries = matrix.try_to_vec_as::<f64>()?;
+        match entries.iter().position(|entry| !entry.is_finite()) {
+            None => Ok(Self { rows, cols, entries }),
+            Some(at) => {
+                let (row, col, value) = (at / cols, at % cols, entries[at]);
+                Err(SpectrumError::NonFinite { rows, cols, row, col, value })
+            }
+        }
+    }
+
+    pub fn view(&self) -> MatRef<'_, f64> {
+        MatRef::from_row_major_slice(&self.entries, self.rows, self.cols)
+    }
+}
+
+/// The thin decomposition of finite entries.
+pub(super) fn factors(a: MatRef<'_, f64>) -> Result<Factors, SpectrumError> {
+    let unit = unit(a.norm_max());
+    let scaled = a * Scale(unit);
+    let a = scaled.as_ref();
+    let direct = a.thin_svd().ok().map(|found| {
+        let [u, v] = [found.U(), found.V()].map(|side| side.to_owned());
+        Factors { u, s: entries(found.S()), v }
+    });
+    let found = match direct.filter(|found| is_sound(a, found)) {
+        Some(found) => found,
+        None => rotated(a)?,
+    };
+    Ok(Factors { s: divided(found.s, unit, a)?, ..found })
+}
+
+/// The singular values of finite entries.
+pub(super) fn values(a: MatRef<'_, f64>) -> Result<Vec<f64>, SpectrumError> {
+    let unit = unit(a.norm_max());
+    let scaled = a * Scale(unit);
+    let a = scaled.as_ref();
+    let found = match iterated(a) {
+        Ok(found) => found,
+        Err(SvdError::NoConvergence) => rotated(a)?.s,
+    };
+    divided(found, unit, a)
+}
+
+/// Whether $A = U \Sigma V^\top$ and $U^\top U = V^\top V = I$.
+pub(super) fn is_sound(a: MatRef<'_, f64>, Factors { u, s, v }: &Factors) -> bool {
+    let scaled = Mat::from_fn(u.nrows(), s.len(), |i, j| u[(i, j)] * s[j]);
+    let apart = (scaled * v.transpose() - a).norm_l2();
+    let askew =
+        |q: &Mat<f64>| (q.transpose() * q - Mat::<f64>::identity(s.len(), s.len())).norm_max();
+    apart <= SOUND * a.norm_l2() && askew(u) <= SOUND && askew(v) <= SOUND
+}
+
+/// The singular values by the iteration alone.
+fn iterated(a: MatRef<'_, f64>) -> Result<Vec<f64>, SvdError> {
+    let (rows, cols) = a.shape();
+    let (none, threads) = (ComputeSvdVectors::No, get_global_parallelism());
+    let mut params = Spec::<SvdParams, f64>::new(Auto::<f64>::auto());
+    params.recursion_threshold = usize::MAX;
+    let size = svd_scratch(rows, cols, none, none, threads, params);
+    let (mut memory, mut s) = (MemBuffer::new(size), Diag::zeros(rows.min(cols)));
+    svd(a, s.as_mut(), None, None, threads, MemStack::new(&mut memory), params)?;
+    Ok(entries(s.as_ref()))
+}
+
+fn rotated(a: MatRef<'_, f64>) -> Result<Factors, SpectrumError> {
+    let (rows, cols) = a.shape();
+    let failed = |residual| SpectrumError::NoConvergence { rows, cols, sweeps: SWEEPS, residual };
+    jacobi(a, SWEEPS).map_err(failed)
+}
+
+/// Singular values in units of the matrix as it was.
+fn divided(s: Vec<f64>, unit: f64, a: MatRef<'_, f64>) -> Result<Vec<f64>, SpectrumError> {
+    let s: Vec<f64> = s.into_iter().map(|s| s / unit).collect();
+    match s.first() {
+        Some(s) if s.is_infinite() => {
+            Err(SpectrumError::Range { rows: a.nrows(), cols: a.ncols() })
+        }
+        _ => Ok(s),
+    }
+}
+
+fn entries(diagonal: DiagRef<'_, f64>) -> Vec<f64> {
+    diagonal.column_vector().iter().copied().collect()
+}
