@@ -37,16 +37,17 @@ pub(super) fn unit(largest: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
-
     use super::*;
+    use crate::algebra::testing::tensor;
 
     #[test]
     fn distances_are_relative_to_what_is_expected() {
-        let matrix = |entries: [[f64; 2]; 1]| Tensor::from_data(entries, &Device::default());
-        let (a, b, zero) = (matrix([[3.0, 4.0]]), matrix([[6.0, 8.0]]), matrix([[0.0, 0.0]]));
+        let [a, b, zero] = [[3.0, 4.0], [6.0, 8.0], [0.0; 2]].map(|row| tensor([1, 2], &row));
         assert_eq!((frobenius(&a), frobenius(&zero)), (5.0, 0.0));
         assert_eq!((relative_error(&a, &b), relative_error(&b, &a)), (0.5, 1.0));
+        for far in [1e300, 1e-300] {
+            assert!((frobenius(&a.clone().mul_scalar(far)) / far - 5.0).abs() < 1e-14);
+        }
         assert_eq!((relative_error(&zero, &zero), relative_error(&a, &zero)), (0.0, f64::INFINITY));
     }
 }

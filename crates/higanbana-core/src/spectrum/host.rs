@@ -123,3 +123,73 @@ fn divided(s: Vec<f64>, unit: f64, a: MatRef<'_, f64>) -> Result<Vec<f64>, Spect
 fn entries(diagonal: DiagRef<'_, f64>) -> Vec<f64> {
     diagonal.column_vector().iter().copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algebra::{
+        cayley, skew,
+        testing::{sample, tensor},
+    };
+
+    fn read(matrix: &Tensor<2>) -> HostMatrix {
+        HostMatrix::read(matrix).unwrap()
+    }
+
+    #[test]
+    fn no_magnitude_is_too_large_or_too_small() {
+        let matrix = sample([9, 6], 1);
+        let expected = values(read(&matrix).view()).unwrap();
+        // Of numbers below the normal ones, 12 digits are left.
+        for (far, rounding) in [(1e300, 1e-14), (1e-160, 1e-14), (1e-300, 1e-14), (1e-312, 1e-9)] {
+            let host = read(&matrix.clone().mul_scalar(far));
+            for s in [values(host.view()).unwrap(), factors(host.view()).unwrap().s] {
+                let error = |(s, expected): (&f64, &f64)| (s / far / expected - 1.0).abs();
+                assert!(s.iter().zip(&expected).map(error).all(|e| e < rounding), "{far}: {s:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_beyond_all_numbers_are_refused() {
+        let host = read(&tensor([2, 2], &[1.7e308; 4]));
+        for message in [values(host.view()).err(), factors(host.view()).err()] {
+            assert_eq!(
+                message.unwrap().to_string(),
+                "the largest singular value of the 2x2 matrix exceeds the largest f64"
+            );
+        }
+    }
+
+    #[test]
+    fn a_decomposition_of_something_else_is_not_sound() {
+        let host = read(&sample([8, 5], 2));
+        let Factors { u, s, v } = factors(host.view()).unwrap();
+        let copy = || Factors { u: u.clone(), s: s.clone(), v: v.clone() };
+        assert!(is_sound(host.view(), &copy()));
+        let mut wrong = [copy(), copy(), copy()];
+        wrong[0].s[1] += 1e-9;
+        wrong[1].u[(2, 3)] += 1e-9;
+        wrong[2].v.col_mut(0).fill(f64::NAN);
+        assert!(wrong.iter().all(|wrong| !is_sound(host.view(), wrong)));
+    }
+
+    /// Projections: equal singular values, of which some divisions of faer 0.24 make others.
+    #[test]
+    fn large_matrices_of_equal_singular_values_are_decomposed() {
+        let n = 157;
+        let turn = |seed| cayley(skew(sample([1, n, n], seed))).squeeze_dim::<2>(0);
+        for seed in 0..6 {
+            let rank = 20 * (seed as usize + 1);
+            let projection =
+                turn(seed).slice([0..n, 0..rank]).matmul(turn(seed + 10).slice([0..rank, 0..n]));
+            let host = read(&projection);
+            let found = factors(host.view()).unwrap();
+            assert!(is_sound(host.view(), &found));
+            for s in [found.s, values(host.view()).unwrap()] {
+                let error = |(at, s): (usize, &f64)| (s - f64::from(at < rank)).abs();
+                assert!(s.iter().enumerate().map(error).all(|e| e < 1e-12), "{s:?}");
+            }
+        }
+    }
+}

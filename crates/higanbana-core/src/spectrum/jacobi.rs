@@ -155,7 +155,28 @@ mod tests {
         assert!(s[2] > 0.1 && s[3..].iter().all(|x| *x < 1e-14 * s[0]), "{s:?}");
         // Equal singular values, and columns of zeros.
         let s = decomposed(&Mat::from_fn(6, 6, |i, j| if i % 3 == j { 2.0 } else { 0.0 }));
-        assert!(s[..3].iter().all(|s| (s - 8f64.sqrt()).abs() < 1e-15) && s[3..] == [0.0; 3], "{s:?}");
+        assert!(
+            s[..3].iter().all(|s| (s - 8f64.sqrt()).abs() < 1e-15) && s[3..] == [0.0; 3],
+            "{s:?}"
+        );
+    }
+
+    #[test]
+    fn small_values_of_columns_of_unequal_length_have_all_of_their_digits() {
+        let entries: [[i32; 4]; 5] =
+            [[3, 1, -2, 4], [1, -5, 2, 1], [2, 2, 7, -1], [-4, 1, 1, 2], [1, 3, -1, 6]];
+        let lengths = [2, 3, 0, 1].map(|k| 2f64.powi(-20 * k));
+        let s = decomposed(&Mat::from_fn(5, 4, |i, j| f64::from(entries[i][j]) * lengths[j]));
+        // mpmath with 80 digits; the last one that LAPACK's dgesdd gives is 54 times as large.
+        let expected = [
+            7.681145747868898,
+            6.949511506615715e-6,
+            4.857371003681637e-12,
+            5.0846367149136564e-18,
+        ];
+        for (s, expected) in s.iter().zip(expected) {
+            assert!((s / expected - 1.0).abs() < 1e-14, "{s:e} is not {expected:e}");
+        }
     }
 
     #[test]
