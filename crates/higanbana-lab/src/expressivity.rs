@@ -110,7 +110,9 @@ impl Experiment for Expressivity {
         targets::family(&p.family)?;
         match p {
             Parameters { size: 0, .. } => Err("`size` is 0".into()),
+            Parameters { seeds: 0, .. } => Err("`seeds` is 0: there is no target".into()),
             Parameters { starts: 0, .. } => Err("`starts` is 0: nothing is searched for".into()),
+            Parameters { budgets, .. } if budgets.is_empty() => Err("`budgets` is empty".into()),
             _ => Ok(()),
         }
     }

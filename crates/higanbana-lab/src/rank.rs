@@ -28,7 +28,7 @@ const SMALL: usize = 1024;
 const KEPT: usize = 40;
 
 /// Steps of a fit that has no closed form.
-const FIT_STEPS: usize = 60;
+const FIT_STEPS: usize = 240;
 
 /// The experiment.
 #[derive(Debug)]
