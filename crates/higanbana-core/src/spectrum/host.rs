@@ -15,12 +15,14 @@ use faer::{
     get_global_parallelism,
     linalg::svd::{ComputeSvdVectors, SvdError, SvdParams, svd, svd_scratch},
 };
+use rand_distr::{Distribution, StandardNormal};
 
 use super::{
     SpectrumError,
     distance::unit,
     jacobi::{Factors, jacobi},
 };
+use crate::init::stream;
 
 /// Sweeps of rotations; ten are many, and columns that depend on others take twenty to vanish.
 const SWEEPS: usize = 60;
@@ -28,6 +30,9 @@ const SWEEPS: usize = 60;
 /// How far a decomposition may be from its matrix, and its vectors from right angles: some thousand times the
 /// rounding of a large one.
 const SOUND: f64 = 1e-11;
+
+/// Random vectors that they are tried on.
+const PROBES: usize = 4;
 
 /// A matrix of finite entries, row-major.
 pub(super) struct HostMatrix {
@@ -82,12 +87,19 @@ pub(super) fn values(a: MatRef<'_, f64>) -> Result<Vec<f64>, SpectrumError> {
     divided(found, unit, a)
 }
 
-/// Whether $A = U \Sigma V^\top$ and $U^\top U = V^\top V = I$.
+/// Whether $A = U \Sigma V^\top$ and $U^\top U = V^\top V = I$, by what they make of random vectors: a difference in
+/// any direction shows, with probability 1, and nothing is multiplied but by a few columns.
+///
+/// Source: R. Freivalds (1977).
 pub(super) fn is_sound(a: MatRef<'_, f64>, Factors { u, s, v }: &Factors) -> bool {
-    let scaled = Mat::from_fn(u.nrows(), s.len(), |i, j| u[(i, j)] * s[j]);
-    let apart = (scaled * v.transpose() - a).norm_l2();
-    let askew =
-        |q: &Mat<f64>| (q.transpose() * q - Mat::<f64>::identity(s.len(), s.len())).norm_max();
+    let mut rng = stream("sound", 0);
+    let mut probes =
+        |rows| Mat::<f64>::from_fn(rows, PROBES, |_, _| StandardNormal.sample(&mut rng));
+    let (x, y) = (probes(a.ncols()), probes(s.len()));
+    let along = v.transpose() * &x;
+    let scaled = Mat::from_fn(s.len(), PROBES, |i, j| s[i] * along[(i, j)]);
+    let apart = (u * scaled - a * &x).norm_l2();
+    let askew = |q: &Mat<f64>| (q.transpose() * (q * &y) - &y).norm_l2();
     apart <= SOUND * a.norm_l2() && askew(u) <= SOUND && askew(v) <= SOUND
 }
 
