@@ -19,7 +19,7 @@ pub struct Keep {
     /// Keep this share of the squared norm, such as 0.95, with as small a rank as will do
     #[arg(long, value_name = "E", value_parser = share, allow_negative_numbers = true)]
     energy: Option<f64>,
-    /// Keep the singular values above this number
+    /// Keep the singular values above this number, the largest in any case
     #[arg(long, value_name = "T", value_parser = bound, allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Keep the singular values above this share of the largest

@@ -5,7 +5,11 @@
 //! them where there is no closed form.
 
 use burn::{module::Module, tensor::Tensor};
-use higanbana_core::{AdapterError, Budget, DynAdapter, Kind, Site, trained};
+use higanbana_core::{
+    AdapterError, Budget, DynAdapter, Kind, Site,
+    spectrum::{frobenius, relative_error},
+    trained,
+};
 
 use crate::minimise::{Limits, minimise};
 
@@ -49,7 +53,7 @@ pub fn closed_form(
     target: &Tensor<2>,
 ) -> Result<Option<Found>, AdapterError> {
     let Some(nearest) = adapter.nearest(site, w0, target).transpose()? else { return Ok(None) };
-    let error = distance(&nearest, site, w0, target).sqrt();
+    let error = relative_error(&nearest.update_at(site, w0, 1.0), target);
     Ok(Some(Found { adapter: nearest, error, settled: true }))
 }
 
@@ -65,7 +69,7 @@ pub fn optimised(
     target: &Tensor<2>,
     search: Search,
 ) -> Found {
-    let scale = norm(target);
+    let scale = frobenius(target);
     let (base, goal) = (w0.clone().autodiff(), target.clone().autodiff());
     let drawn = |start: usize| {
         let noise = NOISE[start % NOISE.len()];
@@ -106,15 +110,4 @@ fn fitted(
     let fitted = kind.fit(site, target, Budget::Rank(rank))?.ok()?;
     let values = trained::values(&fitted);
     (values.len() == trained::values(adapter).len()).then_some(values)
-}
-
-/// $f$ of an adapter.
-fn distance(adapter: &DynAdapter, site: &Site, w0: &Tensor<2>, target: &Tensor<2>) -> f64 {
-    let left = norm(&(adapter.update_at(site, w0, 1.0) - target.clone()));
-    (left / norm(target)).powi(2)
-}
-
-/// The Frobenius norm.
-pub fn norm(matrix: &Tensor<2>) -> f64 {
-    matrix.to_data().iter::<f64>().map(|x| x * x).sum::<f64>().sqrt()
 }

@@ -190,22 +190,3 @@ pub struct Lab {
     /// Where to compute.
     pub device: Device,
 }
-
-impl Lab {
-    /// Every adapter and every experiment of the toolkit. Those of your own come on top by
-    /// [`Registry::with`] and [`Experiments::with`].
-    pub fn new(device: Device) -> Self {
-        Self { adapters: higanbana_adapters::registry(), experiments: experiments(), device }
-    }
-}
-
-/// The experiments of this crate.
-fn experiments() -> Experiments {
-    Experiments::default()
-        .with::<crate::fit::Fit>()
-        .with::<crate::gamma::Theorem>()
-        .with::<crate::rank::Rank>()
-        .with::<crate::expressivity::Expressivity>()
-        .with::<crate::spectra::Spectra>()
-        .with::<crate::initialisation::Initialisation>()
-}

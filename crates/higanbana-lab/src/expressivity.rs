@@ -17,12 +17,12 @@ pub mod trained;
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Kind, Site};
+use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approximate::{Search, closed_form, norm, optimised},
+    approximate::{Search, closed_form, optimised},
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
     measures::Measures,
@@ -110,7 +110,9 @@ impl Experiment for Expressivity {
         targets::family(&p.family)?;
         match p {
             Parameters { size: 0, .. } => Err("`size` is 0".into()),
+            Parameters { seeds: 0, .. } => Err("`seeds` is 0: there is no target".into()),
             Parameters { starts: 0, .. } => Err("`starts` is 0: nothing is searched for".into()),
+            Parameters { budgets, .. } if budgets.is_empty() => Err("`budgets` is empty".into()),
             _ => Ok(()),
         }
     }
@@ -207,7 +209,7 @@ impl Task<'_> {
                 Some(found) => left = left - found.adapter.update_at(site, w0, 1.0),
             }
         }
-        let error = norm(&left) / norm(target);
+        let error = frobenius(&left) / frobenius(target);
         if error > alone * (1.0 - 1e-6) {
             return Ok(None);
         }
@@ -254,6 +256,6 @@ impl Chapter for Expressivity {
     }
 
     fn study(records: &[Record<Self>]) -> Study {
-        view::study(records)
+        Study { findings: findings::findings(records), ..view::study(records) }
     }
 }

@@ -13,6 +13,7 @@
 //! an optimizer takes over all tensors, such as a norm or a distance, it takes over a group, as the
 //! theorem asks.
 
+mod broken;
 mod cell;
 mod chapter;
 mod compare;

@@ -11,12 +11,11 @@
 mod view;
 
 use burn::{module::Module, tensor::Tensor};
-use higanbana_core::{DynAdapter, Site, trained};
+use higanbana_core::{DynAdapter, Site, spectrum::frobenius, trained};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approximate::norm,
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
     study::Study,
@@ -152,7 +151,7 @@ impl Experiment for Initialisation {
 /// The first step against a gradient of norm 1.
 fn first(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> First {
     let towards = stream("gradient", &w0.device(), seed).normal([site.out(), site.cols()], 1.0);
-    let towards = towards.clone().div_scalar(norm(&towards));
+    let towards = towards.clone().div_scalar(frobenius(&towards));
     let adapter = fresh.clone().train();
     let update = adapter.update_at(site, &w0.clone().autodiff(), 1.0);
     let grads = (update * towards.autodiff()).sum().backward();
@@ -162,7 +161,7 @@ fn first(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> First {
     let moved = |direction: &dyn Fn(f64) -> f64| {
         let theta: Vec<f64> =
             start.iter().zip(&gradient).map(|(x, g)| x - RATE * direction(*g)).collect();
-        norm(&trained::with_values(fresh.clone(), &theta).update_at(site, w0, 1.0)) / RATE
+        frobenius(&trained::with_values(fresh.clone(), &theta).update_at(site, w0, 1.0)) / RATE
     };
     First {
         rank: 0,

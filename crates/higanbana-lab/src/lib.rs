@@ -22,3 +22,22 @@ pub mod subject;
 pub mod survey;
 pub mod sweep;
 pub mod training;
+
+use burn::tensor::Device;
+
+use crate::experiment::{Experiments, Lab};
+
+impl Lab {
+    /// Every adapter and every experiment of the toolkit. Those of your own come on top by
+    /// [`Registry::with`](higanbana_core::Registry::with) and [`Experiments::with`].
+    pub fn new(device: Device) -> Self {
+        let experiments = Experiments::default()
+            .with::<fit::Fit>()
+            .with::<gamma::Theorem>()
+            .with::<rank::Rank>()
+            .with::<expressivity::Expressivity>()
+            .with::<spectra::Spectra>()
+            .with::<initialisation::Initialisation>();
+        Self { adapters: higanbana_adapters::registry(), experiments, device }
+    }
+}

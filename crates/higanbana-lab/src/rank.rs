@@ -28,7 +28,7 @@ const SMALL: usize = 1024;
 const KEPT: usize = 40;
 
 /// Steps of a fit that has no closed form.
-const FIT_STEPS: usize = 60;
+const FIT_STEPS: usize = 240;
 
 /// The experiment.
 #[derive(Debug)]
@@ -77,7 +77,9 @@ pub struct Small {
     pub gauge: usize,
     /// Of the nearest update to a random one.
     pub fitted: Measures,
-    /// Whether the search for that was cut off.
+    /// Its distance from that, $\lVert \Delta W - T \rVert / \lVert T \rVert$.
+    pub error: f64,
+    /// Whether the search for it was cut off.
     pub cut_off: bool,
     /// Largest change of a singular value of the base weight by the random update, in units of its largest.
     pub shift: f64,
@@ -186,12 +188,11 @@ impl Small {
         let Freedom { parameters, degrees } = freedom(random, site, w0, seed)?;
         let target = stream("random update", &w0.device(), seed).normal(update.dims(), 0.1);
         let search = Search { starts: 1, steps: FIT_STEPS, seed };
-        let fitted = match closed_form(random, site, w0, &target)? {
+        let found = match closed_form(random, site, w0, &target)? {
             Some(found) => found,
             None => optimised(random, kind, site, w0, &target, search),
         };
-        let cut_off = !fitted.settled;
-        let fitted = fitted.adapter.update_at(site, w0, 1.0);
+        let fitted = found.adapter.update_at(site, w0, 1.0);
         let before = spectrum::singular_values(w0)?;
         let after = spectrum::singular_values(&(w0.clone() + update))?;
         let change = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -199,7 +200,8 @@ impl Small {
             degrees,
             gauge: parameters - degrees,
             fitted: Measures::of(&fitted, site.full_rank())?,
-            cut_off,
+            error: found.error,
+            cut_off: !found.settled,
             shift: change / before[0],
         })
     }
@@ -234,6 +236,6 @@ impl Chapter for Rank {
     }
 
     fn study(records: &[Record<Self>]) -> Study {
-        view::study(records)
+        Study { findings: findings::findings(records), ..view::study(records) }
     }
 }

@@ -12,10 +12,10 @@ use burn::{
 };
 use higanbana_core::{
     Site, SiteKind,
-    spectrum::{self, SpectrumError},
+    spectrum::{self, SpectrumError, frobenius},
 };
 
-use crate::{approximate::norm, gamma::Task, subject::stream_of};
+use crate::{gamma::Task, subject::stream_of};
 
 /// From $W_0$ to $W_0 + D$.
 pub(crate) struct Regression {
@@ -66,7 +66,7 @@ impl Regression {
 
     /// $\lVert \Delta W - D \rVert_F$.
     pub(crate) fn error(&self, model: &Linear) -> f64 {
-        norm(&(model.valid().weight.val() - self.goal()))
+        frobenius(&(model.valid().weight.val() - self.goal()))
     }
 
     /// $W_0 + D$ as a layer has it, `[in, out]`.

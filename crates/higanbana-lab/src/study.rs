@@ -107,10 +107,10 @@ impl Cell {
         }
     }
 
-    /// The same with a sign before it.
+    /// The same, marked as an upper bound where it is no more than that.
     #[must_use]
-    pub fn marked(self, sign: &str) -> Self {
-        Self { text: format!("{sign}{}", self.text), ..self }
+    pub fn at_most(self, bound: bool) -> Self {
+        if bound { Self { text: format!("≤ {}", self.text), ..self } } else { self }
     }
 
     /// A number, shaded as a share of 1: the field of a heat map.

@@ -216,7 +216,7 @@ impl AgainstBase {
         let change = spectrum::svd(update)?;
         let leading = LEADING.min(base.s.len());
         let counts = spectrum::intruder_dimensions(&base, &tuned, leading, &EPSILONS);
-        let angles = spectrum::leading_angles(&change, &base, leading.min(bound));
+        let angles = spectrum::leading_angles(&change, &base, leading.min(bound))?;
         Ok(Self {
             relative_frobenius: ratio(spectrum::frobenius_norm, &change.s, &base.s),
             relative_spectral: ratio(spectrum::spectral_norm, &change.s, &base.s),

@@ -19,8 +19,23 @@ pub enum SpectrumError {
         value: f64,
     },
     /// The iteration for the singular values did not end.
-    #[error("the singular value decomposition of the {rows}x{cols} matrix did not converge")]
+    #[error(
+        "the singular value decomposition of the {rows}x{cols} matrix did not converge: after {sweeps} sweeps two \
+         singular vectors are still {residual:.0e} off the right angle"
+    )]
     NoConvergence {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        cols: usize,
+        /// Sweeps of rotations that were made.
+        sweeps: usize,
+        /// The largest cosine of two of its singular vectors.
+        residual: f64,
+    },
+    /// A singular value is beyond the largest number.
+    #[error("the largest singular value of the {rows}x{cols} matrix exceeds the largest f64")]
+    Range {
         /// Rows of the matrix.
         rows: usize,
         /// Columns of the matrix.

@@ -35,7 +35,8 @@ pub struct HadamardApproximation {
 /// every row or column; solving them in turn never raises the error. It starts from the truncated
 /// decomposition of `w` times a matrix of ones, twice with different directions left open, and from
 /// those of $\sqrt{|W|}$ with and without the signs; the one that is ahead after a few sweeps is
-/// gone on with. Guaranteed is therefore:
+/// gone on with, until a sweep takes less than a share of 1e-4 from the error, for 100 sweeps at most.
+/// Guaranteed is therefore:
 ///
 /// * the error is at most that of the best matrix of this rank, [`truncation_error`], so that a
 ///   matrix of this rank is met exactly;

@@ -9,6 +9,8 @@ mod budget;
 mod distance;
 mod error;
 mod hadamard;
+mod host;
+mod jacobi;
 mod measures;
 mod procrustes;
 mod subspaces;

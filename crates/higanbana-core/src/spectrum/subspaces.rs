@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 use faer::{Mat, MatRef};
 
-use super::{SpectrumError, Svd, svd};
+use super::{SpectrumError, Svd, host::values, svd};
 
 /// The intruder dimensions of a tuned matrix: those of its first `k` left singular vectors that are
 /// like none of the base's.
@@ -54,26 +54,29 @@ pub fn likeness(base: &Svd, tuned: &Svd, k: usize) -> Vec<f64> {
 /// When the matrices have different numbers of rows.
 pub fn principal_angles(a: &Tensor<2>, b: &Tensor<2>) -> Result<Vec<f64>, SpectrumError> {
     let (a, b) = (svd(a)?, svd(b)?);
-    Ok(angles(&left(&a, usize::MAX), &left(&b, usize::MAX)))
+    angles(&left(&a, usize::MAX), &left(&b, usize::MAX))
 }
 
 /// The principal angles between the spaces of the first `k` left singular vectors of two matrices.
-pub fn leading_angles(a: &Svd, b: &Svd, k: usize) -> Vec<f64> {
+///
+/// # Errors
+///
+/// Those of [`svd`].
+pub fn leading_angles(a: &Svd, b: &Svd, k: usize) -> Result<Vec<f64>, SpectrumError> {
     angles(&left(a, k), &left(b, k))
 }
 
-fn angles(a: &Mat<f64>, b: &Mat<f64>) -> Vec<f64> {
+fn angles(a: &Mat<f64>, b: &Mat<f64>) -> Result<Vec<f64>, SpectrumError> {
     assert_eq!(a.nrows(), b.nrows(), "two subspaces of one space");
     // The sines are those of the smaller space against the larger.
     let (large, small) = if a.ncols() >= b.ncols() { (a, b) } else { (b, a) };
     if small.ncols() == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let inner = large.transpose() * small;
     let apart = small - large * &inner;
-    let values = |matrix: &Mat<f64>| matrix.singular_values().expect("bases are finite");
-    let (cosines, sines) = (values(&inner), values(&apart));
-    cosines.iter().zip(sines.iter().rev()).map(|(cosine, sine)| sine.atan2(*cosine)).collect()
+    let (cosines, sines) = (values(inner.as_ref())?, values(apart.as_ref())?);
+    Ok(cosines.iter().zip(sines.iter().rev()).map(|(cosine, sine)| sine.atan2(*cosine)).collect())
 }
 
 /// The first `k` left singular vectors, as columns, without those of a zero singular value: rounding
@@ -120,7 +123,7 @@ mod tests {
         let (zero, some) = (diagonal([0.0; 3]), diagonal([3.0, 2.0, 1.0]));
         assert_eq!(intruder_dimensions(&some, &zero, 3, &[0.5]), [0]);
         assert_eq!(intruder_dimensions(&zero, &some, 3, &[0.5]), [3]);
-        assert_eq!(leading_angles(&zero, &some, 2), [0.0; 0]);
+        assert_eq!(leading_angles(&zero, &some, 2).unwrap(), [0.0; 0]);
     }
 
     #[test]

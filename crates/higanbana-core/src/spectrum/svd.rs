@@ -1,9 +1,13 @@
 //! The thin singular value decomposition.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use faer::{ColRef, MatRef, linalg::solvers::SvdError};
+use faer::ColRef;
 
-use super::SpectrumError;
+use super::{
+    SpectrumError,
+    host::{HostMatrix, factors, values},
+    jacobi::Factors,
+};
 
 /// A thin singular value decomposition, in `f64` on the host.
 ///
@@ -69,8 +73,7 @@ impl Svd {
 /// cannot be read.
 pub fn svd(matrix: &Tensor<2>) -> Result<Svd, SpectrumError> {
     let host = HostMatrix::read(matrix)?;
-    let factors = host.view().thin_svd().map_err(|error| host.failed(error))?;
-    let (u, v) = (factors.U(), factors.V());
+    let Factors { u, s, v } = &factors(host.view())?;
     let signs: Vec<f64> = u.col_iter().map(|column| largest_entry(column).signum()).collect();
     let row = |i| signs.iter().enumerate().map(move |(j, sign)| sign * u[(i, j)]);
     let column = |(j, sign)| v.col(j).iter().map(move |entry| sign * entry);
@@ -78,7 +81,7 @@ pub fn svd(matrix: &Tensor<2>) -> Result<Svd, SpectrumError> {
         rows: host.rows,
         cols: host.cols,
         u: (0..host.rows).flat_map(row).collect(),
-        s: factors.S().column_vector().iter().copied().collect(),
+        s: s.clone(),
         vt: signs.iter().enumerate().flat_map(column).collect(),
     })
 }
@@ -89,40 +92,7 @@ pub fn svd(matrix: &Tensor<2>) -> Result<Svd, SpectrumError> {
 ///
 /// Those of [`svd`].
 pub fn singular_values(matrix: &Tensor<2>) -> Result<Vec<f64>, SpectrumError> {
-    HostMatrix::read(matrix)?.singular_values()
-}
-
-/// A matrix of finite entries, row-major.
-pub(super) struct HostMatrix {
-    pub rows: usize,
-    pub cols: usize,
-    entries: Vec<f64>,
-}
-
-impl HostMatrix {
-    pub fn read(matrix: &Tensor<2>) -> Result<Self, SpectrumError> {
-        let [rows, cols] = matrix.dims();
-        let entries = matrix.try_to_vec_as::<f64>()?;
-        match entries.iter().position(|entry| !entry.is_finite()) {
-            None => Ok(Self { rows, cols, entries }),
-            Some(at) => {
-                let (row, col, value) = (at / cols, at % cols, entries[at]);
-                Err(SpectrumError::NonFinite { rows, cols, row, col, value })
-            }
-        }
-    }
-
-    pub fn view(&self) -> MatRef<'_, f64> {
-        MatRef::from_row_major_slice(&self.entries, self.rows, self.cols)
-    }
-
-    pub fn singular_values(&self) -> Result<Vec<f64>, SpectrumError> {
-        self.view().singular_values().map_err(|error| self.failed(error))
-    }
-
-    pub fn failed(&self, SvdError::NoConvergence: SvdError) -> SpectrumError {
-        SpectrumError::NoConvergence { rows: self.rows, cols: self.cols }
-    }
+    values(HostMatrix::read(matrix)?.view())
 }
 
 /// The entry of the largest magnitude, the first of equals.

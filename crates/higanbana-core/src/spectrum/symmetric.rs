@@ -1,9 +1,14 @@
 //! The spectral decomposition of a symmetric matrix.
 
 use burn::tensor::{Tensor, TensorData};
-use faer::{Mat, Side, linalg::evd::EvdError};
+use faer::{Mat, Scale, Side};
 
-use super::{SpectrumError, svd::HostMatrix};
+use super::{
+    SpectrumError,
+    distance::unit,
+    host::{HostMatrix, factors, is_sound},
+    jacobi::Factors,
+};
 
 /// A function of a symmetric matrix, computed in `f64` on the host.
 ///
@@ -30,14 +35,30 @@ pub fn symmetric_function(
 ) -> Result<Tensor<2>, SpectrumError> {
     let host = HostMatrix::read(matrix)?;
     let n = host.rows;
-    let failed = |EvdError::NoConvergence| SpectrumError::NoConvergence { rows: n, cols: n };
-    let factors = host.view().self_adjoint_eigen(Side::Lower).map_err(failed)?;
-    let (q, values) = (factors.U(), factors.S().column_vector());
-    let scaled = Mat::from_fn(n, n, |i, j| q[(i, j)] * f(values[j]));
-    let value = scaled * q.transpose();
+    let unit = unit(host.view().norm_max());
+    let a = Mat::from_fn(n, n, |i, j| host.view()[(i.max(j), i.min(j))] * unit);
+    let direct = a.self_adjoint_eigen(Side::Lower).ok().map(|found| {
+        let s = found.S().column_vector().iter().copied().collect();
+        Factors { u: found.U().to_owned(), s, v: found.U().to_owned() }
+    });
+    let Factors { u, s, v } = match direct.filter(|found| is_sound(a.as_ref(), found)) {
+        Some(found) => found,
+        None => shifted(a)?,
+    };
+    let scaled = Mat::from_fn(n, n, |i, j| u[(i, j)] * f(s[j] / unit));
+    let value = scaled * v.transpose();
     let entries: Vec<f64> = (0..n * n).map(|at| value[(at / n, at % n)]).collect();
     let options = (&matrix.device(), matrix.dtype());
     Ok(Tensor::from_data(TensorData::new(entries, [n, n]), options))
+}
+
+/// The decomposition by singular values, which are the eigenvalues where none is negative.
+///
+/// $$A + \lVert A \rVert_F I = Q \operatorname{diag}(\lambda + \lVert A \rVert_F)\, Q^\top$$
+fn shifted(a: Mat<f64>) -> Result<Factors, SpectrumError> {
+    let (n, shift) = (a.nrows(), a.norm_l2());
+    let Factors { u, s, .. } = factors((a + Mat::<f64>::identity(n, n) * Scale(shift)).as_ref())?;
+    Ok(Factors { v: u.clone(), s: s.iter().map(|s| s - shift).collect(), u })
 }
 
 #[cfg(test)]
@@ -57,6 +78,15 @@ mod tests {
             let eye: Vec<f64> = (0..n * n).map(|i| f64::from(i % (n + 1) == 0)).collect();
             close(identity, tensor([n, n], &eye), 1e-9);
         }
+    }
+
+    #[test]
+    fn eigenvalues_of_either_sign_are_singular_values_once_shifted() {
+        let x = sample([7, 7], 5);
+        let host = HostMatrix::read(&(x.clone() + x.transpose())).unwrap();
+        let found = shifted(host.view().to_owned()).unwrap();
+        assert!(is_sound(host.view(), &found));
+        assert!(found.s[0] > 0.0 && found.s[6] < 0.0, "{:?}", found.s);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Total {
     /// Of these layers.
     pub fn of(layers: &[Refitted]) -> Self {
         let root = |part: fn(&Fit) -> f64| {
-            layers.iter().map(|layer| part(&layer.fit).powi(2)).sum::<f64>().sqrt()
+            layers.iter().map(|layer| part(&layer.fit)).fold(0.0, f64::hypot)
         };
         Self {
             norm: root(|fit| fit.norm),
@@ -71,9 +71,8 @@ impl Total {
     /// With what is not there at all.
     #[must_use]
     pub fn without(self, left_out: &[LeftOut]) -> Self {
-        let lost: f64 = left_out.iter().filter_map(|left| left.norm).map(|norm| norm * norm).sum();
-        let with_lost = |x: f64| (x * x + lost).sqrt();
-        Self { norm: with_lost(self.norm), error: with_lost(self.error), ..self }
+        let lost = left_out.iter().filter_map(|left| left.norm).fold(0.0, f64::hypot);
+        Self { norm: self.norm.hypot(lost), error: self.error.hypot(lost), ..self }
     }
 }
 

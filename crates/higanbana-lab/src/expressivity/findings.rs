@@ -3,7 +3,7 @@
 use super::{
     Cell,
     targets::{FAMILIES, Family},
-    view::{Line, Records},
+    view::{Line, Records, lines, middle},
 };
 use crate::{
     plot::Point,
@@ -13,11 +13,12 @@ use crate::{
 /// An error that counts as none.
 const EXACT: f64 = 1e-6;
 
-pub(super) fn findings(records: Records, lines: &[Line], budget: usize) -> Vec<String> {
+pub(super) fn findings(records: Records) -> Vec<String> {
+    let (lines, budget) = (lines(records), middle(records));
     let mut findings: Vec<String> =
-        FAMILIES.iter().filter_map(|family| nearest(family, lines, budget)).collect();
+        FAMILIES.iter().filter_map(|family| nearest(family, &lines, budget)).collect();
     findings.extend(check(records));
-    findings.extend(linear(lines, records));
+    findings.extend(linear(&lines, records));
     findings
 }
 

@@ -1,9 +1,12 @@
 //! Families of updates that adapters are to come near to.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use higanbana_core::{Init, algebra, spectrum};
+use higanbana_core::{
+    Init, algebra,
+    spectrum::{self, frobenius},
+};
 
-use crate::{approximate::norm, experiment::Failure, subject::stream};
+use crate::{experiment::Failure, subject::stream};
 
 /// A family of updates.
 pub struct Family {
@@ -132,7 +135,7 @@ impl Family {
         let n = w0.dims()[0];
         let init = stream(&format!("target {}", self.name), device, seed);
         let target = (self.draw)(&mut Draw { n, w0, seed, init })?;
-        let scale = SIZE * norm(w0) / norm(&target);
+        let scale = SIZE * frobenius(w0) / frobenius(&target);
         Ok(target.mul_scalar(scale))
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Cell as Found, Expressivity,
-    findings::findings,
     targets::{FAMILIES, Family},
 };
 use crate::{
@@ -24,12 +23,11 @@ pub(super) struct Line<'a> {
     pub cells: Vec<&'a Found>,
 }
 
+/// Everything but the findings.
 pub(super) fn study(records: Records) -> Study {
     let lines = lines(records);
     let n = records.first().map_or(0, |record| record.parameters.size);
     let palette = Palette::new(lines.iter().map(|line| line.adapter));
-    let budgets: BTreeSet<usize> = cells(records).map(|cell| cell.budget).collect();
-    let middle = budgets.iter().copied().nth(budgets.len() / 2).unwrap_or_default();
     Study {
         title: "how near each adapter comes".into(),
         lead: format!(
@@ -37,7 +35,6 @@ pub(super) fn study(records: Records) -> Study {
              comes to them within a budget of parameters: ‖ΔW − T‖/‖T‖, 0 where the update is met and 1 where nothing of it is.",
             FAMILIES.len()
         ),
-        findings: findings(records, &lines, middle),
         galleries: vec![Gallery {
             title: "Error for the parameters it costs".into(),
             caption: format!(
@@ -47,9 +44,10 @@ pub(super) fn study(records: Records) -> Study {
             ),
             figures: FAMILIES.iter().map(|family| figure(family, &lines, &palette)).collect(),
         }],
-        tables: vec![heat(&lines, middle), all(records)],
+        tables: vec![heat(&lines, middle(records)), all(records)],
         notes: notes(records),
         rerun: "higanbana reproduce expressivity".into(),
+        ..Study::default()
     }
 }
 
@@ -57,8 +55,14 @@ fn cells<'a>(records: Records<'a>) -> impl Iterator<Item = &'a Found> {
     records.iter().flat_map(|record| &record.outcome)
 }
 
+/// The budget that tables and findings are about.
+pub(super) fn middle(records: Records) -> usize {
+    let budgets: BTreeSet<usize> = cells(records).map(|cell| cell.budget).collect();
+    budgets.iter().copied().nth(budgets.len() / 2).unwrap_or_default()
+}
+
 /// One for each algorithm and family, and one for its sums where there are any.
-fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
+pub(super) fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
     for Record { parameters, outcome } in records {
         for sum in [false, true] {
@@ -126,14 +130,16 @@ fn heat(lines: &[Line], budget: usize) -> Table {
     let row = |name: &str| {
         let error = |family: &Family| {
             let line = lines.iter().find(|line| line.name == name && line.family == family.name);
+            let cut_off = |cell: &&Found| cell.budget == budget && cell.cut_off;
             Cell::shaded(line.and_then(|line| line.error(budget)))
+                .at_most(line.is_some_and(|line| line.cells.iter().any(cut_off)))
         };
         std::iter::once(Cell::text(name)).chain(FAMILIES.iter().map(error)).collect()
     };
     Table {
         title: format!("Within {budget} parameters"),
-        caption: "Mean error of each algorithm for each family; the darker, the less of the update is met. A size that exceeds \
-                  the budget because there is no smaller one is in the notes."
+        caption: "Mean error of each algorithm for each family; the darker, the less of the update is met. ≤ where a descent was \
+                  cut off; a size that exceeds the budget because there is no smaller one is in the notes."
             .into(),
         headings: std::iter::once("algorithm").chain(FAMILIES.iter().map(|f| f.name)).map(Into::into).collect(),
         rows: names(lines).into_iter().map(row).collect(),
@@ -163,10 +169,7 @@ fn all(records: Records) -> Table {
             Cell::count(cell.parameters),
             Cell::text(&cell.size),
             Cell::count(cell.terms),
-            match cell.cut_off {
-                true => Cell::number(cell.error).marked("≤ "),
-                false => Cell::number(cell.error),
-            },
+            Cell::number(cell.error).at_most(cell.cut_off),
             Cell::number(cell.closed),
             Cell::number(cell.descent),
             Cell::count(cell.rank),

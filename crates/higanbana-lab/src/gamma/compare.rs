@@ -7,9 +7,9 @@ use higanbana_core::{Registry, device::is_flex};
 use higanbana_train::scaling::root;
 
 use super::{
-    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, check,
-    control,
-    course::Course,
+    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, broken,
+    check,
+    course::{Course, PROBED},
     mlp::Imitation,
     name,
     setup::{Setup, Sizes},
@@ -18,9 +18,6 @@ use super::{
 
 /// Share of the steps on which clipping is to be active.
 pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
-/// Steps after which the sizes of gradients are known well enough; where that is not so it is seen, and they are
-/// taken from all steps.
-pub(super) const PROBED: usize = 32;
 /// Steps over which the growth of rounding is bounded.
 const BOUNDED: usize = 20;
 
@@ -66,7 +63,7 @@ impl Question<'_> {
         let mut controls = BTreeMap::new();
         let mut not_applicable = BTreeMap::new();
         for control in Control::ALL.into_iter().filter(|_| self.controls) {
-            match control::run(control, net, &setup, &mut reference) {
+            match broken::run(control, net, &setup, &mut reference) {
                 Ok(deviation) => drop(controls.insert(control.name(), deviation)),
                 Err(reason) => drop(not_applicable.insert(control.name(), reason)),
             }
@@ -106,11 +103,7 @@ impl Question<'_> {
         let setup = self.setup(&net, registry)?;
         let (setup, reference) = self.reference(&net, setup, &mut None)?;
         let curve = |name: &str, values| Curve { name: name.into(), values };
-        let run = |broken| {
-            let mut course = Course::without_gamma(&net, &setup, broken);
-            course.until(self.steps);
-            course
-        };
+        let run = |broken| Course::without_gamma(&net, &setup, broken).after(self.steps);
         let mut losses =
             vec![curve("with γ", reference.losses.clone()), curve("without γ", run(None).losses)];
         let mut departures = Vec::new();
@@ -158,15 +151,12 @@ impl Question<'_> {
         setup: Setup,
         sizes: &mut Option<Sizes>,
     ) -> Result<(Setup, Course<'n, T>), GammaError> {
-        let run = |setup: &Setup| {
-            let mut course = Course::with_gamma(net, setup);
-            course.until(self.steps);
-            course
-        };
+        let run = |setup: &Setup| Course::with_gamma(net, setup).after(self.steps);
         // Where nothing is broken, some clipping will do.
         let fair = self.controls && self.rule.ignores_clipping.is_none();
         let (tries, probed) = if fair { (8, PROBED) } else { (0, PROBED / 4) };
-        let mut found = sizes.take().unwrap_or_else(|| setup.probe(net, self.steps.min(probed)));
+        let probe = || Course::without_gamma(net, &setup, None).after(self.steps.min(probed));
+        let mut found = sizes.take().unwrap_or_else(|| probe().sizes());
         let mut setup = setup.sized(&found);
         let mut reference = run(&setup);
         // Clipping changes the norms that follow: their median may be to and fro between too much and too
@@ -181,7 +171,7 @@ impl Question<'_> {
             *bound = Some(setup.thresholds.clone());
             setup.thresholds = match (&above, &below) {
                 (Some(above), Some(below)) => between(above, below),
-                _ => setup.medians(&reference),
+                _ => reference.thresholds(&setup),
             };
             reference = run(&setup);
         }
@@ -237,8 +227,7 @@ pub(crate) fn trained(
     let question = Question { dtype, steps: STEPS, seed, ..Question::new(&subject, rule, gamma) };
     let net = question.mlp(registry, device)?;
     let setup = question.setup(&net, registry)?;
-    let mut course = Course::with_gamma(&net, &setup);
-    course.until(STEPS);
+    let mut course = Course::with_gamma(&net, &setup).after(STEPS);
     Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
 }
 

@@ -17,6 +17,10 @@ use super::{
     task::{Adapted, Task, stream},
 };
 
+/// Steps after which the sizes of gradients are known well enough; where that is not so it is seen, and they are
+/// taken from all steps.
+pub(super) const PROBED: usize = 32;
+
 /// A training in progress, with the update after each step.
 pub(super) struct Course<'a, T: Task> {
     net: &'a Adapted<T>,
@@ -155,8 +159,14 @@ impl<'a, T: Task> Course<'a, T> {
         update
     }
 
+    /// The training after this many steps in all.
+    pub(super) fn after(mut self, steps: usize) -> Self {
+        self.until(steps);
+        self
+    }
+
     /// Trains up to this many steps in all.
-    pub(super) fn until(&mut self, steps: usize) {
+    fn until(&mut self, steps: usize) {
         while self.updates.len() < steps {
             let update = self.step();
             self.updates.push(update);
@@ -176,6 +186,11 @@ impl<'a, T: Task> Course<'a, T> {
             groups: (0..self.norms[0].len()).map(group).collect(),
             whole: median(self.norms.iter().map(whole)),
         }
+    }
+
+    /// The same of a training with $\gamma$, at which to clip one without.
+    pub(super) fn thresholds(&self, setup: &Setup) -> Vec<f64> {
+        self.sizes().groups.iter().zip(&setup.factors).map(|(norm, a)| norm / a).collect()
     }
 
     /// Share of the steps on which the gradients of the first group were clipped.

@@ -3,11 +3,7 @@
 use higanbana_train::{Role, Rule, Scaling, Settings};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Question,
-    course::Course,
-    task::{Adapted, Task},
-};
+use super::Question;
 
 /// From which values adapters start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,19 +80,6 @@ impl Setup {
             self.settings = felt(self.rule, Some(sizes.whole), &self.factors);
         }
         self
-    }
-
-    /// Sizes of the gradients, from a training that is not clipped.
-    pub(super) fn probe<T: Task>(&self, net: &Adapted<T>, steps: usize) -> Sizes {
-        let mut course = Course::without_gamma(net, self, None);
-        course.until(steps);
-        course.sizes()
-    }
-
-    /// Median norms of a training with $\gamma$, at which to clip one without.
-    pub(super) fn medians<T: Task>(&self, course: &Course<T>) -> Vec<f64> {
-        let norms = course.sizes().groups;
-        norms.iter().zip(&self.factors).map(|(norm, a)| norm / a).collect()
     }
 
     /// The same with other factors and one threshold for all, which is still to be had.

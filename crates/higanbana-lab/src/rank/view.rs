@@ -1,6 +1,6 @@
 //! The page of the chapter.
 
-use super::{FIT_STEPS, Parameters, Rank, Size, Small, findings::findings};
+use super::{FIT_STEPS, Parameters, Rank, Size, Small};
 use crate::{
     chapter::Record,
     plot::{Axis, Marks, Palette, Point, Series, Style, plot},
@@ -9,6 +9,7 @@ use crate::{
 
 pub(super) type Records<'a> = &'a [Record<Rank>];
 
+/// Everything but the findings.
 pub(super) fn study(records: Records) -> Study {
     let shapes = shapes(records);
     let palette = Palette::new(records.iter().map(|record| record.parameters.adapter.as_str()));
@@ -24,7 +25,6 @@ pub(super) fn study(records: Records) -> Study {
              parameters, and how many of those are degrees of freedom.",
             shapes.len()
         ),
-        findings: findings(records),
         galleries: vec![Gallery {
             title: "Rank, spectrum and freedom".into(),
             caption: "One colour and mark for each algorithm; dashed, what is built upon it or one of its options.".into(),
@@ -33,6 +33,7 @@ pub(super) fn study(records: Records) -> Study {
         tables: vec![small_table(records), table(records)],
         notes: notes(records),
         rerun: "higanbana reproduce rank".into(),
+        ..Study::default()
     }
 }
 
@@ -185,6 +186,7 @@ fn small_table(records: Records) -> Table {
         "rank, fitted",
         "effective",
         "effective, fitted",
+        "error, fitted",
         "spectrum moves by",
     ];
     let row = |(name, shape, size, small): (&str, &[usize], &Size, &Small)| {
@@ -200,6 +202,7 @@ fn small_table(records: Records) -> Table {
             Cell::count(small.fitted.rank),
             Cell::number(size.random.effective_rank),
             Cell::number(small.fitted.effective_rank),
+            Cell::number(small.error).at_most(small.cut_off),
             Cell::number(small.shift),
         ]
     };
@@ -253,7 +256,8 @@ fn notes(records: Records) -> Vec<String> {
     let cut = small(records).filter(|(.., small)| small.cut_off).count();
     let note = || {
         format!(
-            "{cut} of {} fits to a random update were still falling after {FIT_STEPS} steps; the measures are those of where they stood.",
+            "{cut} of {} fits to a random update were still falling after {FIT_STEPS} steps; the measures are those of where they stood, \
+             and their errors, marked ≤ below, upper bounds.",
             small(records).count()
         )
     };
