@@ -85,10 +85,8 @@ impl Config {
                 Meaning::Other(invalid(&format!("{option} is {value}, no number")))
             };
         }
-        let meanings = forms.iter().map(|form| form.meaning(option, value));
-        meanings
-            .reduce(|a, b| if a == Meaning::Unknown { b } else { a })
-            .unwrap_or(Meaning::Unknown)
+        let mut meanings = forms.iter().map(|form| form.meaning(option, value));
+        meanings.find(|meaning| *meaning != Meaning::Unknown).unwrap_or(Meaning::Unknown)
     }
 }
 

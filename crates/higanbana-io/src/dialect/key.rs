@@ -188,7 +188,7 @@ mod tests {
             ("a.lora_B.bias", "bias"),
             ("a.lora_B.default.bias", "bias"),
             ("a.bias", "no tensor of a known adapter"),
-            ("lora_up.weight", "no tensor of a known adapter"),
+            ("lora_up", "no tensor of a known adapter"),
             ("", "no tensor of a known adapter"),
             (".lora_up.weight", "no tensor of a known adapter"),
         ] {

@@ -28,20 +28,20 @@ pub(super) fn decode(
     forms: &[Form],
     config: Option<(&Config, &str)>,
 ) -> Result<(), FileError> {
-    // The one that has a place for most of the tensors.
+    // The form that has a place for most of the tensors.
     let places =
-        |form: &Form| form.tensors().iter().filter(|key| tensors.contains_key(**key)).count();
-    let form = forms.iter().filter(|form| places(form) > 0).max_by_key(|form| places(form));
-    let Some(form) = form else { return Ok(()) };
+        |form: Form| form.tensors().iter().filter(|key| tensors.contains_key(**key)).count();
+    let known = forms.iter().copied().filter(|form| places(*form) > 0);
+    let Some(form) = known.max_by_key(|form| places(*form)) else { return Ok(()) };
     let config = config.filter(|_| !tensors.contains_key("alpha"));
     let shapes = tensors.iter().filter_map(|(key, origin)| Some((key.as_str(), origin.shape()?)));
-    let known = PeftModule {
+    let before = PeftModule {
         shapes: shapes.collect(),
         rank: config.and_then(|(config, module)| config.rank(module)),
-        alpha: config.and_then(|(config, module)| config.alpha(*form, module)),
+        alpha: config.and_then(|(config, module)| config.alpha(form, module)),
         options: config.map(|(config, _)| config.options()),
     };
-    let Acts { alpha, factor: scaled } = form.read(&known).map_err(|reason| {
+    let Acts { alpha, factor: scaled } = form.read(&before).map_err(|reason| {
         FileError::CannotRead { path: path.into(), module: module.into(), reason }
     })?;
     if let Some((key, by)) = scaled
