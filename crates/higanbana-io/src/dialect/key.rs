@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use higanbana_core::{PeftForm, Registry};
+use higanbana_core::Registry;
+
+use super::peft::Form;
 
 /// The names that a registry's algorithms give their tensors.
 pub(super) struct Keys {
     /// Without `.weight`. What belongs to no algorithm of its own, `alpha`, is among them.
     stems: BTreeSet<&'static str>,
     /// As PEFT and diffusers have them.
-    pub forms: Vec<&'static dyn PeftForm>,
+    pub forms: Vec<Form>,
 }
 
 /// A key, taken apart.
@@ -18,7 +20,7 @@ pub(super) struct Key {
     pub module: String,
     pub suffix: String,
     /// The form in whose spelling it is.
-    pub form: Option<&'static dyn PeftForm>,
+    pub form: Option<Form>,
 }
 
 impl Keys {
@@ -72,7 +74,7 @@ fn stem(key: &str) -> &str {
 /// The tensor that these parts of a key name, and the last part of the module where the name has
 /// swallowed it (`to_q_lora`).
 fn foreign<'a>(
-    form: &dyn PeftForm,
+    form: Form,
     parts: &[&'a str],
 ) -> Result<Option<(&'static str, Option<&'a str>)>, &'static str> {
     if let Some((_, why)) = form.unread().iter().find(|(name, _)| after(name, parts).is_some()) {
@@ -96,9 +98,10 @@ fn after<'a, 'p>(name: &'a str, parts: &'p [&'a str]) -> Option<(Option<&'a str>
     let mut name = stem(name).split('.');
     let begin = name.next()?;
     let own = if begin.starts_with('_') { Some(first.strip_suffix(begin)?) } else { None };
-    let is_so = own.is_some() || *first == begin;
-    let rest = rest.strip_prefix(&name.collect::<Vec<_>>()[..])?;
-    is_so.then_some((own, rest))
+    if own.is_none() && *first != begin {
+        return None;
+    }
+    Some((own, rest.strip_prefix(&name.collect::<Vec<_>>()[..])?))
 }
 
 /// The module's path: without the attention processors of old releases, which kept their layers

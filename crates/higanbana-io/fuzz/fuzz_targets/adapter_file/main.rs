@@ -69,7 +69,9 @@ impl Setting {
     }
 
     fn read_adapters(&self) {
-        let Some(reader) = accepted(AdapterReader::open(&self.path, &self.registry)) else { return };
+        let Some(reader) = accepted(AdapterReader::open(&self.path, &self.registry)) else {
+            return;
+        };
         reader.notes().iter().for_each(one_line);
         reader.unused().iter().for_each(one_line);
         let Some(file) = accepted(reader.read_all()) else { return };

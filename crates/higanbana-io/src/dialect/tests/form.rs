@@ -72,14 +72,6 @@ impl PeftForm for Form {
     fn names(&self) -> &'static [(&'static str, &'static str)] {
         &[("shift_row", "shift")]
     }
-
-    fn our_shape(&self, _key: &str, shape: &[usize]) -> Vec<usize> {
-        shape[1..].into()
-    }
-
-    fn their_shape(&self, _key: &str, shape: &[usize]) -> Vec<usize> {
-        [&[1], shape].concat()
-    }
 }
 
 #[test]
@@ -88,7 +80,7 @@ fn an_algorithm_from_outside_is_written_and_read_in_a_form_of_its_own() {
     let file = file([("m.a", Tensors::from([("shift".into(), ramp([3], 1.0))]))]);
     let encode = |to| file.encode(&registry, to, None, &Network::default());
     let encoded = encode(Dialect::Peft).unwrap();
-    let theirs = ("base_model.model.m.a.shift_row".to_string(), ramp([1, 3], 1.0));
+    let theirs = ("base_model.model.m.a.shift_row".to_string(), ramp([3], 1.0));
     assert_eq!(encoded.tensors, BTreeMap::from([theirs]));
     assert!(encoded.adapter_config.as_ref().unwrap().contains("\"peft_type\": \"SHIFT\""));
     let folder = tempdir().unwrap();
