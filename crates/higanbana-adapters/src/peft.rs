@@ -1,5 +1,5 @@
-//! What two of PEFT's forms share, those of PEFT's `LycorisTuner`s: some options, and the shape of Tucker
-//! cores.
+//! What forms of PEFT share: rank and alpha; and those that PEFT calls `LycorisTuner`s: some options, and the
+//! shape of Tucker cores.
 
 use higanbana_core::{
     Parts,
@@ -7,7 +7,15 @@ use higanbana_core::{
 };
 use serde_json::{Value, json};
 
-/// What is written besides rank, alpha and modules.
+use crate::scale::Scale;
+
+/// Rank and alpha of a module.
+pub(crate) fn scale(module: &Parts, rank: usize) -> Result<(usize, f64), NotHeld> {
+    let scale = Scale::read(module, rank).map_err(|error| NotHeld::new(module, error))?;
+    Ok((rank, scale.file_alpha()))
+}
+
+/// What a tuner's configuration has besides rank, alpha and modules.
 pub(crate) fn options(has_cores: bool) -> [(&'static str, Value); 4] {
     [
         ("use_effective_conv2d", json!(has_cores)),
@@ -17,7 +25,7 @@ pub(crate) fn options(has_cores: bool) -> [(&'static str, Value); 4] {
     ]
 }
 
-/// Of these and an algorithm's own, which are about training or told by the tensors.
+/// Of these and a tuner's own, which are about training or told by the tensors.
 pub(crate) fn meaning(option: &str, own: &[&str]) -> Meaning {
     let is_known = own.contains(&option) || options(false).iter().any(|(name, _)| *name == option);
     if is_known { Meaning::None } else { Meaning::Unknown }

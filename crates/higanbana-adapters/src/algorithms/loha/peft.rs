@@ -6,10 +6,7 @@ use higanbana_core::{
 };
 use serde_json::Value;
 
-use crate::{
-    peft::{core_shape, expect_cores, meaning, options},
-    scale::Scale,
-};
+use crate::peft::{core_shape, expect_cores, meaning, options, scale};
 
 const CORES: [&str; 2] = ["hada_t1", "hada_t2"];
 const KEYS: [&str; 6] = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", CORES[0], CORES[1]];
@@ -36,19 +33,20 @@ impl PeftForm for Form {
     }
 
     fn write(&self, modules: &[Parts]) -> Result<Configured, NotHeld> {
-        let scales = modules.iter().map(scale).collect::<Result<_, _>>()?;
+        let scales =
+            modules.iter().map(|module| scale(module, rank(module)?)).collect::<Result<_, _>>()?;
         let has_cores = modules.iter().any(|module| module.has(CORES[0]));
         Ok(Configured { scales, options: options(has_cores).into() })
     }
 }
 
-/// Rank and alpha.
+/// The rank of both products.
 ///
 /// ```text
 /// w1_a [out, r]   w1_b [r, in·K]            the same for w2
 /// w1_a [r, out]   w1_b [r, in]   t1 [r, r, taps..]
 /// ```
-fn scale(module: &Parts) -> Result<(usize, f64), NotHeld> {
+fn rank(module: &Parts) -> Result<usize, NotHeld> {
     expect_cores(module, &CORES)?;
     let cores = CORES.map(|key| module.shape(key).map(|shape| [shape[0], shape[1]]));
     let axis = if cores[0].is_some() { 0 } else { 1 };
@@ -59,10 +57,8 @@ fn scale(module: &Parts) -> Result<(usize, f64), NotHeld> {
         return Err(NotHeld::new(module, "a part of a LoHa adapter"));
     };
     let r = ranks[0];
-    let is_one = ranks.iter().all(|rank| *rank == r);
-    if r == 0 || !is_one || ![[None; 2], [Some([r; 2]); 2]].contains(&cores) {
+    if r == 0 || ranks != [r; 4] || ![[None; 2], [Some([r; 2]); 2]].contains(&cores) {
         return Err(NotHeld::new(module, "factors of different or no rank"));
     }
-    let scale = Scale::read(module, r).map_err(|error| NotHeld::new(module, error))?;
-    Ok((r, scale.file_alpha()))
+    Ok(r)
 }

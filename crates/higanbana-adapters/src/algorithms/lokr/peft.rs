@@ -6,16 +6,13 @@
 //! that is the rank times the scale that it has.
 
 use higanbana_core::{
-    AdapterError, Parts, PeftForm,
+    Parts, PeftForm,
     peft::{Acts, Configured, Meaning, NotHeld, PeftModule},
 };
 use serde_json::{Value, json};
 
 use super::scale_of_whole;
-use crate::{
-    peft::{core_shape, expect_cores, meaning, options},
-    scale::Scale,
-};
+use crate::peft::{core_shape, expect_cores, meaning, options, scale};
 
 const CORE: &str = "lokr_t2";
 const KEYS: [&str; 7] =
@@ -48,12 +45,12 @@ impl PeftForm for Form {
         let whole = factors.iter().filter(|it| it.rank.is_none()).map(sizes).max().unwrap_or(1);
         let both = factors.iter().any(|it| it.is_thin[0]);
         let factor = factor(modules, &factors, whole, both)?;
-        let scale = |(module, factors): (&Parts, &Factors)| match factors.rank {
-            Some(rank) => Ok((rank, Scale::read(module, rank)?.file_alpha())),
-            None => Ok((whole, whole as f64 * scale_of_whole(module)?.value())),
-        };
-        let scales = modules.iter().zip(&factors).map(|(module, factors)| {
-            scale((module, factors)).map_err(|error: AdapterError| NotHeld::new(module, error))
+        let scales = modules.iter().zip(&factors).map(|(module, factors)| match factors.rank {
+            Some(rank) => scale(module, rank),
+            None => {
+                let scale = scale_of_whole(module).map_err(|error| NotHeld::new(module, error))?;
+                Ok((whole, whole as f64 * scale.value()))
+            }
         });
         let mut all = vec![
             ("decompose_both", json!(both)),
@@ -70,7 +67,7 @@ impl PeftForm for Form {
         if !matches!(w2.len(), 0 | 2 | 4) {
             return Err(
                 "lokr_w2 is whole and of a kernel with one axis or three, which PEFT multiplies by \
-                        lokr_w1 along other axes; merge it with PEFT",
+                 lokr_w1 along other axes; merge it with PEFT",
             );
         }
         if w1.is_empty() || w2.is_empty() {

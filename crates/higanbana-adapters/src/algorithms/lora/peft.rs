@@ -14,7 +14,7 @@ use higanbana_core::{
 };
 use serde_json::{Value, json};
 
-use crate::scale::Scale;
+use crate::peft::scale;
 
 const DOWN: &str = "lora_down.weight";
 const UP: &str = "lora_up.weight";
@@ -91,7 +91,8 @@ impl PeftForm for Form {
     }
 
     fn write(&self, modules: &[Parts]) -> Result<Configured, NotHeld> {
-        let scales = modules.iter().map(scale).collect::<Result<_, _>>()?;
+        let scales =
+            modules.iter().map(|module| scale(module, rank(module)?)).collect::<Result<_, _>>()?;
         let is_decomposed = modules.iter().any(|module| module.has(NORMS));
         if let Some(plain) = modules.iter().find(|module| is_decomposed && !module.has(NORMS)) {
             return Err(NotHeld::new(plain, "no dora_scale where others have one"));
@@ -109,11 +110,9 @@ impl PeftForm for Form {
 
     /// Under `use_rslora`, $\alpha/\sqrt r$ is the scale (arXiv:2312.03732).
     fn read(&self, module: &PeftModule) -> Result<Acts, &'static str> {
-        let Some(&rank) = module.shape(DOWN).first() else {
-            return Ok(Acts { alpha: module.alpha, factor: None });
-        };
+        let rank = module.shape(DOWN).first();
         // B has the groups of the layer, r / groups columns each; A has none and sees all channels.
-        if let &[_, columns, _, ..] = module.shape(UP)
+        if let (Some(&rank), &[_, columns, _, ..]) = (rank, module.shape(UP))
             && columns < rank
             && rank.is_multiple_of(columns)
         {
@@ -123,13 +122,16 @@ impl PeftForm for Form {
                  leave the layer out, or train it with LyCORIS",
             );
         }
-        let stabilised = if module.is_set("use_rslora") { (rank as f64).sqrt() } else { 1.0 };
+        let stabilised = match rank {
+            Some(&rank) if module.is_set("use_rslora") => (rank as f64).sqrt(),
+            _ => 1.0,
+        };
         Ok(Acts { alpha: module.alpha.map(|alpha| alpha * stabilised), factor: None })
     }
 }
 
-/// Rank and alpha.
-fn scale(module: &Parts) -> Result<(usize, f64), NotHeld> {
+/// The rank of both factors.
+fn rank(module: &Parts) -> Result<usize, NotHeld> {
     let (Some(down), Some(up)) = (module.shape(DOWN), module.shape(UP)) else {
         return Err(NotHeld::new(module, "a part of a low-rank adapter"));
     };
@@ -144,8 +146,7 @@ fn scale(module: &Parts) -> Result<(usize, f64), NotHeld> {
     if module.shape(NORMS).is_some_and(|norms| !by_output(&norms)) {
         return Err(NotHeld::new(module, "dora_scale along the input"));
     }
-    let scale = Scale::read(module, rank).map_err(|error| NotHeld::new(module, error))?;
-    Ok((rank, scale.file_alpha()))
+    Ok(rank)
 }
 
 const START: &str = "init_lora_weights";
