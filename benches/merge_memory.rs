@@ -1,8 +1,8 @@
 //! Peak memory of merging an adapter into a base of 5 GB, the size of SDXL's UNet in `f16`.
 //!
 //! The base is a sparse file of zeros; the result takes 5 GB in the folder for temporary files
-//! (`TMPDIR`). Every layer has 100 MB, and a tenth of them is adapted, by the first algorithm of the registry.
-//! Measured: 604 MB.
+//! (`TMPDIR`). Every layer has 100 MB, and a tenth of them is adapted, by the
+//! first algorithm of the registry. Measured: 604 MB.
 //!
 //!     cargo bench -p higanbana --bench merge_memory
 
@@ -65,7 +65,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Those of one layer.
+/// The tensors of one layer's adapter.
 fn adapter_tensors(registry: &Registry, device: &Device) -> Result<Tensors> {
     let kind = registry.iter().next().context("there is an algorithm")?;
     let site = Site::new("layer", SiteKind::Linear, SHAPE);
