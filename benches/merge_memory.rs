@@ -1,7 +1,8 @@
 //! Peak memory of merging an adapter into a base of 5 GB, the size of SDXL's UNet in `f16`.
 //!
 //! The base is a sparse file of zeros; the result takes 5 GB in the folder for temporary files
-//! (`TMPDIR`). Every layer has 100 MB, and a tenth of them is adapted. Measured: 604 MB.
+//! (`TMPDIR`). Every layer has 100 MB, and a tenth of them is adapted, by the
+//! first algorithm of the registry. Measured: 604 MB.
 //!
 //!     cargo bench -p higanbana --bench merge_memory
 
@@ -12,10 +13,11 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Result, ensure};
-use burn::tensor::{DType, Device};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{DType, Device, Tensor};
 use higanbana::{
     adapters::registry,
+    core::{Init, Registry, Site, SiteKind, Tensors},
     io::{Merge, Source},
 };
 use peak_alloc::PeakAlloc;
@@ -28,7 +30,6 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const SHAPE: [usize; 2] = [5120, 10240];
 const LAYERS: usize = 50;
 const ADAPTED: usize = 5;
-const RANK: usize = 16;
 /// What a merge may take.
 const BOUND: f32 = 2048.0;
 
@@ -39,17 +40,16 @@ fn main() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let [base, adapter, out] = ["base", "adapter", "out"].map(|name| folder.path().join(name));
-    let [rows, columns] = SHAPE;
-    sparse(&base, (0..LAYERS).map(|i| (format!("layer_{i}.weight"), SHAPE)))?;
-    let factors = (0..ADAPTED).flat_map(|i| {
-        [("up", [rows, RANK]), ("down", [RANK, columns])]
-            .map(|(factor, shape)| (format!("layer_{i}.lora_{factor}.weight"), shape))
+    sparse(&base, (0..LAYERS).map(|i| (format!("layer_{i}.weight"), SHAPE.to_vec())))?;
+    let (registry, device) = (registry(), Device::flex());
+    let tensors = adapter_tensors(&registry, &device)?;
+    let keys = (0..ADAPTED).flat_map(|i| {
+        tensors.iter().map(move |(key, data)| (format!("layer_{i}.{key}"), data.shape().to_vec()))
     });
-    sparse(&adapter, factors)?;
+    sparse(&adapter, keys)?;
 
     MEMORY.reset_peak_usage();
     let (before, start) = (MEMORY.current_usage_as_mb(), Instant::now());
-    let (registry, device) = (registry(), Device::flex());
     let sources = [Source { path: adapter, strength: 1.0 }];
     let merge = Merge::plan(&base, &sources, &registry, &device, DType::F32)?;
     ensure!(merge.changed() == ADAPTED, "{} layers are adapted", merge.changed());
@@ -65,12 +65,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// The tensors of one layer's adapter.
+fn adapter_tensors(registry: &Registry, device: &Device) -> Result<Tensors> {
+    let kind = registry.iter().next().context("there is an algorithm")?;
+    let site = Site::new("layer", SiteKind::Linear, SHAPE);
+    let mut init = Init::new(&site, Tensor::zeros(SHAPE, device), 0);
+    Ok(kind.build(&site, &toml::toml! { rank = 16 }, &mut init)?.write(&site))
+}
+
 /// A safetensors file of zeros in `f16` that takes no room.
-fn sparse(path: &Path, tensors: impl Iterator<Item = (String, [usize; 2])>) -> Result<()> {
+fn sparse(path: &Path, tensors: impl Iterator<Item = (String, Vec<usize>)>) -> Result<()> {
     let (mut header, mut end) = (serde_json::Map::new(), 0);
     for (name, shape) in tensors {
         let start = end;
-        end += 2 * shape[0] * shape[1];
+        end += 2 * shape.iter().product::<usize>();
         let info = json!({ "dtype": "F16", "shape": shape, "data_offsets": [start, end] });
         header.insert(name, info);
     }

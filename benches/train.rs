@@ -5,8 +5,7 @@
 //!     cargo bench -p higanbana --bench train -- loha            # those with loha in the name
 //!     python benches/train_torch.py [FILTER]                    # beside LyCORIS, diffusers and PyTorch
 //!
-//! Every linear layer and convolution of a block has an adapter, with the options of the LyCORIS paper
-//! (arXiv:2309.14859). DoRA, which needs the norm of the whole weight, has one path.
+//! Every linear layer and convolution of a block has an adapter; `train.toml` has their options.
 
 mod serve;
 
@@ -24,19 +23,24 @@ use higanbana::{
     prelude::*,
     train::{Group, ModelOptimizer, optimizer},
 };
+use serde::Deserialize;
 use serve::{Case, Pass, Run};
 
 #[global_allocator]
 static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Name, options and number of paths.
-const ADAPTERS: [(&str, &str, usize); 5] = [
-    ("lora", "rank = 8\nalpha = 4.0", 2),
-    ("loha", "rank = 4\nalpha = 2.0", 2),
-    ("lokr", "factor = 8\nfull_matrix = true", 2),
-    ("boft", "rank = 10", 2), // 640 rows are 64 blocks of 10; none of 8 is a power of two of them
-    ("lora+dora", "rank = 8\nalpha = 4.0", 1),
-];
+/// What is timed, as `train.toml` has it.
+#[derive(Deserialize)]
+struct Timed {
+    adapter: Vec<Adapted>,
+}
+
+#[derive(Deserialize)]
+struct Adapted {
+    name: String,
+    options: toml::Table,
+    paths: Vec<String>,
+}
 
 const PATHS: [(&str, PathChoice); 2] =
     [("definition", PathChoice::Definition), ("shortcut", PathChoice::Shortcut)];
@@ -69,13 +73,11 @@ fn transformer(device: &Device) -> (Transformer2DModel, Tensor<3>) {
 fn step<M: Module + 'static, C: 'static>(
     (block, given): (M, C),
     forward: fn(&M, Tensor<4>, &C) -> Tensor<4>,
-    (name, options): (&str, &str),
+    injection: &Injection,
     path: PathChoice,
 ) -> Run {
     let device = Device::flex().autodiff();
-    let options = toml::from_str(options).expect("they are options");
-    let injection = Injection::new("bench", name).options(options);
-    let (block, _) = inject(&block, &registry(), &injection).expect("it has layers");
+    let (block, _) = inject(&block, &registry(), injection).expect("it has layers");
     let mut block = Some(set_path(block, path).train());
     let x = random([1, 640, 32, 32], &device);
     let rule = optimizer("adamw").expect("it is registered");
@@ -92,26 +94,31 @@ fn step<M: Module + 'static, C: 'static>(
 }
 
 fn cases() -> Vec<Case> {
+    let timed: Timed = toml::from_str(include_str!("train.toml")).expect("it is as it says");
     let mut cases = Vec::new();
-    for (name, options, paths) in ADAPTERS {
-        for &(path_name, path) in &PATHS[..paths] {
+    for Adapted { name, options, paths } in timed.adapter {
+        let injection = Injection::new("bench", &name).options(options);
+        for (path_name, path) in
+            PATHS.into_iter().filter(|(path, _)| paths.iter().any(|it| it == path))
+        {
             let device = || Device::flex().autodiff();
             let mut add = |block: &str, new: Box<dyn Fn(Pass) -> Run>| {
                 cases.push(Case { name: format!("{name} {block} {path_name}"), new });
             };
+            let (here, there) = (injection.clone(), injection.clone());
             add(
                 "transformer",
                 Box::new(move |_| {
                     let forward =
                         |block: &Transformer2DModel, x, text: &_| block.forward(x, text, false);
-                    step(transformer(&device()), forward, (name, options), path)
+                    step(transformer(&device()), forward, &here, path)
                 }),
             );
             add(
                 "resnet",
                 Box::new(move |_| {
                     let forward = |block: &ResnetBlock2D, x, time: &_| block.forward(x, Some(time));
-                    step(resnet(&device()), forward, (name, options), path)
+                    step(resnet(&device()), forward, &there, path)
                 }),
             );
         }

@@ -7,6 +7,9 @@ Starts `benches/train.rs` and takes turns with it; `beside.py` says how. The def
 builds the weight, the shortcut its bypass, which acts on features.
 """
 
+import tomllib
+from pathlib import Path
+
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -15,13 +18,8 @@ from lycoris.logging import logger
 
 from beside import compare
 
-ADAPTERS = {
-    "lora": dict(algo="lora", linear_dim=8, linear_alpha=4),
-    "loha": dict(algo="loha", linear_dim=4, linear_alpha=2),
-    "lokr": dict(algo="lokr", linear_dim=10000, linear_alpha=1, factor=8, full_matrix=True),
-    "boft": dict(algo="boft", linear_dim=10, linear_alpha=0),
-    "lora+dora": dict(algo="lora", linear_dim=8, linear_alpha=4, dora_wd=True),
-}
+TIMED = tomllib.loads(Path(__file__).with_name("train.toml").read_text())["adapter"]
+ADAPTERS = {adapter["name"]: adapter["lycoris"] for adapter in TIMED}
 
 
 def block(kind):

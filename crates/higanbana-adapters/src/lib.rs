@@ -5,6 +5,7 @@ pub mod algorithms;
 pub mod docs;
 pub mod inject;
 pub mod layers;
+mod peft;
 mod registry;
 pub mod scale;
 

@@ -9,7 +9,8 @@ use burn::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    AdapterError, Call, Condition, Degree, Features, Glimpse, Init, Parts, Site, SiteKind, Tensors,
+    AdapterError, Call, Condition, Degree, Features, Glimpse, Init, Parts, PeftForm, Site,
+    SiteKind, Tensors,
     spectrum::{Budget, SpectrumError},
 };
 
@@ -134,6 +135,8 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const ARGUMENTS: &'static [(&'static str, &'static str)] = &[("algo", Self::NAME)];
     /// Sets of options with their own formulas.
     const VARIANTS: &'static [Variant] = &[];
+    /// How files of PEFT and diffusers hold it; `None` where neither has the algorithm.
+    const PEFT: Option<&'static dyn PeftForm> = None;
 
     /// Whether these tensors of one module of a file hold an adapter of this algorithm for a
     /// parameter of this kind, or what is left of one: [`Adapter::read`] names the key that is missing.

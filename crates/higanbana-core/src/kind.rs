@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::{
-    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Training, Variant, device::cpu, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Degree, DynAdapter, Glimpse, Init, Outline, Parts, PeftForm,
+    Site, SiteKind, Tensors, Training, Variant, device::cpu, spectrum::SpectrumError,
 };
 
 /// The constants of [`Adapter`], each a field and a method of [`Kind`].
@@ -69,6 +69,7 @@ kind! {
     fitted FITTED Option<&'static str>;
     arguments ARGUMENTS &'static [(&'static str, &'static str)];
     variants VARIANTS &'static [Variant];
+    peft PEFT Option<&'static dyn PeftForm>;
 }
 
 impl Kind {

@@ -9,6 +9,7 @@
 //! * [`mod@freedom`]: the dimension of the set of updates that an adapter can reach.
 //! * [`site`]: the parameter of a layer that an adapter acts on, as a matrix.
 //! * [`adapter`]: the contract, one trait; [`kind`]: the same, as a row of a registry.
+//! * [`peft`]: how other libraries hold an algorithm, where it says so.
 //! * [`trained`]: the trained tensors of an adapter as numbers.
 //! * [`slot`]: how adapters sit on a Burn parameter, several at a time; [`training`]: what a step of
 //!   training leaves out of them.
@@ -30,6 +31,7 @@ mod member;
 mod nearest;
 pub mod ops;
 pub mod parts;
+pub mod peft;
 mod precision;
 pub mod site;
 pub mod slot;
@@ -50,6 +52,7 @@ pub use kind::{Kind, Registry};
 pub use member::{Acting, Member};
 pub use nearest::nearest;
 pub use parts::{Arguments, Glimpse, Parts, Tensors};
+pub use peft::PeftForm;
 pub use site::{Site, SiteKind};
 pub use slot::{PathChoice, Slot};
 pub use spectrum::Budget;

@@ -56,6 +56,11 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// The module's name in the file.
+    pub fn module(&self) -> &'a str {
+        self.module
+    }
+
     /// Adds the frozen weight `[out, in·K]`, for files that leave out what follows from it.
     #[must_use]
     pub fn with_base(self, w0: &'a Tensor<2>) -> Self {

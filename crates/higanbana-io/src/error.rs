@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{dialect::HELD_BY_ALL, names::NameError};
+use crate::names::NameError;
 
 /// An error of this crate. Every message is one line: which file, which key, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -254,8 +254,9 @@ pub enum FileError {
     },
     /// The output dialect has no place for a tensor.
     #[error(
-        "{}: module {module:?}: {what} cannot be written as {dialect}; bake it with --bake {HELD_BY_ALL} --rank R, or choose --to lycoris or --to kohya",
-        path.display()
+        "{}: module {module:?}: {what} cannot be written as {dialect}; {}choose --to lycoris or --to kohya",
+        path.display(),
+        bake_with(bake)
     )]
     CannotHold {
         /// The file.
@@ -266,6 +267,8 @@ pub enum FileError {
         what: String,
         /// The dialect that lacks it.
         dialect: &'static str,
+        /// An algorithm that it has and that any update can be fitted with.
+        bake: Option<&'static str>,
     },
     /// A module's name in the output dialect cannot be told.
     #[error("{}: module {module:?}: its {dialect} name is unknown; {remedy}", path.display())]
@@ -288,6 +291,10 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
         NotFound | PermissionDenied | ReadOnlyFilesystem => "choose a writable folder",
         _ => "free some space or choose another folder",
     }
+}
+
+fn bake_with(algorithm: &Option<&str>) -> String {
+    algorithm.map_or(String::new(), |name| format!("bake it with --bake {name} --rank R, or "))
 }
 
 fn right_base(error: &NameError) -> &'static str {

@@ -17,7 +17,7 @@ pub mod writer;
 
 pub use apply::{ApplyError, Leftover, Merge, Source};
 pub use checkpoint::{Checkpoint, Info};
-pub use dialect::{AdapterFile, AdapterReader, Dialect, Stems};
+pub use dialect::{AdapterFile, AdapterReader, Dialect};
 pub use dtype::{burn_dtype, file_dtype};
 pub use error::FileError;
 pub use hash::sshs_model_hash;

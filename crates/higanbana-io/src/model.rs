@@ -28,7 +28,7 @@ use higanbana_core::{DynAdapter, Registry, Site, Tensors};
 
 use crate::{
     AdapterFile, AdapterReader, Dialect, FileError, Leftover, Names, Target,
-    apply::{ApplyError, Model, ModuleReader, Parameter, stems},
+    apply::{ApplyError, Model, ModuleReader, Parameter},
     dialect::Network,
 };
 
@@ -72,7 +72,7 @@ pub fn save(
     let dialect = Dialect::Diffusers;
     let (path, metadata, unused) = (path.to_path_buf(), BTreeMap::new(), Vec::new());
     let file = AdapterFile { path, dialect, modules, metadata, unused };
-    file.encode(to, Some(&names), &network)?.write(&file.path, overwrite)
+    file.encode(registry, to, Some(&names), &network)?.write(&file.path, overwrite)
 }
 
 /// Reads a file of any dialect for a model whose [`sites`](higanbana_adapters::inject::sites()) are
@@ -83,7 +83,7 @@ pub fn save(
 /// When the file cannot be read, nothing in it fits the model, two modules are for one parameter, or
 /// tensors contradict each other or the model.
 pub fn load(path: &Path, sites: &[FoundSite], registry: &Registry) -> Result<Loaded, ApplyError> {
-    let reader = AdapterReader::open(path, &stems(registry))?;
+    let reader = AdapterReader::open(path, registry)?;
     let layers = Layers::of(sites);
     let how =
         ModuleReader { file: &reader, registry, device: &Device::default(), dtype: DType::F32 };

@@ -48,7 +48,7 @@ pub fn save(
         metadata,
         unused: Vec::new(),
     };
-    file.encode(Dialect::Kohya, Some(&names), &described)?.write(path, true)?;
+    file.encode(registry, Dialect::Kohya, Some(&names), &described)?.write(path, true)?;
     Ok(())
 }
 

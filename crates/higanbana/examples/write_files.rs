@@ -21,7 +21,7 @@ use higanbana::{
     core::Budget,
     io::{
         AdapterFile, AdapterReader, Checkpoint, Dialect, Merge, Names, Source,
-        apply::{ModuleReader, Parameter, stems},
+        apply::{ModuleReader, Parameter},
         cast::cast,
         dialect::{Encoded, Network},
         refit::{Choice, Extract},
@@ -46,7 +46,7 @@ pub fn rewrite(case: &Value) -> Result<Encoded> {
     let base = Checkpoint::open(reference("base.safetensors"))?;
     let names = Names::new(base.names());
     let name = case["case"].as_str().context("a case has a name")?;
-    let reader = AdapterReader::open(reference(&format!("{name}.safetensors")), &stems(&registry))?;
+    let reader = AdapterReader::open(reference(&format!("{name}.safetensors")), &registry)?;
     // What LyCORIS leaves out of its file, and its loader takes from elsewhere.
     let start = case["base_file"].as_str().map(|rest| Checkpoint::open(reference(rest)));
     let start = start.transpose()?;
@@ -83,7 +83,7 @@ pub fn rewrite(case: &Value) -> Result<Encoded> {
         metadata: BTreeMap::new(),
         unused: Vec::new(),
     };
-    Ok(file.encode(Dialect::Lycoris, None, &Network::default())?)
+    Ok(file.encode(&registry, Dialect::Lycoris, None, &Network::default())?)
 }
 
 /// The base after a tuning of full rank that also moves biases and norms: every tensor and a

@@ -24,8 +24,8 @@
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
-    Tensors, Variant, algebra, parts::dims,
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, PeftForm, Site,
+    SiteKind, Tensors, Variant, algebra, parts::dims, peft::Unread,
 };
 
 use super::rotation::{Rotation, RotationConfig, on_channels};
@@ -51,6 +51,10 @@ impl Adapter for Boft {
     const KEYS: &'static [&'static str] = Rotation::KEYS;
     const NEEDS_BASE: bool = true;
     const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
+    const PEFT: Option<&'static dyn PeftForm> = Some(&Unread {
+        name: "BOFT",
+        keys: &[("boft_R", Rotation::UNREAD), ("boft_s", Rotation::UNREAD)],
+    });
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
         // The stages are what tells it from the rotations of one stage.

@@ -20,8 +20,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, Site, SiteKind, Tensors, Variant,
-    algebra,
+    Adapter, AdapterError, Budget, Degree, Init, Outline, Parts, PeftForm, Site, SiteKind, Tensors,
+    Variant, algebra,
     parts::{dims, to_data},
     spectrum::SpectrumError,
 };
@@ -96,6 +96,8 @@ impl<A: Decomposable> Adapter for Dora<A> {
         &[("algo", A::NAME), ("dora_wd", "True")];
     const VARIANTS: &'static [Variant] =
         &[Variant { name: "input_axis", options: "wd_on_out = false" }];
+    /// That of the inner algorithm, which may have a place for the lengths.
+    const PEFT: Option<&'static dyn PeftForm> = A::PEFT;
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
         tensors.contains_key("dora_scale") && A::begins(tensors) && A::detect(kind, tensors)

@@ -21,9 +21,10 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
-    Tensors, Variant,
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, PeftForm, Site,
+    SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
+    peft::Unread,
     spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,10 @@ impl Adapter for Ia3 {
     const NEEDS_BASE: bool = true;
     const VARIANTS: &'static [Variant] =
         &[Variant { name: "on_input", options: "train_on_input = true" }];
+    const PEFT: Option<&'static dyn PeftForm> = Some(&Unread {
+        name: "IA3",
+        keys: &[("ia3_l", "PEFT's own form of IA3, which is not read")],
+    });
 
     /// By its flag: a lone `weight` is the layer's own, saved along.
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {

@@ -22,13 +22,15 @@
 //!
 //! arXiv:2309.14859, after FedPara (arXiv:2108.06098).
 
+mod peft;
+
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Op, Outline, Parts, Site,
-    SiteKind, Tensors, Variant, algebra, ops,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Op, Outline, Parts,
+    PeftForm, Site, SiteKind, Tensors, Variant, algebra, ops,
     parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError},
     training::weigh_rows,
@@ -77,6 +79,7 @@ impl Adapter for Loha {
         Variant { name: "use_scalar", options: "use_scalar = true" },
         Variant { name: "rs_lora", options: "rs_lora = true" },
     ];
+    const PEFT: Option<&'static dyn PeftForm> = Some(&peft::Form);
 
     fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;

@@ -33,13 +33,14 @@
 mod first;
 mod fit;
 mod groups;
+mod peft;
 mod second;
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
     Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Glimpse, Init, Outline, Parts,
-    Site, SiteKind, Tensors, Variant, algebra, parts::scalar_data, spectrum::SpectrumError,
-    training::weigh_rows,
+    PeftForm, Site, SiteKind, Tensors, Variant, algebra, parts::scalar_data,
+    spectrum::SpectrumError, training::weigh_rows,
 };
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,7 @@ impl Adapter for Lokr {
         Variant { name: "use_scalar", options: "rank = 1\nuse_scalar = true" },
         Variant { name: "rs_lora", options: "rank = 2\nfactor = 2\nrs_lora = true" },
     ];
+    const PEFT: Option<&'static dyn PeftForm> = Some(&peft::Form);
 
     fn new(site: &Site, config: &LokrConfig, init: &mut Init) -> Result<Self, AdapterError> {
         if config.factor == 0 || config.factor < -1 {
@@ -317,7 +319,7 @@ fn rank(w1: &First, w2: &Second) -> Option<usize> {
 ///
 /// # Errors
 /// When `alpha` is not one finite number.
-pub fn scale_of_whole(parts: &Parts) -> Result<Scale, AdapterError> {
+fn scale_of_whole(parts: &Parts) -> Result<Scale, AdapterError> {
     let Some(alpha) = parts.scalar("alpha")? else { return Ok(Scale::one(1)) };
     let r = alpha.max(0.0).powf(2.0 / 3.0).round();
     let is_said = parts.argument("rs_lora").is_some_and(|it| it.eq_ignore_ascii_case("true"));

@@ -19,13 +19,15 @@
 //!
 //! LoRA: arXiv:2106.09685. LoCon and Tucker: arXiv:2309.14859.
 
+mod peft;
+
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant, algebra,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, PeftForm,
+    Site, SiteKind, Tensors, Variant, algebra,
     parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError},
     training::weigh_rows,
@@ -67,6 +69,7 @@ impl Adapter for Lora {
         Variant { name: "use_scalar", options: "use_scalar = true" },
         Variant { name: "rs_lora", options: "rs_lora = true" },
     ];
+    const PEFT: Option<&'static dyn PeftForm> = Some(&peft::Form);
 
     fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;

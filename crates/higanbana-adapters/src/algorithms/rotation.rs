@@ -65,6 +65,9 @@ impl Rotation {
         Variant { name: "rescaled", options: "rescaled = true" },
     ];
 
+    /// Why PEFT's own tensors have no place here.
+    pub const UNREAD: &'static str = "PEFT's own form of orthogonal adapters, which is not read";
+
     /// None yet, in `n` blocks of `b` rows.
     ///
     /// # Errors

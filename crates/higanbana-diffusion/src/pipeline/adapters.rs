@@ -7,7 +7,7 @@ use higanbana_adapters::inject::{FoundSite, InjectError, attach, sets, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
     AdapterReader, Names, Target,
-    apply::{ApplyError, Model, ModuleReader, Parameter, Placed, stems},
+    apply::{ApplyError, Model, ModuleReader, Parameter, Placed},
     names::Component,
 };
 
@@ -67,7 +67,7 @@ fn read(
     path: &Path,
     registry: &Registry,
 ) -> Result<(Found, Placed), ModelError> {
-    let reader = AdapterReader::open(path, &stems(registry))?;
+    let reader = AdapterReader::open(path, registry)?;
     let (device, dtype) = (&pipeline.device, pipeline.dtype);
     let how = ModuleReader { file: &reader, registry, device, dtype };
     let mut adapters = Found::new();

@@ -27,7 +27,7 @@ pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
 pub use survey::{Overview, Survey, Surveyed};
 
-use crate::{AdapterReader, Stems};
+use crate::AdapterReader;
 
 /// What a user should know of a file, one line each: of the file itself, and of what reading it assumes.
 pub fn notes(reader: &AdapterReader, registry: &Registry) -> Vec<String> {
@@ -40,9 +40,4 @@ pub fn notes(reader: &AdapterReader, registry: &Registry) -> Vec<String> {
     let assumed: BTreeSet<&str> = reader.modules().flat_map(assumed).collect();
     let of_file = |assumed: &str| format!("{}: {assumed}", reader.path().display());
     reader.notes().iter().cloned().chain(assumed.into_iter().map(of_file)).collect()
-}
-
-/// The names that the algorithms give their tensors.
-pub fn stems(registry: &Registry) -> Stems {
-    Stems::new(registry.iter().flat_map(|kind| kind.keys()))
 }

@@ -8,7 +8,7 @@ use std::{
 use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, Tensors};
 
-use super::{ApplyError, Base, Found, Leftover, Leftovers, Model, ModuleReader, notes, stems};
+use super::{ApplyError, Base, Found, Leftover, Leftovers, Model, ModuleReader, notes};
 use crate::AdapterReader;
 
 /// How a file is gone through.
@@ -63,7 +63,7 @@ impl Survey<'_> {
         mut each: impl FnMut(&Surveyed, &Found) -> Result<(), E>,
     ) -> Result<Overview, E> {
         let Self { path, base, registry, device, dtype } = *self;
-        let reader = AdapterReader::open(path, &stems(registry)).map_err(ApplyError::from)?;
+        let reader = AdapterReader::open(path, registry).map_err(ApplyError::from)?;
         let base = base.map(|base| Base::open(base, device, dtype)).transpose();
         let base = base.map_err(ApplyError::from)?;
         let how = ModuleReader { file: &reader, registry, device, dtype };

@@ -1,15 +1,16 @@
-//! What PEFT keeps outside the tensors: alpha, by module.
+//! What PEFT keeps outside the tensors: rank and alpha by module, and options.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use higanbana_core::peft::Meaning;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::meaning;
+use super::peft::Form;
 use crate::{Checkpoint, FileError, names::PEFT};
 
 /// The entry of a diffusers file's metadata.
@@ -22,35 +23,70 @@ pub(super) fn config_path(adapter: &Path) -> PathBuf {
     adapter.with_file_name("adapter_config.json")
 }
 
+/// Options of every algorithm about training, or about which layers were chosen.
+const HARMLESS: [&str; 15] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "modules_to_save",
+    "peft_version",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+    "trainable_token_indices",
+];
+
 /// PEFT's configuration of one model's adapter, as far as the tensors' meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Config {
+    peft_type: Option<String>,
     r: Option<f64>,
-    #[serde(alias = "lora_alpha")]
-    alpha: Option<f64>,
     rank_pattern: Option<Map<String, Value>>,
     alpha_pattern: Option<Map<String, Value>>,
-    use_rslora: Option<bool>,
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    options: Map<String, Value>,
 }
 
 impl Config {
-    /// Alpha in LyCORIS's sense, where the update is scaled by `alpha / rank`; PEFT's
-    /// rank-stabilised option scales by `alpha / sqrt(rank)` (arXiv:2312.03732).
-    pub fn alpha(&self, module: &str, rank: Option<usize>) -> Option<f64> {
-        let alpha = pattern(&self.alpha_pattern, module).or(self.alpha)?;
-        match (self.use_rslora, rank) {
-            (Some(true), Some(rank)) => Some(alpha * (rank as f64).sqrt()),
-            _ => Some(alpha),
-        }
+    /// A module's rank.
+    pub fn rank(&self, module: &str) -> Option<f64> {
+        pattern(&self.rank_pattern, module).or(self.r)
     }
 
-    /// `alpha / rank`, both as configured.
-    pub fn scale(&self, module: &str) -> Option<f64> {
-        let rank = pattern(&self.rank_pattern, module).or(self.r)?;
-        Some(self.alpha(module, None)? / rank)
+    /// A module's alpha.
+    pub fn alpha(&self, form: Form, module: &str) -> Option<f64> {
+        pattern(&self.alpha_pattern, module).or_else(|| self.options.get(form.alpha())?.as_f64())
+    }
+
+    /// What it has besides.
+    pub fn options(&self) -> &Map<String, Value> {
+        &self.options
+    }
+
+    /// The meaning of an option to its algorithm; to any, where that is not known.
+    fn meaning(&self, option: &str, value: &Value, forms: &[Form]) -> Meaning {
+        if HARMLESS.contains(&option) || !is_set(value) {
+            return Meaning::None;
+        }
+        let is_own = |form: &&Form| self.peft_type.as_deref() == Some(form.name());
+        let own: Vec<Form> = forms.iter().filter(is_own).copied().collect();
+        let forms = if own.is_empty() { forms } else { &own };
+        if forms.iter().any(|form| form.alpha() == option) {
+            return if value.is_number() {
+                Meaning::None
+            } else {
+                Meaning::Other(invalid(&format!("{option} is {value}, no number")))
+            };
+        }
+        let mut meanings = forms.iter().map(|form| form.meaning(option, value));
+        meanings.find(|meaning| *meaning != Meaning::Unknown).unwrap_or(Meaning::Unknown)
     }
 }
 
@@ -110,16 +146,22 @@ impl Configs {
 
     /// Refuses options under which the tensors of the file at `path` are not what they look like.
     /// What is to be said of the others, one line each.
-    pub fn check(&self, path: &Path) -> Result<Vec<String>, FileError> {
+    pub fn check(&self, path: &Path, forms: &[Form]) -> Result<Vec<String>, FileError> {
         let mut notes = Vec::new();
         for (_, config) in &self.0 {
-            if let Some(reason) = meaning::refusal(&config.rest) {
-                return Err(FileError::Config { path: path.into(), reason });
+            for (option, value) in &config.options {
+                match config.meaning(option, value, forms) {
+                    Meaning::None => (),
+                    Meaning::Other(reason) => {
+                        return Err(FileError::Config { path: path.into(), reason });
+                    }
+                    Meaning::Unknown => notes.push(format!(
+                        "{}: PEFT's option {} is not known and ignored",
+                        path.display(),
+                        option.escape_debug()
+                    )),
+                }
             }
-            notes.extend(meaning::unknown(&config.rest).into_iter().map(|option| {
-                let option = option.escape_debug();
-                format!("{}: PEFT's option {option} is not known and ignored", path.display())
-            }));
         }
         Ok(notes)
     }
@@ -127,24 +169,51 @@ impl Configs {
 
 fn parse<T>(path: &Path, parsed: serde_json::Result<T>) -> Result<T, FileError> {
     parsed.map_err(|e| {
-        let what = e.to_string().replace(char::is_control, " ");
-        let reason =
-            format!("the adapter's configuration is invalid ({what}); save the adapter again");
+        let reason = invalid(&e.to_string().replace(char::is_control, " "));
         FileError::Config { path: path.into(), reason }
     })
 }
 
+fn invalid(what: &str) -> String {
+    format!("the adapter's configuration is invalid ({what}); save the adapter again")
+}
+
+/// Whether an option has a value other than none, no, and nothing.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(values) => !values.is_empty(),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use higanbana_adapters::registry;
+    use serde_json::json;
+
     use super::*;
+
+    fn config(options: Value) -> Config {
+        serde_json::from_value(options).unwrap()
+    }
+
+    fn forms() -> Vec<Form> {
+        registry().iter().filter_map(|kind| kind.peft()).collect()
+    }
+
+    /// The form whose alpha has this name.
+    fn form(alpha: &str) -> Form {
+        forms().into_iter().find(|form| form.alpha() == alpha).unwrap()
+    }
 
     #[test]
     fn patterns_are_peft_s() {
-        let config: Config = serde_json::from_str(
-            r#"{"r": 8, "lora_alpha": 16, "rank_pattern": {"q": 4},
-                "alpha_pattern": {"^a.q": 1, "q": 2, "layers\\.[01]\\.v": 3, "(": 5}}"#,
-        )
-        .unwrap();
+        let config = config(json!({
+            "r": 8, "lora_alpha": 16, "rank_pattern": {"q": 4},
+            "alpha_pattern": {"^a.q": 1, "q": 2, "layers\\.[01]\\.v": 3, "(": 5},
+        }));
         for (module, alpha) in [
             ("a.q", 1.0),
             ("b.a.q", 2.0),
@@ -153,24 +222,59 @@ mod tests {
             ("m.layers.1.v", 3.0),
             ("(", 5.0),
         ] {
-            assert_eq!(config.alpha(module, Some(8)), Some(alpha), "{module}");
+            assert_eq!(config.alpha(form("lora_alpha"), module), Some(alpha), "{module}");
         }
-        assert_eq!((config.scale("b.q"), config.scale("k")), (Some(0.5), Some(2.0)));
-    }
-
-    #[test]
-    fn rank_stabilised_alpha_is_scaled_for_the_reader() {
-        let config: Config =
-            serde_json::from_str(r#"{"lora_alpha": 8, "use_rslora": true}"#).unwrap();
-        // alpha / sqrt(rank) = (alpha sqrt(rank)) / rank
-        assert_eq!(config.alpha("m", Some(16)), Some(32.0));
+        assert_eq!((config.rank("b.q"), config.rank("k")), (Some(4.0), Some(8.0)));
     }
 
     #[test]
     fn nulls_are_ignored() {
-        let config: Config =
-            serde_json::from_str(r#"{"alpha": 4, "alpha_pattern": null, "peft_type": "X"}"#)
-                .unwrap();
-        assert_eq!(config.alpha("m", None), Some(4.0));
+        let config = config(json!({"alpha": 4, "alpha_pattern": null, "peft_type": "X"}));
+        assert_eq!(config.alpha(form("alpha"), "m"), Some(4.0));
+    }
+
+    #[test]
+    fn what_peft_writes_by_default_is_known() {
+        // Of `LoraConfig`, `LoHaConfig` and `LoKrConfig` of PEFT 0.21.2.
+        let common = json!({
+            "auto_mapping": {"base_model_class": "X"}, "inference_mode": true,
+            "peft_version": "0.21.2", "target_modules": ["a"], "bias": "none",
+        });
+        let tuner =
+            json!({"init_weights": true, "use_effective_conv2d": true, "rank_dropout": 0.1});
+        for (peft_type, own) in [
+            (
+                "LORA",
+                json!({
+                    "alora_invocation_tokens": null, "arrow_config": null, "eva_config": null,
+                    "fan_in_fan_out": false, "init_lora_weights": true, "loftq_config": {},
+                    "lora_dropout": 0.1, "megatron_core": "megatron.core", "lora_alpha": 8,
+                    "qalora_group_size": 16, "use_qalora": false, "use_rslora": true,
+                }),
+            ),
+            ("LOHA", tuner.clone()),
+            ("LOKR", tuner),
+            ("LOKR", json!({"decompose_factor": -1, "rank_dropout_scale": true, "alpha": 1})),
+        ] {
+            let options = [&common, &own].map(|options| options.as_object().unwrap().clone());
+            let mut options: Map<String, Value> = options.into_iter().flatten().collect();
+            options.insert("peft_type".into(), json!(peft_type));
+            let configs = Configs(vec![(String::new(), config(Value::Object(options)))]);
+            assert_eq!(configs.check("f".as_ref(), &forms()).unwrap(), [""; 0], "{peft_type}");
+        }
+    }
+
+    #[test]
+    fn options_are_those_of_their_algorithm() {
+        let meaning = |config: Value, option: &str| {
+            let config = self::config(config);
+            config.meaning(option, &json!(1), &forms())
+        };
+        assert_eq!(meaning(json!({"peft_type": "LOKR"}), "decompose_factor"), Meaning::None);
+        assert_eq!(meaning(json!({"peft_type": "LOHA"}), "decompose_factor"), Meaning::Unknown);
+        // Of any, where it is not known.
+        assert_eq!(meaning(json!({}), "decompose_factor"), Meaning::None);
+        assert_eq!(meaning(json!({"peft_type": "X"}), "novel"), Meaning::Unknown);
+        assert!(matches!(meaning(json!({}), "fan_in_fan_out"), Meaning::Other(_)));
     }
 }

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::TensorData;
-use higanbana_core::Arguments;
+use higanbana_core::{Registry, Tensors, parts::scalar_data};
 
 use super::{
-    AdapterFile, Dialect, Encoded, Network, Tensors, encoded::Renamed, key::DOWN, low_rank,
-    module::Module, network, peft, rename::Translator,
+    AdapterFile, Dialect, Encoded, Network, encoded::Renamed, network, peft::Outgoing,
+    rename::Translator,
 };
 use crate::{
     FileError,
+    apply::of_weight,
     names::{Architecture, Component, Names, Target},
     sshs_model_hash, writer,
 };
+
+/// The rank of a module's algorithm, if it has one that its `alpha` is divided by.
+fn rank(registry: &Registry, tensors: &Tensors) -> Option<usize> {
+    let (at, _) = of_weight(registry, tensors)?;
+    let mut kinds = registry.iter().filter(|kind| kind.keys().contains(&"alpha"));
+    kinds.find(|kind| kind.detect(at, tensors))?.outline(at, tensors).rank
+}
 
 impl AdapterFile {
     /// The same adapter in the dialect `to`.
@@ -22,15 +29,16 @@ impl AdapterFile {
     /// keeps its names; else the published UNets and their text encoders are tried; failing that,
     /// dotted names are their own path, and flattened names can only change their prefix.
     ///
-    /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold low-rank adapters, weight
-    /// decomposed or not, and PEFT also LoHa and LoKr, of one algorithm in a file; for diffusers, whose
-    /// files have no alpha, `alpha / rank` is multiplied into `lora_B`, so that every reader agrees.
+    /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold those that say how
+    /// ([`Adapter::PEFT`](higanbana_core::Adapter::PEFT)), one in a file; for diffusers, whose files have no
+    /// alpha, `alpha / rank` is multiplied into a tensor, so that every reader agrees.
     ///
     /// # Errors
     /// When the base has no module of a name, a module has no name in `to`, or `to` cannot hold a
     /// tensor; the message names the module and the remedy.
     pub fn encode(
         &self,
+        registry: &Registry,
         to: Dialect,
         names: Option<&Names>,
         network: &Network,
@@ -52,28 +60,13 @@ impl AdapterFile {
                 });
             }
         }
-        let arguments = network::arguments(&self.metadata);
+        let arguments = &network::arguments(&self.metadata);
+        let outgoing = Outgoing { path: &self.path, registry, arguments, to };
         match to {
-            Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(&renamed, network)),
-            Dialect::Diffusers => {
-                low_rank::encode_diffusers(&self.path, &self.listed(&renamed, &arguments, to))
-            }
-            Dialect::Peft => {
-                peft::encode(&self.path, &renamed, &self.listed(&renamed, &arguments, to))
-            }
+            Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(registry, &renamed, network)),
+            Dialect::Diffusers => outgoing.to_diffusers(&renamed),
+            Dialect::Peft => outgoing.to_peft(&renamed),
         }
-    }
-
-    fn listed<'a>(
-        &'a self,
-        renamed: &'a Renamed,
-        arguments: &'a Arguments,
-        to: Dialect,
-    ) -> Vec<Module<'a>> {
-        let module = |(name, (own, _, tensors)): (&'a String, &'a (&str, Component, &Tensors))| {
-            Module { file: &self.path, arguments, own, name, tensors, to }
-        };
-        renamed.iter().map(module).collect()
     }
 
     /// The names of the published architecture that has all of the file's modules. A smaller UNet may
@@ -89,17 +82,15 @@ impl AdapterFile {
         })
     }
 
-    fn encode_flat(&self, modules: &Renamed, network: &Network) -> Encoded {
+    fn encode_flat(&self, registry: &Registry, modules: &Renamed, network: &Network) -> Encoded {
         let mut out = BTreeMap::new();
         for (name, (_, _, tensors)) in modules {
             for (suffix, data) in *tensors {
                 out.insert(format!("{name}.{suffix}"), data.clone());
             }
             // LyCORIS cannot load a module without alpha.
-            if let (false, Some(down)) = (tensors.contains_key("alpha"), tensors.get(DOWN)) {
-                let rank = down.shape().first().copied().unwrap_or(1);
-                let alpha = TensorData::new(vec![rank as f32], [0usize; 0]);
-                out.insert(format!("{name}.alpha"), alpha);
+            if let (false, Some(rank)) = (tensors.contains_key("alpha"), rank(registry, tensors)) {
+                out.insert(format!("{name}.alpha"), scalar_data(rank as f64));
             }
         }
         let mut metadata = self.metadata.clone();

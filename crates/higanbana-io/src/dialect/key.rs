@@ -1,80 +1,107 @@
 //! A key of an adapter file: which module, and which tensor of it in LyCORIS's words.
 
-use super::stems::Stems;
+use std::collections::BTreeSet;
 
-/// LyCORIS's name of the factor next to the input; PEFT's `lora_A`.
-pub(super) const DOWN: &str = "lora_down.weight";
-/// LyCORIS's name of the factor next to the output; PEFT's `lora_B`.
-pub(super) const UP: &str = "lora_up.weight";
-/// LyCORIS's name of the norms that a weight-decomposed adapter learns.
-pub(super) const NORMS: &str = "dora_scale";
-/// PEFT's name of the same.
-pub(super) const MAGNITUDE: &str = "lora_magnitude_vector";
+use higanbana_core::Registry;
+
+use super::peft::Form;
+
+/// The names that a registry's algorithms give their tensors.
+pub(super) struct Keys {
+    /// Without `.weight`. What belongs to no algorithm of its own, `alpha`, is among them.
+    stems: BTreeSet<&'static str>,
+    /// As PEFT and diffusers have them.
+    pub forms: Vec<Form>,
+}
 
 /// A key, taken apart.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Key {
     pub module: String,
     pub suffix: String,
-    /// The key is in a spelling of diffusers or PEFT.
-    pub foreign: bool,
+    /// The form in whose spelling it is.
+    pub form: Option<Form>,
 }
 
-/// Finds the place of a key.
-///
-/// # Errors
-/// Why the key has none.
-pub(super) fn parse(key: &str, stems: &Stems) -> Result<Key, &'static str> {
-    if key.starts_with("bundle_emb.") {
-        return Err("an embedding bundled with the adapter, not part of it");
+impl Keys {
+    pub fn of(registry: &Registry) -> Self {
+        let keys = registry.iter().flat_map(|kind| kind.keys()).chain(&["alpha"]);
+        Self {
+            stems: keys.map(|key| stem(key)).collect(),
+            forms: registry.iter().filter_map(|kind| kind.peft()).collect(),
+        }
     }
-    // Names go into messages of one line.
-    if key.contains(char::is_control) {
-        return Err("a name with control characters, which no module has");
+
+    /// Finds the place of a key.
+    ///
+    /// # Errors
+    /// Why the key has none.
+    pub fn place(&self, key: &str) -> Result<Key, &'static str> {
+        if key.starts_with("bundle_emb.") {
+            return Err("an embedding bundled with the adapter, not part of it");
+        }
+        // Names go into messages of one line.
+        if key.contains(char::is_control) {
+            return Err("a name with control characters, which no module has");
+        }
+        let parts: Vec<&str> = key.split('.').collect();
+        // A name may be followed by an adapter's name and `weight`.
+        for at in (1..parts.len()).rev().take(3) {
+            for form in &self.forms {
+                let Some((suffix, own)) = foreign(*form, &parts[at..])? else { continue };
+                let module = foreign_module(&parts[..at], own);
+                return Ok(Key { module, suffix: suffix.into(), form: Some(*form) });
+            }
+        }
+        let (module, suffix) =
+            self.split(key).ok_or("no tensor of a known adapter is called so")?;
+        Ok(Key { module: module.into(), suffix: suffix.into(), form: None })
     }
-    let segments: Vec<&str> = key.split('.').collect();
-    // The marker may be followed by an adapter's name and `weight`.
-    for at in (1..segments.len()).rev().take(3) {
-        let found = foreign(segments[at], &segments[at + 1..])?;
-        let Some((suffix, own)) = found else { continue };
-        let module = foreign_module(&segments[..at], own);
-        return Ok(Key { module, suffix: suffix.into(), foreign: true });
+
+    /// Splits `key` before a known tensor name, at the first dot where that can be done. Flattened
+    /// module names hold no dot, dotted ones end where a tensor's name begins.
+    fn split<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        key.match_indices('.')
+            .map(|(dot, _)| (&key[..dot], &key[dot + 1..]))
+            .find(|(module, suffix)| !module.is_empty() && self.stems.contains(stem(suffix)))
     }
-    let (module, suffix) = stems.split(key).ok_or("no tensor of a known adapter is called so")?;
-    Ok(Key { module: module.into(), suffix: suffix.into(), foreign: false })
 }
 
-/// The tensor that `marker` and the segments after it name, and the last segment of the module
-/// where the marker swallowed it (`to_q_lora`).
+fn stem(key: &str) -> &str {
+    key.strip_suffix(".weight").unwrap_or(key)
+}
+
+/// The tensor that these parts of a key name, and the last part of the module where the name has
+/// swallowed it (`to_q_lora`).
 fn foreign<'a>(
-    marker: &'a str,
-    tail: &[&str],
+    form: Form,
+    parts: &[&'a str],
 ) -> Result<Option<(&'static str, Option<&'a str>)>, &'static str> {
-    let by_letter = |suffix| match tail {
-        [] | [_] | [_, "weight"] if tail.last() != Some(&"bias") => Ok(Some((suffix, None))),
-        [.., "bias"] => Err("a bias beside the low-rank factors, which is not supported"),
-        _ => Ok(None),
-    };
-    let by_direction = |own| match tail {
-        ["down"] | ["down", "weight"] => Some((DOWN, own)),
-        ["up"] | ["up", "weight"] => Some((UP, own)),
-        ["alpha"] => Some(("alpha", own)),
-        _ => None,
-    };
-    match marker {
-        "lora_A" => by_letter(DOWN),
-        "lora_B" => by_letter(UP),
-        MAGNITUDE => by_letter(NORMS),
-        "lora_embedding_A" | "lora_embedding_B" => {
-            Err("an adapter of an embedding, which is not supported")
-        }
-        "oft_R" | "oft_r" | "boft_R" | "boft_s" => {
-            Err("PEFT's own form of orthogonal adapters, which is not read")
-        }
-        "ia3_l" => Err("PEFT's own form of IA3, which is not read"),
-        "lora" | "lora_linear_layer" => Ok(by_direction(None)),
-        _ => Ok(marker.strip_suffix("_lora").and_then(|own| by_direction(Some(own)))),
+    if let Some((_, why)) = form.unread().iter().find(|(name, _)| after(name, parts).is_some()) {
+        return Err(why);
     }
+    for (name, ours) in form.names() {
+        match after(name, parts) {
+            Some((_, [.., "bias"])) => {
+                return Err("a bias of the adapter's own, which is not supported");
+            }
+            Some((own, [] | [_] | [_, "weight"])) => return Ok(Some((ours, own))),
+            _ => (),
+        }
+    }
+    Ok(None)
+}
+
+/// What stands behind a name, and in front of one that begins with `_`.
+fn after<'a, 'p>(name: &'a str, parts: &'p [&'a str]) -> Option<(Option<&'a str>, &'p [&'a str])> {
+    let (first, rest) = parts.split_first()?;
+    let mut name = stem(name).split('.');
+    let begin = name.next()?;
+    let own = if begin.starts_with('_') { Some(first.strip_suffix(begin)?) } else { None };
+    if own.is_none() && *first != begin {
+        return None;
+    }
+    Some((own, rest.strip_prefix(&name.collect::<Vec<_>>()[..])?))
 }
 
 /// The module's path: without the attention processors of old releases, which kept their layers
@@ -95,11 +122,15 @@ fn foreign_module(path: &[&str], own: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use higanbana_adapters::registry;
+
     use super::*;
 
+    const DOWN: &str = "lora_down.weight";
+    const UP: &str = "lora_up.weight";
+
     fn placed(key: &str) -> (String, String) {
-        let stems = Stems::new(["lora_up", "lora_down.weight", "diff", "weight", "on_input"]);
-        let Key { module, suffix, .. } = parse(key, &stems).unwrap();
+        let Key { module, suffix, .. } = Keys::of(&registry()).place(key).unwrap();
         (module, suffix)
     }
 
@@ -147,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_has_no_place_says_why() {
-        let stems = Stems::new(["lora_up"]);
+        let keys = Keys::of(&registry());
         for (key, reason) in [
             ("bundle_emb.name.string_to_param.*", "bundled"),
             ("a\nb.lora_up.weight", "control characters"),
@@ -160,11 +191,11 @@ mod tests {
             ("a.lora_B.bias", "bias"),
             ("a.lora_B.default.bias", "bias"),
             ("a.bias", "no tensor of a known adapter"),
-            ("lora_up.weight", "no tensor of a known adapter"),
+            ("lora_up", "no tensor of a known adapter"),
             ("", "no tensor of a known adapter"),
-            (".lora_up.weight", "no tensor of a known adapter"),
+            (".lora_up", "no tensor of a known adapter"),
         ] {
-            assert!(parse(key, &stems).unwrap_err().contains(reason), "{key}");
+            assert!(keys.place(key).unwrap_err().contains(reason), "{key}");
         }
     }
 }

@@ -13,16 +13,12 @@ mod config;
 mod encode;
 mod encoded;
 mod key;
-mod low_rank;
-mod meaning;
-mod module;
 mod network;
 mod options;
 mod origin;
 mod peft;
 mod reader;
 mod rename;
-mod stems;
 #[cfg(test)]
 mod tests;
 
@@ -35,12 +31,10 @@ use std::{
 
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
-pub(crate) use low_rank::HELD_BY_ALL;
 pub(crate) use network::Counted;
 pub use network::Network;
 pub use reader::AdapterReader;
 use rename::{Spot, Translator};
-pub use stems::Stems;
 
 use crate::{
     FileError,

@@ -1,39 +1,32 @@
 //! The options by which PEFT and diffusers tell which modules are adapted, at what rank and alpha.
 
-use std::collections::BTreeMap;
-
-use burn::tensor::TensorData;
 use serde_json::{Map, Value, json};
 
-/// The tensors of a PEFT file, and the options of its configuration.
-pub(super) type Written = (BTreeMap<String, TensorData>, Map<String, Value>);
-
-/// One module of a model.
-pub(super) struct Adapted<'a> {
-    pub path: &'a str,
-    pub rank: usize,
-    pub alpha: f64,
-}
-
-/// The options of one model's modules. LoRA's alpha has a name of its own.
-pub(super) fn options(modules: &[Adapted], alpha_name: &str) -> Map<String, Value> {
-    let ranks: Vec<f64> = modules.iter().map(|module| module.rank as f64).collect();
-    let alphas: Vec<f64> = modules.iter().map(|module| module.alpha).collect();
+/// The options of one model: the paths of its modules, and the rank and alpha of each where they have
+/// them. Alpha's own name depends on the algorithm.
+pub(super) fn options(
+    paths: &[&str],
+    scales: &[(usize, f64)],
+    alpha_name: &str,
+) -> Map<String, Value> {
+    let ranks: Vec<f64> = scales.iter().map(|(rank, _)| *rank as f64).collect();
+    let alphas: Vec<f64> = scales.iter().map(|(_, alpha)| *alpha).collect();
     let (rank, alpha) = (most_common(&ranks), most_common(&alphas));
     let differing = |values: &[f64], usual: f64| {
-        let pairs = modules.iter().zip(values).filter(|(_, value)| **value != usual);
-        pairs.map(|(module, value)| (pattern(module.path), number(*value))).collect::<Value>()
+        let pairs = paths.iter().zip(values).filter(|(_, value)| **value != usual);
+        pairs.map(|(path, value)| (pattern(path), number(*value))).collect::<Value>()
     };
-    let mut targets: Vec<&str> = modules.iter().map(|module| target(module.path)).collect();
-    targets.sort_unstable();
-    let options = [
+    let scales = [
         ("r", number(rank)),
         (alpha_name, number(alpha)),
         ("rank_pattern", differing(&ranks, rank)),
         ("alpha_pattern", differing(&alphas, alpha)),
-        ("target_modules", json!(targets)),
     ];
-    options.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    let mut targets: Vec<&str> = paths.iter().map(|path| target(path)).collect();
+    targets.sort_unstable();
+    let scales = scales.into_iter().filter(|_| !ranks.is_empty());
+    let all = scales.chain([("target_modules", json!(targets))]);
+    all.map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 /// A module as PEFT finds it: by the end of its path. transformers 5 has dropped the outermost

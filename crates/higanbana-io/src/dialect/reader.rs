@@ -5,15 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use higanbana_core::Arguments;
+use higanbana_core::{Arguments, Registry};
 
 use super::{
-    AdapterFile, Dialect, Stems, Tensors, Unused,
+    AdapterFile, Dialect, Tensors, Unused,
     config::{Configs, config_path},
-    key::{Key, NORMS, parse},
+    key::{Key, Keys},
     network::arguments,
-    origin::{Incoming, Origin},
-    peft,
+    origin::Origin,
+    peft::{self, Form},
 };
 use crate::{
     Checkpoint, FileError, Info,
@@ -32,13 +32,14 @@ pub struct AdapterReader {
 }
 
 impl AdapterReader {
-    /// Opens a file and sorts its tensors into modules; `stems` are the names that the known
-    /// algorithms give their tensors.
+    /// Opens a file and sorts its tensors into modules, by the names that the algorithms of the registry
+    /// give theirs.
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`]; a configuration that cannot be read; a tensor that is there
     /// in two spellings; no adapter at all.
-    pub fn open(path: impl Into<PathBuf>, stems: &Stems) -> Result<Self, FileError> {
+    pub fn open(path: impl Into<PathBuf>, registry: &Registry) -> Result<Self, FileError> {
+        let keys = Keys::of(registry);
         let checkpoint = Checkpoint::open(path)?;
         let mut reader = Self {
             arguments: arguments(checkpoint.metadata()),
@@ -48,13 +49,13 @@ impl AdapterReader {
             unused: Vec::new(),
             notes: Vec::new(),
         };
-        let foreign = reader.sort(stems)?;
+        let foreign = reader.sort(&keys)?;
         reader.drop_bare_tensors();
         reader.dialect = reader.recognise(foreign);
         let configs = reader.configs()?;
-        let notes = configs.check(reader.path())?;
+        let notes = configs.check(reader.path(), &keys.forms)?;
         reader.notes.extend(notes);
-        reader.translate(&configs)?;
+        reader.translate(&configs, &keys.forms)?;
         if reader.modules.is_empty() {
             let (path, reason) = (reader.path().into(), reader.excuse());
             return Err(FileError::NoAdapter { path, reason });
@@ -63,22 +64,20 @@ impl AdapterReader {
     }
 
     /// Gives every tensor its place; whether one was in a foreign spelling.
-    fn sort(&mut self, stems: &Stems) -> Result<bool, FileError> {
+    fn sort(&mut self, keys: &Keys) -> Result<bool, FileError> {
         let mut any_foreign = false;
         for key in self.checkpoint.names() {
-            let Key { module, suffix, foreign } = match parse(key, stems) {
+            let Key { module, suffix, form } = match keys.place(key) {
                 Ok(place) => place,
                 Err(reason) => {
                     self.unused.push(Unused { key: key.clone(), reason });
                     continue;
                 }
             };
-            any_foreign |= foreign;
-            let origin = if foreign && suffix == NORMS {
-                Origin::Magnitude(key.clone())
-            } else {
-                Origin::Tensor(key.clone())
-            };
+            any_foreign |= form.is_some();
+            let stored = self.checkpoint.info(key).map_or(&[][..], |info| &info.shape);
+            let shape = form.map_or(stored.into(), |form| form.our_shape(&suffix, stored));
+            let origin = Origin::Tensor { key: key.clone(), shape, factor: 1.0 };
             let tensors = self.modules.entry(module.clone()).or_default();
             if let Some(first) = tensors.insert(suffix.clone(), origin) {
                 return Err(FileError::DuplicateKey {
@@ -138,14 +137,13 @@ impl AdapterReader {
     }
 
     /// Puts every module in LyCORIS's terms.
-    fn translate(&mut self, configs: &Configs) -> Result<(), FileError> {
-        let file = &self.checkpoint;
+    fn translate(&mut self, configs: &Configs, forms: &[Form]) -> Result<(), FileError> {
+        let path = self.checkpoint.path();
         self.modules.iter_mut().try_for_each(|(module, tensors)| {
-            let module = Incoming { file, module, tensors };
-            let config = configs.find(module.module);
+            let config = configs.find(module);
             match self.dialect {
                 Dialect::Lycoris | Dialect::Kohya if config.is_none() => Ok(()),
-                _ => peft::decode(module, config),
+                _ => peft::decode(path, module, tensors, forms, config),
             }
         })
     }

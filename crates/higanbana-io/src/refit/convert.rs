@@ -93,7 +93,7 @@ impl Convert<'_> {
             network = network.unless_said(&file.metadata);
         }
         Ok(Converted {
-            file: file.encode(self.to, names, &network)?,
+            file: file.encode(self.registry, self.to, names, &network)?,
             layers,
             leftovers: leftovers.into_vec(),
             notes: modules.notes(),

@@ -11,9 +11,7 @@ use higanbana_core::{Kind, Parts, Registry, Tensors};
 use super::RefitError;
 use crate::{
     AdapterFile, AdapterReader, FileError,
-    apply::{
-        ApplyError, Base, Found, Leftovers, Model, ModuleReader, Resolved, notes, of_weight, stems,
-    },
+    apply::{ApplyError, Base, Found, Leftovers, Model, ModuleReader, Resolved, notes, of_weight},
     dialect::Network,
 };
 
@@ -35,7 +33,7 @@ impl<'a> Modules<'a> {
         device: &'a Device,
         dtype: DType,
     ) -> Result<Self, FileError> {
-        let reader = AdapterReader::open(path, &stems(registry))?;
+        let reader = AdapterReader::open(path, registry)?;
         let base = base.map(|base| Base::open(base, device, dtype)).transpose()?;
         Ok(Self { reader, base, registry, device, dtype })
     }

@@ -125,7 +125,7 @@ impl Resize<'_> {
             network = network.called(named);
         }
         Ok(Resized {
-            file: file.encode(file.dialect, None, &network)?,
+            file: file.encode(self.registry, file.dialect, None, &network)?,
             layers,
             kept,
             not_smaller,

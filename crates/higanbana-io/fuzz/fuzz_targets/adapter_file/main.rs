@@ -11,8 +11,8 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
 use higanbana_io::{
-    AdapterReader, Checkpoint, Stems,
-    apply::{ModuleReader, Parameter, stems},
+    AdapterReader, Checkpoint,
+    apply::{ModuleReader, Parameter},
 };
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use tempfile::TempDir;
@@ -46,7 +46,6 @@ struct Setting {
     _folder: TempDir,
     path: PathBuf,
     registry: Registry,
-    stems: Stems,
     base: Vec<Layer>,
 }
 
@@ -58,8 +57,7 @@ impl Setting {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let path = folder.path().join("adapter.safetensors");
         let registry = higanbana_adapters::registry();
-        let stems = stems(&registry);
-        Self { _folder: folder, path, registry, stems, base: base() }
+        Self { _folder: folder, path, registry, base: base() }
     }
 
     fn read_checkpoint(&self) {
@@ -71,7 +69,9 @@ impl Setting {
     }
 
     fn read_adapters(&self) {
-        let Some(reader) = accepted(AdapterReader::open(&self.path, &self.stems)) else { return };
+        let Some(reader) = accepted(AdapterReader::open(&self.path, &self.registry)) else {
+            return;
+        };
         reader.notes().iter().for_each(one_line);
         reader.unused().iter().for_each(one_line);
         let Some(file) = accepted(reader.read_all()) else { return };

@@ -8,7 +8,7 @@ use higanbana_core::Registry;
 use super::{Merge, Patch, Planned, Source};
 use crate::{
     AdapterReader, Checkpoint, Names, Target,
-    apply::{ApplyError, Model, Parameter, expect_float, stems},
+    apply::{ApplyError, Model, Parameter, expect_float},
 };
 
 impl<'a> Merge<'a> {
@@ -27,7 +27,6 @@ impl<'a> Merge<'a> {
     ) -> Result<Self, ApplyError> {
         let base = Checkpoint::open(base)?;
         let names = Names::new(base.names());
-        let stems = stems(registry);
         let mut merge = Self {
             registry,
             device: device.clone(),
@@ -38,7 +37,7 @@ impl<'a> Merge<'a> {
             patches: BTreeMap::new(),
         };
         for source in sources {
-            let reader = AdapterReader::open(&source.path, &stems)?;
+            let reader = AdapterReader::open(&source.path, registry)?;
             let planned = merge.add(source, &reader, &names)?;
             merge.planned.push(planned);
             merge.readers.push(reader);

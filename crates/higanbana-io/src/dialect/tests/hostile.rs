@@ -7,7 +7,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 use super::*;
 use crate::{
     AdapterReader, Checkpoint,
-    apply::{self, ModuleReader, Parameter},
+    apply::{ModuleReader, Parameter},
 };
 
 /// Reads all there is, and applies it to a few layers of LyCORIS's files.
@@ -15,7 +15,7 @@ fn read(path: &Path, registry: &Registry) {
     if let Some(file) = accepted(Checkpoint::open(path)) {
         file.names().iter().for_each(|name| drop(accepted(file.read(name))));
     }
-    let Some(reader) = accepted(AdapterReader::open(path, &apply::stems(registry))) else { return };
+    let Some(reader) = accepted(AdapterReader::open(path, registry)) else { return };
     let file = accepted(reader.read_all());
     let device = Device::default();
     for (name, tensors) in file.iter().flat_map(|file| &file.modules) {

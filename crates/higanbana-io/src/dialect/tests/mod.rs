@@ -1,3 +1,4 @@
+mod form;
 mod hostile;
 mod peft;
 mod reading;
@@ -9,35 +10,11 @@ use std::{
 };
 
 use burn::tensor::TensorData;
+use higanbana_adapters::registry;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::{FileError, writer};
-
-/// Tensor names of a few algorithms.
-fn stems() -> Stems {
-    Stems::new([
-        "lora_up.weight",
-        "lora_down.weight",
-        "lora_mid.weight",
-        "hada_w1_a",
-        "hada_w1_b",
-        "hada_w2_a",
-        "hada_w2_b",
-        "hada_t1",
-        "hada_t2",
-        "lokr_w1",
-        "lokr_w1_a",
-        "lokr_w1_b",
-        "lokr_w2",
-        "lokr_w2_a",
-        "lokr_w2_b",
-        "lokr_t2",
-        "diff",
-        "weight",
-        "on_input",
-    ])
-}
 
 /// A tensor of the shape, its elements 1, 2, 3, ... times `step`.
 fn ramp<const D: usize>(shape: [usize; D], step: f32) -> TensorData {
@@ -78,7 +55,7 @@ impl Fixture {
     }
 
     fn open(&self) -> Result<AdapterReader, FileError> {
-        AdapterReader::open(&self.path, &stems())
+        AdapterReader::open(&self.path, &registry())
     }
 
     fn read(&self) -> AdapterFile {
@@ -90,5 +67,5 @@ impl Fixture {
 fn rewrite(encoded: &Encoded, folder: &Path) -> AdapterFile {
     let path = folder.join("adapter_model.safetensors");
     encoded.write(&path, true).unwrap();
-    AdapterReader::open(path, &stems()).unwrap().read_all().unwrap()
+    AdapterReader::open(path, &registry()).unwrap().read_all().unwrap()
 }

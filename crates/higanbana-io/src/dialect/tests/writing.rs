@@ -26,7 +26,7 @@ pub fn file<const N: usize>(modules: [(&str, Tensors); N]) -> AdapterFile {
 }
 
 pub fn encode(file: &AdapterFile, to: Dialect) -> Result<Encoded, FileError> {
-    file.encode(to, None, &Network::default())
+    file.encode(&registry(), to, None, &Network::default())
 }
 
 pub fn keys(encoded: &Encoded) -> Vec<&str> {
@@ -65,7 +65,7 @@ fn metadata_describe_the_network() {
     let mut file = file([("lora_unet_x", low_rank(0.5))]);
     file.metadata.insert("ss_steps".into(), "7".into());
     file.metadata.insert("lora_adapter_metadata".into(), "{}".into());
-    let encoded = file.encode(Dialect::Lycoris, None, &network).unwrap();
+    let encoded = file.encode(&registry(), Dialect::Lycoris, None, &network).unwrap();
     let hash = encoded.metadata["sshs_model_hash"].clone();
     let expected = [
         ("ss_base_model_version", "sd_v1"),
@@ -232,14 +232,17 @@ fn the_base_says_where_the_dots_are() {
         "{message}"
     );
     let base = Names::new(["my.model.to_q.weight"]);
-    let encoded = flattened.encode(Dialect::Peft, Some(&base), &Network::default()).unwrap();
+    let encoded =
+        flattened.encode(&registry(), Dialect::Peft, Some(&base), &Network::default()).unwrap();
     assert_eq!(keys(&encoded)[0], "base_model.model.my.model.to_q.lora_A.weight");
     // The prefix of flattened names can be changed without.
     let lycoris = encode(&flattened, Dialect::Lycoris).unwrap();
     assert_eq!(keys(&lycoris)[0], "lycoris_my_model_to_q.alpha");
     // A base that lacks the module is the wrong base.
     let wrong = Names::new(["my.model.to_k.weight"]);
-    let error = flattened.encode(Dialect::Peft, Some(&wrong), &Network::default()).unwrap_err();
+    let error = flattened
+        .encode(&registry(), Dialect::Peft, Some(&wrong), &Network::default())
+        .unwrap_err();
     let message = error.to_string();
     assert!(
         message
@@ -360,10 +363,10 @@ fn a_network_module_keeps_its_arguments() {
     let args = Some([("algo".to_string(), "lora".to_string())].into());
     let network = Network { dim: Some(2), args, ..Network::default() };
     let said = network.clone().unless_said(&file.metadata);
-    let plain = file.encode(Dialect::Kohya, None, &said).unwrap().metadata;
+    let plain = file.encode(&registry(), Dialect::Kohya, None, &said).unwrap().metadata;
     assert_eq!(plain["ss_network_module"], "networks.lora");
     assert!(!plain.contains_key("ss_network_args") && plain["ss_network_dim"] == "2");
     // What is made anew is LyCORIS's.
-    let anew = file.encode(Dialect::Kohya, None, &network).unwrap().metadata;
+    let anew = file.encode(&registry(), Dialect::Kohya, None, &network).unwrap().metadata;
     assert_eq!(anew["ss_network_module"], "lycoris.kohya");
 }

@@ -1,91 +1,81 @@
-//! PEFT's LoKr: LyCORIS's tensors, whose shapes follow from a few options of the whole file.
+//! LoKr as PEFT holds it: these tensors, whose shapes follow from a few options of the whole file.
 //!
 //! PEFT splits the sizes of each layer by one `decompose_factor`, keeps a factor whole where the rank
-//! is half of its larger side or more, and scales the update by alpha / r in any case; LyCORIS does
+//! is half of its larger side or more, and scales the update by $\alpha/r$ in any case; LyCORIS does
 //! not where both factors are whole. So such a module gets a rank that keeps it whole, and an alpha
 //! that is the rank times the scale that it has.
 
-use std::collections::BTreeMap;
-
-use burn::tensor::{DType, Device};
-use higanbana_adapters::{algorithms::lokr, scale::Scale};
-use higanbana_core::Parts;
-use serde_json::json;
-
-use super::{Module, Written, core, extend};
-use crate::{
-    FileError,
-    dialect::{
-        options::{Adapted, options},
-        origin::{Incoming, Origin},
-    },
+use higanbana_core::{
+    Parts, PeftForm,
+    peft::{Acts, Configured, Meaning, NotHeld, PeftModule},
 };
+use serde_json::{Value, json};
+
+use super::scale_of_whole;
+use crate::peft::{core_shape, expect_cores, meaning, options, scale};
 
 const CORE: &str = "lokr_t2";
 const KEYS: [&str; 7] =
     ["lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", CORE];
 
-pub(super) fn encode(modules: &[Module]) -> Result<Written, FileError> {
-    let factors = modules.iter().map(Factors::of).collect::<Result<Vec<_>, _>>()?;
-    let sizes = |it: &Factors| it.w1.into_iter().chain(it.w2).max().unwrap_or(1);
-    let whole = factors.iter().filter(|it| it.rank.is_none()).map(sizes).max().unwrap_or(1);
-    let both = factors.iter().any(|it| it.is_thin[0]);
-    let factor = factor(modules, &factors, whole, both)?;
+/// The form of PEFT 0.21.
+#[derive(Debug)]
+pub struct Form;
 
-    let mut tensors = BTreeMap::new();
-    let mut adapted = Vec::new();
-    for (module, factors) in modules.iter().zip(&factors) {
-        let rank = factors.rank.unwrap_or(whole);
-        let alpha = match factors.rank {
-            Some(rank) => module.alpha(rank)?,
-            None => rank as f64 * scale_of_whole(module)?,
-        };
-        adapted.push(Adapted { path: module.path(), rank, alpha });
-        for key in KEYS {
-            let Some(data) = module.tensors.get(key) else { continue };
-            let data = if key == CORE { core(module, key, data)? } else { data.clone() };
-            tensors.insert(format!("{}.{key}", module.name), data);
+impl PeftForm for Form {
+    fn name(&self) -> &'static str {
+        "LOKR"
+    }
+
+    fn tensors(&self) -> &'static [&'static str] {
+        &KEYS
+    }
+
+    fn meaning(&self, option: &str, _value: &Value) -> Meaning {
+        meaning(option, &["decompose_both", "decompose_factor", "rank_dropout_scale"])
+    }
+
+    fn their_shape(&self, key: &str, shape: &[usize]) -> Vec<usize> {
+        if key == CORE { core_shape(shape) } else { shape.into() }
+    }
+
+    fn write(&self, modules: &[Parts]) -> Result<Configured, NotHeld> {
+        let factors = modules.iter().map(Factors::of).collect::<Result<Vec<_>, _>>()?;
+        let sizes = |it: &Factors| it.w1.into_iter().chain(it.w2).max().unwrap_or(1);
+        let whole = factors.iter().filter(|it| it.rank.is_none()).map(sizes).max().unwrap_or(1);
+        let both = factors.iter().any(|it| it.is_thin[0]);
+        let factor = factor(modules, &factors, whole, both)?;
+        let scales = modules.iter().zip(&factors).map(|(module, factors)| match factors.rank {
+            Some(rank) => scale(module, rank),
+            None => {
+                let scale = scale_of_whole(module).map_err(|error| NotHeld::new(module, error))?;
+                Ok((whole, whole as f64 * scale.value()))
+            }
+        });
+        let mut all = vec![
+            ("decompose_both", json!(both)),
+            ("decompose_factor", factor.map_or(json!(-1), |factor| json!(factor))),
+            ("rank_dropout_scale", json!(false)),
+        ];
+        all.extend(options(modules.iter().any(|module| module.has(CORE))));
+        Ok(Configured { scales: scales.collect::<Result<_, _>>()?, options: all })
+    }
+
+    /// Two whole factors have no alpha here: what PEFT scales them by goes into the first.
+    fn read(&self, module: &PeftModule) -> Result<Acts, &'static str> {
+        let [w1, w2] = ["lokr_w1", "lokr_w2"].map(|key| module.shape(key));
+        if !matches!(w2.len(), 0 | 2 | 4) {
+            return Err(
+                "lokr_w2 is whole and of a kernel with one axis or three, which PEFT multiplies by \
+                 lokr_w1 along other axes; merge it with PEFT",
+            );
         }
+        if w1.is_empty() || w2.is_empty() {
+            return Ok(Acts { alpha: module.alpha, factor: None });
+        }
+        let scale = module.alpha.zip(module.rank).map(|(alpha, rank)| alpha / rank);
+        Ok(Acts { alpha: None, factor: scale.map(|scale| ("lokr_w1", scale)) })
     }
-    let has_cores = modules.iter().any(|module| module.tensors.contains_key(CORE));
-    let mut options = options(&adapted, "alpha");
-    let rest = [
-        ("decompose_both", json!(both)),
-        ("decompose_factor", factor.map_or(json!(-1), |factor| json!(factor))),
-        ("rank_dropout_scale", json!(false)),
-    ];
-    options.extend(rest.map(|(name, value)| (name.to_string(), value)));
-    extend(&mut options, has_cores);
-    Ok((tensors, options))
-}
-
-/// The scale of two whole factors, which LyCORIS's alpha does not show.
-fn scale_of_whole(module: &Module) -> Result<f64, FileError> {
-    let parts = Parts::new(module.own, module.tensors, &Device::default(), DType::F32)
-        .with_arguments(module.arguments);
-    let scale = lokr::scale_of_whole(&parts);
-    scale.map(Scale::value).map_err(|error| module.cannot_hold(error.to_string()))
-}
-
-/// The inverse of [`encode`]: takes a module of a PEFT file, whose configured alpha / r is `scale`,
-/// and says whether alpha has been seen to.
-pub(super) fn decode(module: &mut Incoming, scale: Option<f64>) -> Result<bool, FileError> {
-    let [w1, w2] = ["lokr_w1", "lokr_w2"].map(|key| module.tensors.contains_key(key));
-    if w2 && !matches!(module.shape("lokr_w2").len(), 2 | 4) {
-        return Err(module.refuse(
-            "lokr_w2 is whole and of a kernel with one axis or three, which PEFT multiplies by \
-             lokr_w1 along other axes; merge it with PEFT",
-        ));
-    }
-    if !(w1 && w2) {
-        return Ok(false);
-    }
-    let scale = scale.filter(|scale| *scale != 1.0);
-    if let (Some(scale), Some(key)) = (scale, module.tensors["lokr_w1"].key()) {
-        let scaled = Origin::Scaled(key.into(), scale);
-        module.tensors.insert("lokr_w1".into(), scaled);
-    }
-    Ok(true)
 }
 
 /// The shapes of a module's factors.
@@ -106,10 +96,11 @@ struct Factors {
 }
 
 impl Factors {
-    fn of(module: &Module) -> Result<Self, FileError> {
-        module.expect_only(&KEYS)?;
-        let part = || module.cannot_hold("a part of a LoKr adapter");
-        let [w1, a1, b1, w2, a2, b2, t2] = KEYS.map(|key| module.shape(key));
+    fn of(module: &Parts) -> Result<Self, NotHeld> {
+        expect_cores(module, &[CORE])?;
+        let part = || NotHeld::new(module, "a part of a LoKr adapter");
+        let shapes = KEYS.map(|key| module.shape(key).unwrap_or_default());
+        let [w1, a1, b1, w2, a2, b2, t2] = shapes.each_ref().map(Vec::as_slice);
         let (w1, r1) = match (w1, a1, b1) {
             (&[l, m], [], []) => ([l, m], None),
             ([], &[l, r], &[q, m]) if r == q => ([l, m], Some(r)),
@@ -119,7 +110,7 @@ impl Factors {
             (&[k, n] | &[k, n, _, _], [], [], []) => ([k, n], None),
             // PEFT multiplies a kernel of one dimension, or three, by W1 along other axes.
             ([_, _, ..], [], [], []) => {
-                return Err(module.cannot_hold(format!("lokr_w2 of shape {w2:?}")));
+                return Err(NotHeld::new(module, format!("lokr_w2 of shape {w2:?}")));
             }
             ([], &[k, r], &[q, n], []) if r == q => ([k, n], Some(r)),
             ([], &[r, k], &[q, n], &[s, t, ..]) if [q, s, t] == [r; 3] => ([k, n], Some(r)),
@@ -128,7 +119,7 @@ impl Factors {
         if [r1.unwrap_or(1), r2.unwrap_or(1)].into_iter().chain(w1).chain(w2).any(|n| n == 0)
             || (r1.is_some() && r2.is_some() && r1 != r2)
         {
-            return Err(module.cannot_hold("factors of different or no rank"));
+            return Err(NotHeld::new(module, "factors of different or no rank"));
         }
         Ok(Self {
             w1,
@@ -155,11 +146,11 @@ impl Factors {
 
 /// The `decompose_factor` that gives all modules the sizes that they have; none is PEFT's -1.
 fn factor(
-    modules: &[Module],
+    modules: &[Parts],
     factors: &[Factors],
     rank: usize,
     both: bool,
-) -> Result<Option<usize>, FileError> {
+) -> Result<Option<usize>, NotHeld> {
     // A kernel cannot be told from more inputs: first as if no layer had one.
     let largest = factors.iter().flat_map(|it| it.w1.into_iter().chain(it.w2)).max().unwrap_or(1);
     let candidates = || [None].into_iter().chain((1..=largest).map(Some));
@@ -174,7 +165,7 @@ fn factor(
         }
     }
     let Factors { w1, w2, .. } = &factors[furthest];
-    Err(modules[furthest].cannot_hold(format!("the split of its sizes into {w1:?} and {w2:?}")))
+    Err(NotHeld::new(&modules[furthest], format!("the split of its sizes into {w1:?} and {w2:?}")))
 }
 
 /// Whether PEFT splits the size `first · second` so: at the factor where that divides it, else as
