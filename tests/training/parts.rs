@@ -59,6 +59,7 @@ fn other_weights_by_their_formulas() {
     assert_eq!(debiased.weight(Prediction::Epsilon, 4.0), 0.5);
     assert_eq!(debiased.weight(Prediction::Epsilon, 1e6), 1.0 / 1000f64.sqrt());
     assert_eq!(debiased.weight(Prediction::Velocity, 4.0), 0.2);
+    assert_eq!(debiased.weight(Prediction::Velocity, 1e6), 1.0 / 1001.0);
     let scaled = Objective { scale_v_like_noise: true, ..Objective::default() };
     assert_eq!(scaled.weight(Prediction::Velocity, 4.0), 0.8);
     assert_eq!(scaled.weight(Prediction::Epsilon, 4.0), 1.0);
@@ -182,6 +183,17 @@ fn images_are_resized_as_in_pillow() {
             }
         }
     }
+}
+
+/// Of a strip the rest would be hundreds of times as large.
+#[test]
+fn what_a_bucket_shows_is_that_part_of_the_whole() {
+    let rgb = (0..5 * 300 * 3).map(|i| (i * 37 % 251) as u8).collect();
+    let pixels = Pixels { size: [5, 300], rgb };
+    let device = Device::default();
+    let shown = |bucket| fitted(&pixels, &Fit { scaled: [480, 8], bucket }, false, &device);
+    let whole = shown([480, 8]).slice([0..1, 0..3, 0..8, 236..244]);
+    assert_eq!(whole.into_data(), shown([8, 8]).into_data());
 }
 
 #[test]

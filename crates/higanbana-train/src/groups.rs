@@ -63,13 +63,16 @@ impl Groups {
         })?;
         let mut settings = rule.settings();
         for (name, value) in &train.options {
-            if !rule.hyperparameters.iter().any(|known| known.name == name) {
+            let Some(known) = rule.hyperparameters.iter().find(|known| known.name == name) else {
                 let known: Vec<_> = rule.hyperparameters.iter().map(|h| h.name).collect();
                 let known = known.join(", ");
                 return Err(wrong(format!(
                     "train.options: {} has no {name}; it has {known}",
                     rule.name
                 )));
+            };
+            if let Some(right) = known.wants(*value) {
+                return Err(wrong(format!("train.options.{name}: is {value}; give {right}")));
             }
             settings = settings.with(name, *value);
         }
