@@ -145,12 +145,25 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
     for (set, expected) in [
         ("train.stepz=3", "unknown field `stepz`"),
         ("train.steps=0", "train.steps: is 0; give 1 to 99999999"),
-        ("train.clip=0.0", "train.clip: is 0; give a number above 0"),
-        ("objective.noise_offset=-0.1", "objective.noise_offset: is -0.1; give 0 or more"),
+        ("train.batch=-1", "invalid value: integer `-1`, expected usize in `train.batch`"),
+        ("data.resolution=-1", "give a side, or width and height in `data.resolution`"),
+        (
+            "adapter.options.rank=-1",
+            "options of lokr: invalid value: integer `-1`, expected usize in `rank`",
+        ),
+        ("adapter.options.rank=9223372036854775807", "rank 9223372036854775807 is more than any"),
+        ("train.clip=0.0", "train.clip: is 0; give a number above 0, 3e38 at most"),
+        (
+            "objective.noise_offset=-0.1",
+            "objective.noise_offset: is -0.1; give a number from 0 to 3e38",
+        ),
         ("objective.min_snr_gamma=0", "objective.min_snr_gamma: is 0; give a number above 0"),
         ("objective.preserve_output=true", "preserve_output: no concept is for regularisation"),
         ("train.ema=1.0", "train.ema: is 1; give a number from 0 to below 1"),
-        ("train.blocks=[{paths=['**'],rate=-1}]", "train.blocks.0.rate: is -1; give 0 or more"),
+        (
+            "train.blocks=[{paths=['**'],rate=-1}]",
+            "train.blocks.0.rate: is -1; give a number from 0 to",
+        ),
         ("train.schedule.floor=-1", "train.schedule.floor: is -1; give a number from 0 to 1"),
         ("train.options.beta_1=1.0", "train.options.beta_1: is 1; give a number from 0 to below 1"),
         ("train.text_encoder_rate=1 --set adapter.text_encoder=false", "they are not trained"),
@@ -212,9 +225,43 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");
     assert!(off(&scaled) < 1e-5, "{scaled:?} {published:?}");
 
-    // Where some factors are whole and ignore alpha, one bound for all gradients cannot be scaled.
-    let mixed = "train run.toml -o mixed --scale-from alpha=16";
-    assert!(desk.refusal(mixed).contains("train.clip: scale_from scales the gradients of some"));
+    let frozen = "--scale-from alpha=16 --set adapter.algorithm=tlora --set adapter.options={rank=2,alpha=1.0}";
+    let error = desk.refusal(&format!("train run.toml -o frozen {frozen}"));
+    assert!(
+        error.contains("scale_from: tlora has frozen tensors, which alpha multiplies"),
+        "{error}"
+    );
+}
+
+/// Magnitudes beside the factors do not scale with alpha, yet one bound holds for the norm of all gradients.
+#[test]
+fn one_bound_holds_for_gradients_that_scale_differently() {
+    let desk = desk();
+    desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
+    for (optimizer, more) in [("adamw", "eps=1e-20"), ("sgd", ""), ("normalized_sgd", "eps=1e-20")]
+    {
+        for groups in [false, true] {
+            let train = |alpha: f64, from: &str| {
+                let run = format!(
+                    "train run.toml -o {optimizer}-{groups}-{alpha} --set train.steps=6 {from} \
+                     --set adapter.algorithm=lora+dora --set adapter.options={{rank=2,alpha={alpha:?}}} \
+                     --set train.optimizer={optimizer} --set train.options={{{more}}} \
+                     --set train.clip_groups={groups}"
+                );
+                desk.run(&run).succeeds();
+                losses(&desk, &format!("{optimizer}-{groups}-{alpha}"))
+            };
+            let (published, scaled) = (train(16.0, ""), train(1.0, "--scale-from alpha=16"));
+            let off = published.iter().zip(&scaled).map(|(a, b)| (a / b - 1.0).abs());
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1e-5, "{optimizer} {groups}: {scaled:?} {published:?}");
+        }
+    }
+    let error = desk.refusal(
+        "train run.toml -o shared --scale-from alpha=16 --set train.optimizer=prodigy \
+         --set adapter.algorithm=lora+dora --set adapter.options={rank=2,alpha=1.0}",
+    );
+    assert!(error.contains("scale_from: prodigy has one estimate for all tensors"), "{error}");
 }
 
 #[test]

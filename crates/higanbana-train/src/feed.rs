@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_diffusion::{
-    Added, Pipeline,
+    Added, Pipeline, VaeConfig,
     pipeline::{Text, captions},
     schedulers::Prediction,
 };
@@ -90,7 +90,8 @@ impl Feed {
         })
     }
 
-    /// Makes the latents of all images, and the texts that will not change. `tell` is told of each image.
+    /// Makes the latents of all images; texts are made when they are first seen. `tell` is told of each
+    /// image.
     ///
     /// # Errors
     /// When an image does not suit the autoencoder, a caption the text encoders, or a file cannot be
@@ -101,7 +102,10 @@ impl Feed {
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<(), TrainError> {
         if self.data.cache.is_some() {
-            self.vae = pipeline.vae.as_ref().map_or([0; 32], |vae| cache::model(vae, vae.config()));
+            self.vae = pipeline.vae.as_ref().map_or([0; 32], |vae| {
+                // Latents are kept as they are before that.
+                cache::model(vae, &VaeConfig { scaling: 1.0, ..vae.config().clone() })
+            });
             let encoders =
                 pipeline.encoders.iter().map(|it| cache::model(&it.model, it.model.config()));
             self.text = cache::key(&[&encoders.collect::<Vec<_>>().concat()]);
@@ -111,28 +115,24 @@ impl Feed {
         let count = self.pictures.len();
         let factor = pipeline.factor();
         for index in 0..count {
-            let fit = self.fits[index];
-            if fit.bucket.iter().any(|side| side / factor == 0) {
-                let [w, h] = fit.bucket;
+            let (picture, [w, h]) = (&self.pictures[index], self.fits[index].bucket);
+            let wrong = |reason: String| TrainError::Data { path: picture.path.clone(), reason };
+            if w.min(h) < factor {
                 let reason =
                     format!("is {w}x{h} in its bucket; {factor} pixels are one of latents");
-                return Err(TrainError::Data { path: self.pictures[index].path.clone(), reason });
-            }
-            tell("latents", count);
-            self.latents(index, false, pipeline)?;
-            if self.concepts[self.pictures[index].concept].flip {
-                self.latents(index, true, pipeline)?;
+                return Err(wrong(reason));
             }
             let how = Captions { dropout: 0.0, ..self.captions(index).clone() };
-            let text = how.text(&self.pictures[index].caption, 0, 0);
+            let text = how.text(&picture.caption, 0, 0);
             for encoder in &pipeline.encoders {
-                encoder.tokenizer.tokens(&text).map_err(|error| TrainError::Data {
-                    path: self.pictures[index].path.clone(),
-                    reason: format!("its caption cannot be used: {error}"),
-                })?;
+                let reason = |error| wrong(format!("its caption cannot be used: {error}"));
+                encoder.tokenizer.tokens(&text).map_err(reason)?;
             }
-            if self.is_fixed() {
-                self.texts(&[text], pipeline, None)?;
+            let flip = self.concepts[picture.concept].flip;
+            tell("latents", count);
+            self.latents(index, false, pipeline)?;
+            if flip {
+                self.latents(index, true, pipeline)?;
             }
         }
         Ok(())
@@ -161,11 +161,6 @@ impl Feed {
     /// How the caption of an image becomes a text.
     fn captions(&self, index: usize) -> &Captions {
         self.concepts[self.pictures[index].concept].captions(&self.data)
-    }
-
-    /// Whether there is an end to the texts.
-    fn is_fixed(&self) -> bool {
-        self.concepts.iter().all(|concept| concept.captions(&self.data).is_fixed())
     }
 
     /// SHA-256 of what a training sees of the images: what they are, what they are called, how often each
@@ -288,7 +283,8 @@ impl Feed {
                 ]))
             };
             // Of captions that change there is no end.
-            encoded.push(if self.is_fixed() { self.cache.get(key, make)? } else { make()? });
+            let fixed = self.concepts.iter().all(|it| it.captions(&self.data).is_fixed());
+            encoded.push(if fixed { self.cache.get(key, make)? } else { make()? });
         }
         let on = |name: &str| encoded.iter().map(|it| it[name].clone()).collect::<Vec<_>>();
         let options = (&Network::device(pipeline), pipeline.dtype);

@@ -223,7 +223,8 @@ fn metadata(path: &Path) -> Result<BTreeMap<PathBuf, String>, TrainError> {
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
+    // A link that leads nowhere is an image that cannot be read.
+    !path.is_dir() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
 }
 
 /// What a folder holds, by name, but for what is hidden.

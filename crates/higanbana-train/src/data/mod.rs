@@ -86,7 +86,7 @@ impl Concept {
 
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a side, or width and height")]
 pub enum Resolution {
     /// A square.
     Side(usize),

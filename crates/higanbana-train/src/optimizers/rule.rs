@@ -104,7 +104,7 @@ impl Hyperparameter {
                 (!below_one.contains(&value)).then_some("a number from 0 to below 1")
             }
             Role::Number => (!value.is_finite()).then_some("a number"),
-            _ => (!(value >= 0.0 && value.is_finite())).then_some("0 or more"),
+            _ => (!(0.0..=f64::MAX).contains(&value)).then_some("0 or more"),
         }
     }
 

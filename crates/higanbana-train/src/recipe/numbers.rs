@@ -2,8 +2,16 @@
 
 use std::fmt;
 
+use self::Must::{BelowOne, Count, NotNegative, Positive, Share};
 use super::Recipe;
 use crate::data::{Captions, Concept, folder::MOST_REPEATS};
+
+/// What single precision holds.
+const MOST: f64 = 3e38;
+/// Names of checkpoints have eight digits.
+pub(crate) const MOST_STEPS: usize = 99_999_999;
+/// Pixels of a side.
+const MOST_PIXELS: usize = 1 << 14;
 
 /// What a number has to be.
 #[derive(Clone, Copy)]
@@ -19,8 +27,8 @@ enum Must {
 impl Must {
     fn allows(self, x: f64) -> bool {
         match self {
-            Self::Positive => x > 0.0 && x.is_finite(),
-            Self::NotNegative => x >= 0.0 && x.is_finite(),
+            Self::Positive => x > 0.0 && x <= MOST,
+            Self::NotNegative => (0.0..=MOST).contains(&x),
             Self::Share => (0.0..=1.0).contains(&x),
             Self::BelowOne => (0.0..1.0).contains(&x),
             Self::Count(most) => (1.0..=most as f64).contains(&x),
@@ -31,21 +39,14 @@ impl Must {
 impl fmt::Display for Must {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Positive => write!(f, "a number above 0"),
-            Self::NotNegative => write!(f, "0 or more"),
+            Self::Positive => write!(f, "a number above 0, {MOST:.0e} at most"),
+            Self::NotNegative => write!(f, "a number from 0 to {MOST:.0e}"),
             Self::Share => write!(f, "a number from 0 to 1"),
             Self::BelowOne => write!(f, "a number from 0 to below 1, such as 0.999"),
             Self::Count(most) => write!(f, "1 to {most}"),
         }
     }
 }
-
-use Must::{BelowOne, Count, NotNegative, Positive, Share};
-
-/// Names of checkpoints have eight digits.
-pub(crate) const MOST_STEPS: usize = 99_999_999;
-/// Pixels of a side.
-const MOST_PIXELS: usize = 1 << 14;
 
 /// Numbers by their keys.
 #[derive(Default)]

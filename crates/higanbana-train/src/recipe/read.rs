@@ -15,22 +15,22 @@ impl Recipe {
         let wrong = |reason: String| TrainError::recipe(path, reason);
         let text = std::fs::read_to_string(path)
             .map_err(|error| wrong(format!("cannot be read ({error})")))?;
-        let located = |error: toml::de::Error| {
+        let line = |error: &toml::de::Error| {
             let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            wrong(format!("{line}{}", error.message().replace('\n', " ")))
+            line.map(|line| format!("line {line}: ")).unwrap_or_default()
         };
-        // As it is, so that messages name lines.
-        if overrides.is_empty() {
-            let recipe: Self = toml::from_str(&text).map_err(located)?;
-            return recipe.checked(path);
-        }
-        let mut value: toml::Value = toml::from_str(&text).map_err(located)?;
+        let mut value: toml::Value = toml::from_str(&text)
+            .map_err(|e| wrong(format!("{}{}", line(&e), e.message().replace('\n', " "))))?;
         for it in overrides {
             set::lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
         }
-        let recipe: Self = value.try_into().map_err(|e: toml::de::Error| {
-            wrong(format!("with --set: {}", e.message().replace('\n', " ")))
+        // The values know their keys, the text its lines.
+        let recipe: Self = value.try_into().map_err(|error: toml::de::Error| {
+            let place = match toml::from_str::<Self>(&text) {
+                Err(error) if overrides.is_empty() => line(&error),
+                _ => String::new(),
+            };
+            wrong(format!("{place}{}", error.to_string().trim().replace('\n', " ")))
         })?;
         recipe.checked(path)
     }
