@@ -1,6 +1,6 @@
 //! From images to batches: latents, noise, times and texts.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use higanbana_diffusion::{
     Added, Pipeline, VaeConfig,
     pipeline::{Text, captions},

@@ -32,12 +32,9 @@ use crate::{
 /// Groups of parameters, and what their initial values are multiplied by.
 #[derive(Debug)]
 pub struct Groups {
-    /// The optimizer.
-    pub rule: &'static Rule,
-    /// The groups.
-    pub groups: Vec<Group>,
-    /// How the gradients of each are measured: as those of the published training.
-    units: Vec<Unit>,
+    rule: &'static Rule,
+    /// Each with how its gradients are measured: as those of the published training.
+    groups: Vec<(Group, Unit)>,
     /// The groups of that, which are the sets.
     published: Vec<Group>,
     members: HashMap<ParamId, usize>,
@@ -82,7 +79,6 @@ impl Groups {
         let mut all = Self {
             rule,
             groups: Vec::new(),
-            units: Vec::new(),
             published: Vec::new(),
             members: HashMap::new(),
             factors: HashMap::new(),
@@ -173,16 +169,10 @@ impl Groups {
         Ok(())
     }
 
-    /// The number of a group, a new one if there is none like it.
+    /// The number of a group whose gradients are `size` times as large as in the published one.
     fn number(&mut self, group: Group, size: f64, published: Group) -> usize {
         let set = number(&mut self.published, published);
-        let unit = Unit { set, size };
-        let mut all = self.groups.iter().zip(&self.units);
-        all.position(|known| known == (&group, &unit)).unwrap_or_else(|| {
-            self.groups.push(group);
-            self.units.push(unit);
-            self.groups.len() - 1
-        })
+        number(&mut self.groups, (group, Unit { set, size }))
     }
 
     /// The network with its initial values scaled.
@@ -195,27 +185,30 @@ impl Groups {
     /// # Errors
     /// When it estimates one number from gradients that scale differently.
     pub fn optimizer(&self, recipe: &Recipe) -> Result<ModelOptimizer, TrainError> {
-        let optimizer = ModelOptimizer::of(self.rule, &self.groups, self.members.clone())
-            .measured(self.units.clone());
+        let (groups, units): (Vec<Group>, Vec<Unit>) = self.groups.iter().cloned().unzip();
+        let bounds = |bound: f64| units.iter().map(|unit| bound * unit.size).collect();
+        let clip = recipe.train.clip.map(|bound| match recipe.train.clip_groups {
+            true => Clip::Groups(bounds(bound)),
+            false => Clip::Whole(bound),
+        });
+        let optimizer = ModelOptimizer::of(self.rule, &groups, self.members.clone());
         if optimizer.shares() && self.groups.len() > self.published.len() {
             let name = self.rule.name;
             let reason = "has one estimate for all tensors, of which some do not scale with alpha";
             return Err(wrong(format!("scale_from: {name} {reason}")));
         }
-        Ok(match recipe.train.clip {
+        let optimizer = optimizer.measured(units);
+        Ok(match clip {
+            Some(clip) => optimizer.clipped(clip),
             None => optimizer,
-            Some(bound) if recipe.train.clip_groups => {
-                let bounds = self.units.iter().map(|unit| bound * unit.size);
-                optimizer.clipped(Clip::Groups(bounds.collect()))
-            }
-            Some(bound) => optimizer.clipped(Clip::Whole(bound)),
         })
     }
 }
 
-fn number(known: &mut Vec<Group>, group: Group) -> usize {
-    known.iter().position(|it| *it == group).unwrap_or_else(|| {
-        known.push(group);
+/// The number of a value, a new one if there is none like it.
+fn number<T: PartialEq>(known: &mut Vec<T>, new: T) -> usize {
+    known.iter().position(|it| *it == new).unwrap_or_else(|| {
+        known.push(new);
         known.len() - 1
     })
 }

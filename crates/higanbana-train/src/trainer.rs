@@ -106,10 +106,9 @@ impl<'a> Trainer<'a> {
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
         let pipeline = pipeline(&recipe, device)?;
-        recipe
-            .sample
-            .as_ref()
-            .map_or(Ok(()), |it| sheet::check(it, recipe.data.clip_skip, &pipeline))?;
+        if let Some(sample) = &recipe.sample {
+            sheet::check(sample, recipe.data.clip_skip, &pipeline)?;
+        }
         let task = Task::new(&recipe, &pipeline)?;
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
             feed.prepare(&pipeline, tell)?;

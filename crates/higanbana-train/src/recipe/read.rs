@@ -120,17 +120,10 @@ impl Recipe {
 
 /// Whether a file of this name, and a folder, can be made beside those of a run.
 fn is_name(name: &str) -> bool {
-    const TAKEN: [&str; 9] = [
-        ".",
-        "..",
-        "checkpoints",
-        "samples",
-        "samples.png",
-        "run.toml",
-        "metrics.jsonl",
-        "result.json",
-        "error.txt",
-    ];
+    const TAKEN: &str =
+        ". .. checkpoints samples samples.png run.toml metrics.jsonl result.json error.txt";
     let file = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);
-    (1..=200).contains(&name.len()) && name.chars().all(file) && !TAKEN.contains(&name)
+    (1..=200).contains(&name.len())
+        && name.chars().all(file)
+        && TAKEN.split(' ').all(|it| it != name)
 }
