@@ -79,6 +79,13 @@ const MOST_PIXELS: usize = 1 << 30;
 /// Told of every step: how many are made, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
+/// What a request comes to before its first step.
+struct Begun {
+    size: [usize; 2],
+    scheduler: Box<dyn Scheduler>,
+    texts: [Text; 2],
+}
+
 impl Request {
     /// Number of images, which given noise decides.
     pub fn images(&self) -> usize {
@@ -123,11 +130,7 @@ impl Pipeline {
         self.begun(request).map(drop)
     }
 
-    /// Size, scheduler and texts of a request.
-    fn begun(
-        &self,
-        request: &Request,
-    ) -> Result<([usize; 2], Box<dyn Scheduler>, [Text; 2]), ModelError> {
+    fn begun(&self, request: &Request) -> Result<Begun, ModelError> {
         let size = self.size(request)?;
         for (name, number) in
             [("guidance", request.guidance), ("guidance rescale", request.guidance_rescale)]
@@ -146,7 +149,7 @@ impl Pipeline {
         };
         let scheduler = scheduler(name, &config, request.steps)?;
         let texts = self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
-        Ok((size, scheduler, texts))
+        Ok(Begun { size, scheduler, texts })
     }
 
     /// Generates images.
@@ -154,7 +157,8 @@ impl Pipeline {
     /// # Errors
     /// When the request cannot be met, or latents are no longer finite: the step is named.
     pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
-        let ([height, width], mut scheduler, [positive, negative]) = self.begun(request)?;
+        let Begun { size: [height, width], mut scheduler, texts: [positive, negative] } =
+            self.begun(request)?;
         let (count, factor) = (request.images(), self.factor());
         let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let tiles = request.tile.map(|pixels| self.tiles(pixels)).transpose()?;
