@@ -210,10 +210,31 @@ fn it_begins_from_the_seed_and_goes_on_from_a_checkpoint_to_the_same_bytes() {
 }
 
 #[test]
+fn a_model_is_saved_as_what_it_was_trained_to_be() {
+    let desk = desk();
+    let scheduler = "scheduler/scheduler_config.json";
+    let told = json!({ "_class_name": "DDIMScheduler", "prediction_type": "epsilon" });
+    desk.bytes(&format!("model/{scheduler}"), told.to_string().as_bytes());
+    let saved = |set: &str| {
+        desk.run(&format!("train base.toml --overwrite --set train.steps=1 {set}")).succeeds();
+        fs::read_to_string(desk.path("runs/base/base").join(scheduler)).unwrap()
+    };
+    assert_eq!(saved(""), told.to_string());
+    let trained: Value = serde_json::from_str(&saved(
+        "--set objective.prediction=v_prediction --set objective.zero_terminal_snr=true",
+    ))
+    .unwrap();
+    assert_eq!(trained["prediction_type"], "v_prediction");
+    assert_eq!(trained["rescale_betas_zero_snr"], true);
+    assert_eq!(trained["_class_name"], "DDIMScheduler");
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     let desk = desk();
     for (set, expected) in [
         ("adapter.algorithm=lora", "from_scratch: trains the model itself; leave out adapter"),
+        ("objective.prediction=epsilon", "zero_terminal_snr: needs v_prediction"),
         ("train.loraplus=4", "train.loraplus: is about an adapter's factors; there is none"),
         ("from_scratch=false", "model/text_encoder: has no diffusion_pytorch_model.safetensors"),
         ("model=images/sheet.png", "model: a model that is trained itself is a folder"),

@@ -123,6 +123,21 @@ fn a_run_that_is_asked_to_stop_does_so_after_the_step() {
     }
 }
 
+#[test]
+fn a_run_goes_on_with_the_images_that_it_began_with() {
+    let desk = desk();
+    let mut child = start(&desk, "train run.toml -o begun");
+    wait_for(&desk, "begun", 3, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let caption = fs::read(desk.path("images/a.txt")).unwrap();
+    desk.bytes("images/a.txt", b"a blue lily");
+    let error = desk.run("train run.toml -o begun --resume").fails();
+    assert!(error.contains("is of other images or captions; --overwrite begins anew"), "{error}");
+    desk.bytes("images/a.txt", &caption);
+    desk.run("train run.toml -o begun --resume").succeeds();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_last_checkpoint() {

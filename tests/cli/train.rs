@@ -50,7 +50,7 @@ pub fn desk() -> Desk {
         image(&desk.path(&format!("images/{name}.png")), size);
     }
     for name in ["a", "b"] {
-        desk.bytes(&format!("images/{name}.txt"), b"a red lily, wet, tall");
+        desk.bytes(&format!("images/{name}.txt"), b"a red Lily, wet, tall");
     }
     desk.bytes("run.toml", RECIPE.as_bytes());
     desk
@@ -92,7 +92,8 @@ fn a_recipe_becomes_an_adapter_that_the_other_commands_take() {
     assert_eq!(about("ss_network_args"), r#"{"algo":"lokr"}"#);
     assert_eq!(about("ss_output_name"), "lily");
     assert_eq!(about("ss_steps"), "12");
-    assert_eq!(about("ss_num_train_images"), "3");
+    assert_eq!(about("ss_num_train_images"), "5");
+    assert_eq!(about("ss_lr_scheduler"), "cosine");
     let tags = r#"{"3_lily":{"lily":1},"images":{"a red lily":2,"tall":2,"wet":2}}"#;
     assert_eq!(about("ss_tag_frequency"), tags);
     assert_eq!(about("modelspec.architecture"), "stable-diffusion-v1/lora");
@@ -143,9 +144,39 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
     let desk = desk();
     for (set, expected) in [
         ("train.stepz=3", "unknown field `stepz`"),
-        ("train.steps=0", "train: takes one step at least"),
-        ("train.clip=0.0", "train.clip: 0 is no number that makes sense there"),
-        ("objective.noise_offset=-0.1", "objective.noise_offset: -0.1 is no number"),
+        ("train.steps=0", "train.steps: is 0; give 1 to 99999999"),
+        ("train.batch=-1", "invalid value: integer `-1`, expected usize in `train.batch`"),
+        ("data.resolution=-1", "give a side, or width and height in `data.resolution`"),
+        (
+            "adapter.options.rank=-1",
+            "options of lokr: invalid value: integer `-1`, expected usize in `rank`",
+        ),
+        ("adapter.options.rank=9223372036854775807", "rank 9223372036854775807 is more than any"),
+        ("train.clip=0.0", "train.clip: is 0; give a number above 0, 3e38 at most"),
+        (
+            "objective.noise_offset=-0.1",
+            "objective.noise_offset: is -0.1; give a number from 0 to 3e38",
+        ),
+        ("objective.min_snr_gamma=0", "objective.min_snr_gamma: is 0; give a number above 0"),
+        ("objective.preserve_output=true", "preserve_output: no concept is for regularisation"),
+        ("train.ema=1.0", "train.ema: is 1; give a number from 0 to below 1"),
+        (
+            "train.blocks=[{paths=['**'],rate=-1}]",
+            "train.blocks.0.rate: is -1; give a number from 0 to",
+        ),
+        ("train.schedule.floor=-1", "train.schedule.floor: is -1; give a number from 0 to 1"),
+        ("train.options.beta_1=1.0", "train.options.beta_1: is 1; give a number from 0 to below 1"),
+        ("train.text_encoder_rate=1 --set adapter.text_encoder=false", "they are not trained"),
+        ("adapter.scale_from.alpha=-1", "adapter.scale_from.alpha: is -1; give a number above 0"),
+        ("data.concepts.0.repeats=0", "data.concepts.0.repeats: is 0; give 1 to 10000"),
+        ("data.resolution=1000000000000", "data.resolution: is 1000000000000; give 1 to 16384"),
+        ("data.buckets.max=1000000000000", "data.buckets.max: is 1000000000000; give 1 to"),
+        ("data.clip_skip=9", "run.toml: data: clip skip: is 9; the text encoder has "),
+        ("name=..", r#"name: ".." is no name of a file"#),
+        ("name=checkpoints", r#"name: "checkpoints" is no name of a file"#),
+        ("validation={every=1,concepts=[]}", "validation: needs concepts and times"),
+        ("sample={every=1,prompts=['a'],scheduler='x'}", "run.toml: sample: scheduler: "),
+        ("sample={every=1,prompts=['a'],size=[9,9]}", "run.toml: sample: size: is 9x9; give"),
         ("train.epochs=2", "train: give steps or epochs, not both"),
         ("train.optimizer=adm", "run.toml: train.optimizer: no adm; there are sgd, "),
         ("train.options={beta=1}", "train.options: adamw has no beta; it has weight_decay, "),
@@ -160,7 +191,7 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
         ("adapter.preset=nothing", "no preset is called `nothing`"),
         ("objective.zero_terminal_snr=true", "zero_terminal_snr: needs v_prediction"),
         ("objective.times=[900,1001]", "objective.times: 900 to 1001; there are 1000"),
-        ("data.captions.dropout=2", "captions.dropout: 2 is no probability"),
+        ("data.captions.dropout=2", "data.captions.dropout: is 2; give a number from 0 to 1"),
         ("data.concepts=[{folder='nowhere'}]", "nowhere: cannot be read"),
         ("data.concepts.1.repeats=3", "--set data.concepts.1.repeats=3: 1 is no entry of 1"),
         ("model=nothing", "nothing/model_index.json: cannot be read"),
@@ -194,9 +225,43 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
     assert!(off(&other) > 1e-4, "{other:?} {published:?}");
     assert!(off(&scaled) < 1e-5, "{scaled:?} {published:?}");
 
-    // Where some factors are whole and ignore alpha, one bound for all gradients cannot be scaled.
-    let mixed = "train run.toml -o mixed --scale-from alpha=16";
-    assert!(desk.refusal(mixed).contains("train.clip: scale_from scales the gradients of some"));
+    let frozen = "--scale-from alpha=16 --set adapter.algorithm=tlora --set adapter.options={rank=2,alpha=1.0}";
+    let error = desk.refusal(&format!("train run.toml -o frozen {frozen}"));
+    assert!(
+        error.contains("scale_from: tlora has frozen tensors, which alpha multiplies"),
+        "{error}"
+    );
+}
+
+/// Magnitudes beside the factors do not scale with alpha, yet one bound holds for the norm of all gradients.
+#[test]
+fn one_bound_holds_for_gradients_that_scale_differently() {
+    let desk = desk();
+    desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
+    for (optimizer, more) in [("adamw", "eps=1e-20"), ("sgd", ""), ("normalized_sgd", "eps=1e-20")]
+    {
+        for groups in [false, true] {
+            let train = |alpha: f64, from: &str| {
+                let run = format!(
+                    "train run.toml -o {optimizer}-{groups}-{alpha} --set train.steps=6 {from} \
+                     --set adapter.algorithm=lora+dora --set adapter.options={{rank=2,alpha={alpha:?}}} \
+                     --set train.optimizer={optimizer} --set train.options={{{more}}} \
+                     --set train.clip_groups={groups}"
+                );
+                desk.run(&run).succeeds();
+                losses(&desk, &format!("{optimizer}-{groups}-{alpha}"))
+            };
+            let (published, scaled) = (train(16.0, ""), train(1.0, "--scale-from alpha=16"));
+            let off = published.iter().zip(&scaled).map(|(a, b)| (a / b - 1.0).abs());
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1e-5, "{optimizer} {groups}: {scaled:?} {published:?}");
+        }
+    }
+    let error = desk.refusal(
+        "train run.toml -o shared --scale-from alpha=16 --set train.optimizer=prodigy \
+         --set adapter.algorithm=lora+dora --set adapter.options={rank=2,alpha=1.0}",
+    );
+    assert!(error.contains("scale_from: prodigy has one estimate for all tensors"), "{error}");
 }
 
 #[test]
@@ -222,4 +287,18 @@ fn factors_that_start_from_zero_may_learn_faster() {
                   --set train.loraplus=4";
     let error = desk.refusal(single);
     assert!(error.contains("train.loraplus: ia3 has at unet."), "{error}");
+}
+
+#[test]
+fn what_is_held_out_is_measured_with_the_average_that_is_saved() {
+    let desk = desk();
+    let measured = |ema: f64| {
+        let validation = "--set validation.every=12 --set validation.concepts=[{folder='images'}]";
+        let run = format!("train run.toml --overwrite --json {validation} --set train.ema={ema:?}");
+        let result = desk.run(&run).json();
+        ["loss", "validation"].map(|name| result[name].as_f64().unwrap())
+    };
+    let [last, average] = [0.0, 0.9].map(measured);
+    assert_eq!(last[0], average[0]);
+    assert_ne!(last[1], average[1]);
 }

@@ -151,7 +151,7 @@ fn jpeg_webp_and_lists_of_captions_are_trained_on() {
         format!("--set data.concepts=[{{folder='{images}',repeats=2}}] --set train.batch=1");
     let file = trained(&desk, "formats", &values);
     let about = |key: &str| file.metadata()[key].as_str();
-    assert_eq!(about("ss_num_train_images"), "7");
+    assert_eq!(about("ss_num_train_images"), "14");
     assert_eq!(about("ss_num_batches_per_epoch"), "14");
     assert!(about("ss_tag_frequency").contains(r#""a lily":4"#), "{}", about("ss_tag_frequency"));
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_diffusion::{
     Pipeline,
     pipeline::{Pixels, png},
@@ -14,6 +14,7 @@ use higanbana_train::{
     objective::{Objective, Predicted, noise::normal},
     random::stream,
     task::Task,
+    weights,
 };
 use rand::RngExt;
 use tempfile::TempDir;
@@ -195,8 +196,9 @@ fn images_of_the_class_are_as_many_as_the_others_and_have_a_weight() {
 #[test]
 fn images_of_the_class_may_be_kept_to_what_the_frozen_model_says() {
     let images = images(&[("own/a", 32, 32), ("class/c", 32, 32)]);
-    let desk = |preserve| {
+    let desk = |preserve, text_encoder| {
         Desk::new("sd", images.path(), |recipe| {
+            recipe.adapter.as_mut().unwrap().text_encoder = text_encoder;
             let mut class = recipe.data.concepts[0].clone();
             recipe.data.concepts[0].folder = images.path().join("own");
             class.folder = images.path().join("class");
@@ -206,13 +208,24 @@ fn images_of_the_class_may_be_kept_to_what_the_frozen_model_says() {
         })
         .unwrap()
     };
-    let plain = values(desk(false).batch(&["a", "c"], &[500, 400]).target);
-    let mut desk = desk(true);
+    let plain = values(desk(false, false).batch(&["a", "c"], &[500, 400]).target);
+    let mut trained = desk(true, true);
+    let mut desk = desk(true, false);
     let batch = desk.batch(&["a", "c"], &[500, 400]);
     let target = values(batch.target.clone());
     assert_eq!(target[..256], plain[..256]);
     assert!(deviation(&desk.frozen(&batch)[256..], &target[256..]) < 1e-5);
     assert!(deviation(&plain[256..], &target[256..]) > 0.1);
+
+    // The frozen model has text encoders of its own, whatever becomes of those that are trained.
+    let mut moved = weights::read(&trained.network);
+    for data in moved.values_mut() {
+        *data = TensorData::new(vec![0.5f32; data.num_elements()], data.shape().clone());
+    }
+    trained.network = weights::write(trained.network, &moved);
+    let moved = trained.batch(&["a", "c"], &[500, 400]);
+    assert!(deviation(&values(moved.context), &values(batch.context)) > 0.01);
+    assert_eq!(values(moved.target), target);
 }
 
 #[test]
@@ -230,6 +243,19 @@ fn folders_of_repeats_and_lists_of_captions_are_read() {
     let captions: Vec<_> = listed.feed.pictures.iter().map(|it| &it.caption[..]).collect();
     assert_eq!(captions.len(), 7);
     assert!(captions.contains(&"a lily in colour"), "{captions:?}");
+
+    // What counts 0 times, or is hidden, has no part; a date is no number of times.
+    fs::rename(temp.path().join("10_rain"), temp.path().join("0_rain")).unwrap();
+    fs::write(temp.path().join("._three.png"), "").unwrap();
+    let desk = Desk::new("sd", temp.path(), |_| ()).unwrap();
+    assert_eq!(desk.feed.pictures.len(), 2);
+    fs::rename(temp.path().join("0_rain"), temp.path().join("20261126_rain")).unwrap();
+    let error = Desk::new("sd", temp.path(), |_| ()).err().unwrap().to_string();
+    assert!(
+        error.ends_with("20261126_rain: counts 20261126 times by its name; 10000 at most"),
+        "{error}"
+    );
+    fs::remove_dir_all(temp.path().join("20261126_rain")).unwrap();
 
     // What is listed and not there, and what is there and not listed, is told before anything runs.
     let line = r#"{"file_name": "gone.png", "text": "nothing"}"#;

@@ -18,6 +18,7 @@ use higanbana_train::{
     random::stream,
     schedule::{Kind, Schedule},
 };
+use rand::RngExt;
 
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/training")
@@ -59,6 +60,7 @@ fn other_weights_by_their_formulas() {
     assert_eq!(debiased.weight(Prediction::Epsilon, 4.0), 0.5);
     assert_eq!(debiased.weight(Prediction::Epsilon, 1e6), 1.0 / 1000f64.sqrt());
     assert_eq!(debiased.weight(Prediction::Velocity, 4.0), 0.2);
+    assert_eq!(debiased.weight(Prediction::Velocity, 1e6), 1.0 / 1001.0);
     let scaled = Objective { scale_v_like_noise: true, ..Objective::default() };
     assert_eq!(scaled.weight(Prediction::Velocity, 4.0), 0.8);
     assert_eq!(scaled.weight(Prediction::Epsilon, 4.0), 1.0);
@@ -120,11 +122,17 @@ fn the_offset_moves_whole_channels() {
         (Objective { noise_offset: 0.1, ..Objective::default() }, [0.1, 0.1]),
         (Objective { adaptive_noise: 0.5, ..Objective::default() }, [1.0, 0.5]),
         (Objective { noise_offset: 0.1, adaptive_noise: 0.5, ..Objective::default() }, [1.1, 0.6]),
+        (
+            Objective { noise_offset: 0.1, noise_offset_random: true, ..Objective::default() },
+            [0.1, 0.1],
+        ),
     ] {
         let moved = noise(&objective);
         let difference: Vec<f32> = moved.iter().zip(&plain).map(|(a, b)| a - b).collect();
         let mut rng = stream(1, "t", 0);
         normal(18, &mut rng);
+        let share: f64 = if objective.noise_offset_random { rng.random() } else { 1.0 };
+        let sizes = sizes.map(|size: f64| (size * share) as f32);
         let xi = normal(2, &mut rng);
         for (channel, map) in difference.chunks(9).enumerate() {
             let expected = sizes[channel] * xi[channel];
@@ -139,9 +147,24 @@ fn noise_of_several_resolutions_has_unit_variance_and_large_areas() {
     let objective = Objective { multires: Some(multires), ..Objective::default() };
     let shape = [4, 32, 32];
     let noise = objective.noise(&[0.0; 4096], shape, &mut stream(3, "t", 0));
-    let mean = noise.iter().sum::<f32>() / 4096.0;
-    let variance = noise.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / 4095.0;
-    assert!((variance - 1.0).abs() < 1e-3, "{variance}");
+    // Σ 0.8ⁱ of noise of 32/rⁱ pixels a side, until that is one pixel, brought to unit variance.
+    let mut rng = stream(3, "t", 0);
+    let mut sum = normal(4096, &mut rng);
+    for i in 0..6 {
+        let r: f64 = rng.random_range(2.0..4.0);
+        let side = ((32.0 / r.powi(i)).floor() as usize).max(1);
+        let coarse = normal(4 * side * side, &mut rng);
+        let maps = coarse.chunks(side * side).flat_map(|map| bilinear(map, [side; 2], [32; 2]));
+        sum.iter_mut().zip(maps).for_each(|(n, coarse)| *n += 0.8f32.powi(i) * coarse);
+        if side == 1 {
+            break;
+        }
+    }
+    let mean = sum.iter().sum::<f32>() / 4096.0;
+    let variance = sum.iter().map(|n| (n - mean).powi(2)).sum::<f32>() / 4095.0;
+    for (n, sum) in noise.iter().zip(&sum) {
+        assert!((n - sum / variance.sqrt()).abs() < 1e-5, "{n} {}", sum / variance.sqrt());
+    }
     // Neighbours of plain noise are independent: their mean product is 0 but for about 1/64.
     let neighbours =
         |noise: &[f32]| noise.chunks(2).map(|pair| pair[0] * pair[1]).sum::<f32>() / 2048.0;
@@ -182,6 +205,17 @@ fn images_are_resized_as_in_pillow() {
             }
         }
     }
+}
+
+/// Of a strip the rest would be hundreds of times as large.
+#[test]
+fn what_a_bucket_shows_is_that_part_of_the_whole() {
+    let rgb = (0..5 * 300 * 3).map(|i| (i * 37 % 251) as u8).collect();
+    let pixels = Pixels { size: [5, 300], rgb };
+    let device = Device::default();
+    let shown = |bucket| fitted(&pixels, &Fit { scaled: [480, 8], bucket }, false, &device);
+    let whole = shown([480, 8]).slice([0..1, 0..3, 0..8, 236..244]);
+    assert_eq!(whole.into_data(), shown([8, 8]).into_data());
 }
 
 #[test]

@@ -36,14 +36,22 @@ pub struct Scale {
     alpha: f64,
 }
 
+/// Above what the field writes for a rank without a bound, 100000.
+const MOST_RANK: usize = 1 << 20;
+
 impl Scale {
     /// From options; an `alpha` of 0 stands for the rank.
     ///
     /// # Errors
-    /// When the rank is 0 or alpha is not a number.
+    /// When the rank is 0 or immense, or alpha is not a number.
     pub fn new(site: &Site, rank: usize, alpha: f64, rs: bool) -> Result<Self, AdapterError> {
         if rank == 0 {
             return Err(AdapterError::option(site, "rank 0 adapts nothing, give at least 1"));
+        }
+        if rank > MOST_RANK {
+            let reason =
+                format!("rank {rank} is more than any layer has, give {MOST_RANK} at most");
+            return Err(AdapterError::option(site, reason));
         }
         if !alpha.is_finite() {
             return Err(AdapterError::option(site, format!("alpha is {alpha}, give a number")));

@@ -176,7 +176,7 @@ fn config<A: Adapter>(options: &toml::Table) -> Result<A::Config, AdapterError> 
     let config = options.clone().try_into();
     config.map_err(|error: toml::de::Error| AdapterError::Config {
         algorithm: A::NAME.into(),
-        reason: error.message().into(),
+        reason: error.to_string().trim().replace('\n', " "),
     })
 }
 

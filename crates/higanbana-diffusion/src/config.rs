@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::ModelError;
 
 /// The fields of a configuration that have not been taken yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fields {
     path: PathBuf,
     left: Map<String, Value>,
@@ -135,6 +135,13 @@ impl Fields {
     /// Gives a field another value.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.left.insert(name.into(), value.into());
+    }
+
+    /// The fields as a JSON object, without those that are null, as which they have their defaults.
+    pub fn text(&self) -> String {
+        let given = self.left.iter().filter(|(_, value)| !value.is_null());
+        let given: Map<String, Value> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+        format!("{:#}\n", Value::Object(given))
     }
 
     /// Drops fields that change nothing in what is computed.

@@ -142,7 +142,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), ModelError> {
     put(to, &bytes)
 }
 
-fn write(to: &Path, text: &str) -> Result<(), ModelError> {
+pub(crate) fn write(to: &Path, text: &str) -> Result<(), ModelError> {
     put(to, text.as_bytes())
 }
 

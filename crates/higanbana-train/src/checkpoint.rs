@@ -29,6 +29,8 @@ pub struct Checkpoint {
     pub step: usize,
     /// Lines of metrics until then.
     pub lines: usize,
+    /// What is trained on: [`Feed::identity`](crate::feed::Feed::identity).
+    pub images: String,
     /// The trained tensors.
     pub weights: Weights,
     /// Their average.
@@ -57,8 +59,9 @@ impl Checkpoint {
             let numbers = TensorData::new(state.numbers.clone(), [state.numbers.len()]);
             tensors.insert(format!("numbers.{group}"), numbers);
         }
-        let about = [("step", self.step), ("lines", self.lines)];
-        let about = about.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let [step, lines] = [self.step, self.lines].map(|number| number.to_string());
+        let about = [("step", step), ("lines", lines), ("images", self.images.clone())];
+        let about = about.map(|(name, value)| (name.to_string(), value)).into();
         let path = folder.join(format!("step-{:08}.safetensors", self.step));
         write_tensors(&path, &tensors, &about, true)?;
         let saved = saved(folder);
@@ -90,8 +93,10 @@ impl Checkpoint {
             |reason: &str| TrainError::Checkpoint { path: path.into(), reason: reason.into() };
         let file = File::open(path)?;
         let number = |name: &str| file.metadata().get(name)?.parse::<usize>().ok();
-        let both = (number("step"), number("lines"));
-        let (Some(step), Some(lines)) = both else { return Err(wrong("is no checkpoint")) };
+        let about = (number("step"), number("lines"), file.metadata().get("images").cloned());
+        let (Some(step), Some(lines), Some(images)) = about else {
+            return Err(wrong("is no checkpoint"));
+        };
         let mut weights = Weights::new();
         let mut average = Weights::new();
         let mut optimizer = BTreeMap::<usize, GroupState>::new();
@@ -114,7 +119,7 @@ impl Checkpoint {
         }
         let average = (!average.is_empty()).then_some(average);
         let optimizer = optimizer.into_values().collect();
-        Ok(Self { step, lines, weights, average, optimizer })
+        Ok(Self { step, lines, images, weights, average, optimizer })
     }
 }
 
@@ -144,6 +149,7 @@ mod tests {
         Checkpoint {
             step,
             lines: 3,
+            images: "2a".into(),
             weights: weights(1.5),
             average: Some(weights(0.5)),
             optimizer: vec![state, GroupState { bytes: vec![], numbers: vec![] }],

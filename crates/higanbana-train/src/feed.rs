@@ -1,8 +1,8 @@
 //! From images to batches: latents, noise, times and texts.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use higanbana_diffusion::{
-    Added, Pipeline,
+    Added, Pipeline, VaeConfig,
     pipeline::{Text, captions},
     schedulers::Prediction,
 };
@@ -90,33 +90,48 @@ impl Feed {
         })
     }
 
-    /// Makes the latents of all images, and the texts that will not change. `tell` is told of each.
+    /// Makes the latents of all images; texts are made when they are first seen. `tell` is told of each
+    /// image.
     ///
     /// # Errors
-    /// When an image does not suit the autoencoder, or a file cannot be written.
+    /// When an image does not suit the autoencoder, a caption the text encoders, or a file cannot be
+    /// written.
     pub fn prepare(
         &mut self,
         pipeline: &Pipeline,
         tell: &mut dyn FnMut(&str, usize),
     ) -> Result<(), TrainError> {
         if self.data.cache.is_some() {
-            self.vae = pipeline.vae.as_ref().map_or([0; 32], cache::weights);
-            let encoders = pipeline.encoders.iter().map(|encoder| cache::weights(&encoder.model));
+            self.vae = pipeline.vae.as_ref().map_or([0; 32], |vae| {
+                // Latents are kept as they are before that.
+                cache::model(vae, &VaeConfig { scaling: 1.0, ..vae.config().clone() })
+            });
+            let encoders =
+                pipeline.encoders.iter().map(|it| cache::model(&it.model, it.model.config()));
             self.text = cache::key(&[&encoders.collect::<Vec<_>>().concat()]);
         }
+        self.texts(&[String::new()], pipeline, None)
+            .map_err(|error| TrainError::recipe("RUN.toml", format!("data: {error}")))?;
         let count = self.pictures.len();
         let factor = pipeline.factor();
         for index in 0..count {
-            let fit = self.fits[index];
-            if fit.bucket.iter().any(|side| side / factor == 0) {
-                let [w, h] = fit.bucket;
+            let (picture, [w, h]) = (&self.pictures[index], self.fits[index].bucket);
+            let wrong = |reason: String| TrainError::Data { path: picture.path.clone(), reason };
+            if w.min(h) < factor {
                 let reason =
                     format!("is {w}x{h} in its bucket; {factor} pixels are one of latents");
-                return Err(TrainError::Data { path: self.pictures[index].path.clone(), reason });
+                return Err(wrong(reason));
             }
+            let how = Captions { dropout: 0.0, ..self.captions(index).clone() };
+            let text = how.text(&picture.caption, 0, 0);
+            for encoder in &pipeline.encoders {
+                let reason = |error| wrong(format!("its caption cannot be used: {error}"));
+                encoder.tokenizer.tokens(&text).map_err(reason)?;
+            }
+            let flip = self.concepts[picture.concept].flip;
             tell("latents", count);
             self.latents(index, false, pipeline)?;
-            if self.concepts[self.pictures[index].concept].flip {
+            if flip {
                 self.latents(index, true, pipeline)?;
             }
         }
@@ -141,6 +156,21 @@ impl Feed {
             shapes.entry(self.fits[sample].bucket).or_default().push(sample);
         }
         Order::new(seed, batch, shapes.into_values().collect())
+    }
+
+    /// How the caption of an image becomes a text.
+    fn captions(&self, index: usize) -> &Captions {
+        self.concepts[self.pictures[index].concept].captions(&self.data)
+    }
+
+    /// SHA-256 of what a training sees of the images: what they are, what they are called, how often each
+    /// counts.
+    pub fn identity(&self) -> [u8; 32] {
+        let each = self
+            .pictures
+            .iter()
+            .map(|it| cache::key(&[&it.hash, it.caption.as_bytes(), &it.repeats.to_le_bytes()]));
+        cache::key(&[&each.collect::<Vec<_>>().concat()])
     }
 
     /// Whether an image is one of regularisation.
@@ -174,10 +204,7 @@ impl Feed {
             let mirrored = rng.random_bool(0.5) && concept.flip && !draw.plain;
             texts.push(match draw.plain {
                 true => Captions::default().text(&picture.caption, 0, 0),
-                false => {
-                    let how = concept.captions.as_ref().unwrap_or(&self.data.captions);
-                    how.text(&picture.caption, draw.seed, number)
-                }
+                false => self.captions(index).text(&picture.caption, draw.seed, number),
             });
             let (fit, [h, w]) = (self.fits[index], picture.size);
             let [left, top] = fit.corner();
@@ -209,34 +236,37 @@ impl Feed {
             Prediction::Epsilon => n,
             Prediction::Velocity => task.schedule.velocity(z, n, times),
         };
-        let Text { context, pooled } = self.texts(&texts, pipeline, network, &device)?;
-        let added = pipeline.unet.config().text_time.map(|_| {
-            let time_ids = TensorData::new(sizes, [images.len(), 6]);
-            let time_ids = Tensor::<2>::from_data(time_ids, (&device, DType::F32));
-            Added { text_embeds: pooled, time_ids }
-        });
+        let time_ids = TensorData::new(sizes, [images.len(), 6]);
+        let time_ids = Tensor::<2>::from_data(time_ids, (&device, DType::F32));
+        let conditions = |Text { context, pooled }: Text| {
+            let added = pipeline.unet.config().text_time;
+            let added = added.map(|_| Added { text_embeds: pooled, time_ids: time_ids.clone() });
+            (context, added)
+        };
+        let (context, added) = conditions(self.texts(&texts, pipeline, Some(network))?);
         let regular: Vec<bool> = images.iter().map(|index| self.is_regular(*index)).collect();
         let weights = regular.iter().map(|is| if *is { objective.prior_weight } else { 1.0 });
         let weights = weights.collect();
         let times = times.to_vec();
         let mut batch = Batch { noisy, target, times, weights, context, added };
         if objective.preserve_output && regular.contains(&true) && !draw.plain {
-            preserve(&mut batch, &regular, pipeline, &device);
+            // The frozen model has text encoders too.
+            let frozen = conditions(self.texts(&texts, pipeline, None)?);
+            batch.target = preserved(&batch, frozen, &regular, pipeline);
         }
         Ok(batch)
     }
 
-    /// The texts of a batch: from the cache, or, where the encoders are trained, anew.
+    /// The texts of a batch: from the cache, or, where there is a network that trains the encoders, anew.
     fn texts(
         &mut self,
         texts: &[String],
         pipeline: &Pipeline,
-        network: &Network,
-        device: &Device,
+        network: Option<&Network>,
     ) -> Result<Text, TrainError> {
         let (count, skip) = (self.data.chunks, self.data.clip_skip);
         let tokenizers = pipeline.encoders.iter().map(|encoder| &encoder.tokenizer);
-        if network.trains_text() {
+        if let Some(network) = network.filter(|network| network.trains_text()) {
             let models: Vec<_> = tokenizers.zip(&network.encoders).collect();
             return Ok(captions(&models, texts, count, skip)?);
         }
@@ -253,14 +283,11 @@ impl Feed {
                 ]))
             };
             // Of captions that change there is no end.
-            let fixed = self
-                .concepts
-                .iter()
-                .all(|concept| concept.captions.as_ref().unwrap_or(&self.data.captions).is_fixed());
+            let fixed = self.concepts.iter().all(|it| it.captions(&self.data).is_fixed());
             encoded.push(if fixed { self.cache.get(key, make)? } else { make()? });
         }
         let on = |name: &str| encoded.iter().map(|it| it[name].clone()).collect::<Vec<_>>();
-        let options = (device, pipeline.dtype);
+        let options = (&Network::device(pipeline), pipeline.dtype);
         let context = on("context").into_iter().map(|data| Tensor::from_data(data, options));
         let pooled = on("pooled").into_iter().map(|data| Tensor::from_data(data, options));
         Ok(Text {
@@ -287,8 +314,13 @@ impl Feed {
         self.cache.get(key, || {
             let image = fitted(&picture.pixels()?, &fit, mirrored, &pipeline.device);
             let posterior = pipeline.posterior(image, None);
+            let mean = posterior.mean.into_data();
+            if !mean.iter::<f32>().all(f32::is_finite) {
+                let reason = format!("its latents are not finite in {}", mean.dtype().name());
+                return Err(TrainError::Data { path: picture.path.clone(), reason });
+            }
             Ok(Tensors::from([
-                ("mean".to_string(), posterior.mean.into_data()),
+                ("mean".to_string(), mean),
                 ("logvar".to_string(), posterior.logvar.into_data()),
             ]))
         })
@@ -302,21 +334,27 @@ fn sampled(latents: &Tensors, scaling: f64, xi: &[f32]) -> Vec<f32> {
     terms.map(|((mean, logvar), xi)| (mean + (0.5 * logvar).exp() * xi) * scaling as f32).collect()
 }
 
-/// Puts what the frozen model predicts in place of the targets of some samples.
-fn preserve(batch: &mut Batch, which: &[bool], pipeline: &Pipeline, device: &Device) {
+/// The targets of a batch, with what the frozen model predicts, of texts of its own, in place of some.
+fn preserved(
+    batch: &Batch,
+    (context, added): (Tensor<3>, Option<Added>),
+    which: &[bool],
+    pipeline: &Pipeline,
+) -> Tensor<4> {
     let times: Vec<f32> = batch.times.iter().map(|time| *time as f32).collect();
     let times = Tensor::from_data(times.as_slice(), (&pipeline.device, DType::F32));
-    let added = batch.added.as_ref().map(|added| Added {
-        text_embeds: added.text_embeds.clone().inner(),
-        time_ids: added.time_ids.clone().inner(),
+    let added = added.map(|added| Added {
+        text_embeds: added.text_embeds.inner(),
+        time_ids: added.time_ids.inner(),
     });
-    let (noisy, context) = (batch.noisy.clone().inner(), batch.context.clone().inner());
-    let frozen = pipeline.unet.forward(noisy, times, context, added.as_ref());
+    let noisy = batch.noisy.clone().inner();
+    let frozen = pipeline.unet.forward(noisy, times, context.inner(), added.as_ref());
     let mask = which.iter().map(|is| f32::from(u8::from(*is))).collect::<Vec<_>>();
     let mask = TensorData::new(mask, [which.len(), 1, 1, 1]);
-    let mask = Tensor::<4>::from_data(mask, (device, DType::F32));
-    let frozen = Tensor::from_data(frozen.into_data(), (device, DType::F32));
-    batch.target = batch.target.clone() + (frozen - batch.target.clone()) * mask;
+    let device = batch.target.device();
+    let mask = Tensor::<4>::from_data(mask, (&device, DType::F32));
+    let frozen = Tensor::from_data(frozen.into_data(), (&device, DType::F32));
+    batch.target.clone() + (frozen - batch.target.clone()) * mask
 }
 
 fn dims(data: &TensorData) -> [usize; 4] {

@@ -74,7 +74,10 @@ pub fn metadata(
 ) -> BTreeMap<String, String> {
     let train = &recipe.train;
     let [width, height] = recipe.data.resolution.size();
-    let regular = (0..feed.pictures.len()).filter(|index| feed.is_regular(*index)).count();
+    let (regular, trained): (Vec<usize>, Vec<usize>) =
+        (0..feed.pictures.len()).partition(|index| feed.is_regular(*index));
+    // Each as often as it counts in an epoch.
+    let samples = |of: Vec<usize>| of.iter().map(|it| feed.pictures[*it].repeats).sum::<usize>();
     let none = || "None".to_string();
     let number = |value: Option<f64>| value.map_or_else(none, |value| value.to_string());
     let velocity = prediction == Prediction::Velocity;
@@ -99,7 +102,7 @@ pub fn metadata(
         ("ss_unet_lr", train.rate.to_string()),
         ("ss_text_encoder_lr", number(trains_text.then_some(text_rate))),
         ("ss_optimizer", train.optimizer.clone()),
-        ("ss_lr_scheduler", format!("{:?}", train.schedule.kind).to_lowercase()),
+        ("ss_lr_scheduler", train.schedule.name().into()),
         ("ss_lr_warmup_steps", train.schedule.warmup.to_string()),
         ("ss_max_train_steps", progress.of.to_string()),
         ("ss_steps", progress.step.to_string()),
@@ -108,8 +111,8 @@ pub fn metadata(
         ("ss_batch_size_per_device", train.batch.to_string()),
         ("ss_gradient_accumulation_steps", train.accumulation.to_string()),
         ("ss_max_grad_norm", number(train.clip)),
-        ("ss_num_train_images", (feed.pictures.len() - regular).to_string()),
-        ("ss_num_reg_images", regular.to_string()),
+        ("ss_num_train_images", samples(trained).to_string()),
+        ("ss_num_reg_images", samples(regular).to_string()),
         ("ss_resolution", format!("({width}, {height})")),
         ("ss_enable_bucket", if recipe.data.buckets.is_some() { "True" } else { "False" }.into()),
         ("ss_clip_skip", (recipe.data.clip_skip + 1).to_string()),
@@ -138,7 +141,7 @@ fn tags(feed: &Feed) -> serde_json::Value {
         let folder = picture.path.parent().and_then(Path::file_name).unwrap_or_default();
         let tags = folders.entry(folder.to_string_lossy().into_owned()).or_default();
         for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            *tags.entry(tag.into()).or_default() += 1;
+            *tags.entry(tag.to_lowercase()).or_default() += 1;
         }
     }
     json!(folders)

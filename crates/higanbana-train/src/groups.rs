@@ -11,7 +11,7 @@
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
 //! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, the ratio of what adapters made with either write into
 //! their files (an adapter that ignores alpha writes the same), and [`Scaling`] has the initial values, rates and
-//! hyperparameters that replace $\gamma$, the bound on the gradients included.
+//! hyperparameters that replace $\gamma$. The gradients are bounded by what their norm would be there.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use burn::{
 use higanbana_core::{Degree, DynAdapter, Site};
 
 use crate::{
-    Group, ModelOptimizer, Rule, Scaling, TrainError,
+    Group, ModelOptimizer, Rule, Scaling, TrainError, Unit,
     model::{Clip, parameters},
     network::{ENCODERS, Network, UNET},
     optimizers::{Settings, optimizer, optimizers},
@@ -32,12 +32,11 @@ use crate::{
 /// Groups of parameters, and what their initial values are multiplied by.
 #[derive(Debug)]
 pub struct Groups {
-    /// The optimizer.
-    pub rule: &'static Rule,
-    /// The groups.
-    pub groups: Vec<Group>,
-    /// What the bound on the gradients of each group is multiplied by.
-    thresholds: Vec<f64>,
+    rule: &'static Rule,
+    /// Each with how its gradients are measured: as those of the published training.
+    groups: Vec<(Group, Unit)>,
+    /// The groups of that, which are the sets.
+    published: Vec<Group>,
     members: HashMap<ParamId, usize>,
     factors: HashMap<ParamId, f64>,
 }
@@ -63,13 +62,16 @@ impl Groups {
         })?;
         let mut settings = rule.settings();
         for (name, value) in &train.options {
-            if !rule.hyperparameters.iter().any(|known| known.name == name) {
+            let Some(known) = rule.hyperparameters.iter().find(|known| known.name == name) else {
                 let known: Vec<_> = rule.hyperparameters.iter().map(|h| h.name).collect();
                 let known = known.join(", ");
                 return Err(wrong(format!(
                     "train.options: {} has no {name}; it has {known}",
                     rule.name
                 )));
+            };
+            if let Some(right) = known.wants(*value) {
+                return Err(wrong(format!("train.options.{name}: is {value}; give {right}")));
             }
             settings = settings.with(name, *value);
         }
@@ -77,7 +79,7 @@ impl Groups {
         let mut all = Self {
             rule,
             groups: Vec::new(),
-            thresholds: Vec::new(),
+            published: Vec::new(),
             members: HashMap::new(),
             factors: HashMap::new(),
         };
@@ -96,7 +98,8 @@ impl Groups {
             for (id, path) in found {
                 let layer = path.rsplit_once('.').map_or(&*path, |(layer, _)| layer);
                 let rate = rates.of(prefix, layer);
-                let number = self.number(Group { rate, settings: settings.clone() }, 1.0);
+                let group = Group { rate, settings: settings.clone() };
+                let number = self.number(group.clone(), 1.0, group);
                 self.members.insert(id, number);
             }
         }
@@ -129,7 +132,13 @@ impl Groups {
             };
             let scaling =
                 gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
-            let trained = trained(&adapter);
+            let (trained, frozen) = tensors(&adapter);
+            if frozen && scaling.is_some() {
+                let name = adapter.name();
+                let reason =
+                    "has frozen tensors, which alpha multiplies too and its file does not tell";
+                return Err(wrong(format!("scale_from: {name} {reason}, at {path}")));
+            }
             let slower = factors(&degree) > 1 && trained.iter().any(|it| it.is_zero);
             if train.loraplus != 1.0 && !slower {
                 let reason = format!(
@@ -141,35 +150,29 @@ impl Groups {
             }
             for Trained { id, name, is_zero } in trained {
                 let mut group = Group { rate, settings: settings.clone() };
-                let mut threshold = 1.0;
                 if is_zero {
                     group.rate *= train.loraplus;
                 }
+                let (published, mut size) = (group.clone(), 1.0);
                 if let Some(scaling) = &scaling
                     && let Some(block) = scaling.block(&name)
                 {
                     group.rate *= scaling.rate(block);
                     group.settings = scaling.settings(block, settings);
-                    threshold = scaling.threshold(block);
+                    size = scaling.threshold(block);
                     self.factors.insert(id, scaling.blocks[block].factor);
                 }
-                let number = self.number(group, threshold);
+                let number = self.number(group, size, published);
                 self.members.insert(id, number);
             }
         }
         Ok(())
     }
 
-    /// The number of a group, a new one if there is none like it.
-    fn number(&mut self, group: Group, threshold: f64) -> usize {
-        let same = |(known, bound): (&Group, &f64)| {
-            known.rate == group.rate && known.settings == group.settings && *bound == threshold
-        };
-        self.groups.iter().zip(&self.thresholds).position(same).unwrap_or_else(|| {
-            self.groups.push(group);
-            self.thresholds.push(threshold);
-            self.groups.len() - 1
-        })
+    /// The number of a group whose gradients are `size` times as large as in the published one.
+    fn number(&mut self, group: Group, size: f64, published: Group) -> usize {
+        let set = number(&mut self.published, published);
+        number(&mut self.groups, (group, Unit { set, size }))
     }
 
     /// The network with its initial values scaled.
@@ -180,25 +183,34 @@ impl Groups {
     /// The optimizer.
     ///
     /// # Errors
-    /// When all gradients have one bound, and scaling would give each group another.
+    /// When it estimates one number from gradients that scale differently.
     pub fn optimizer(&self, recipe: &Recipe) -> Result<ModelOptimizer, TrainError> {
-        let optimizer = ModelOptimizer::of(self.rule, &self.groups, self.members.clone());
-        let Some(bound) = recipe.train.clip else { return Ok(optimizer) };
-        let bounds: Vec<f64> = self.thresholds.iter().map(|factor| bound * factor).collect();
-        if recipe.train.clip_groups {
-            return Ok(optimizer.clipped(Clip::Groups(bounds)));
+        let (groups, units): (Vec<Group>, Vec<Unit>) = self.groups.iter().cloned().unzip();
+        let bounds = |bound: f64| units.iter().map(|unit| bound * unit.size).collect();
+        let clip = recipe.train.clip.map(|bound| match recipe.train.clip_groups {
+            true => Clip::Groups(bounds(bound)),
+            false => Clip::Whole(bound),
+        });
+        let optimizer = ModelOptimizer::of(self.rule, &groups, self.members.clone());
+        if optimizer.shares() && self.groups.len() > self.published.len() {
+            let name = self.rule.name;
+            let reason = "has one estimate for all tensors, of which some do not scale with alpha";
+            return Err(wrong(format!("scale_from: {name} {reason}")));
         }
-        match bounds[..] {
-            [first, ..] if bounds.iter().all(|bound| *bound == first) => {
-                Ok(optimizer.clipped(Clip::Whole(first)))
-            }
-            _ => Err(TrainError::recipe(
-                "RUN.toml",
-                "train.clip: scale_from scales the gradients of some tensors otherwise than those of \
-                 others; set train.clip_groups",
-            )),
-        }
+        let optimizer = optimizer.measured(units);
+        Ok(match clip {
+            Some(clip) => optimizer.clipped(clip),
+            None => optimizer,
+        })
     }
+}
+
+/// The number of a value, a new one if there is none like it.
+fn number<T: PartialEq>(known: &mut Vec<T>, new: T) -> usize {
+    known.iter().position(|it| *it == new).unwrap_or_else(|| {
+        known.push(new);
+        known.len() - 1
+    })
 }
 
 /// The rates of layers.
@@ -256,21 +268,23 @@ struct Trained {
     is_zero: bool,
 }
 
-/// The trained tensors of an adapter.
-fn trained<M: Module>(adapter: &M) -> Vec<Trained> {
-    let mut visit = Visit { path: Vec::new(), found: Vec::new() };
+/// The trained tensors of an adapter, and whether there are others.
+fn tensors<M: Module>(adapter: &M) -> (Vec<Trained>, bool) {
+    let mut visit = Visit { path: Vec::new(), found: Vec::new(), frozen: false };
     adapter.visit(&mut visit);
-    visit.found
+    (visit.found, visit.frozen)
 }
 
 struct Visit {
     path: Vec<String>,
     found: Vec<Trained>,
+    frozen: bool,
 }
 
 impl ModuleVisitor for Visit {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !param.is_require_grad() {
+            self.frozen = true;
             return;
         }
         let index = |part: &&String| part.parse::<usize>().is_err();

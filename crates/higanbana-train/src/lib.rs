@@ -39,7 +39,7 @@ pub mod weights;
 
 pub use error::TrainError;
 
-pub use model::{Clip, Group, GroupState, ModelOptimizer};
+pub use model::{Clip, Group, GroupState, ModelOptimizer, Unit};
 pub use optimizers::{Hyperparameter, Role, Rule, Settings, optimizer, optimizers};
 pub use place::Place;
 pub use progress::Progress;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Parameters that are trained alike.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// Learning rate.
     pub rate: f64,
@@ -51,7 +51,17 @@ pub struct ModelOptimizer {
     members: HashMap<ParamId, usize>,
     groups: Vec<(f64, Engine)>,
     clip: Option<Clip>,
+    units: Vec<Unit>,
     norms: Vec<f64>,
+}
+
+/// How the gradients of a group are measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unit {
+    /// Groups of one set are bounded, and normalised, as if they were one.
+    pub set: usize,
+    /// What its gradients are divided by to be measured beside those of the others.
+    pub size: f64,
 }
 
 impl ModelOptimizer {
@@ -75,8 +85,9 @@ impl ModelOptimizer {
     /// As [`Self::new`].
     pub fn of(rule: &Rule, groups: &[Group], members: HashMap<ParamId, usize>) -> Self {
         assert!(members.values().all(|&group| group < groups.len()), "a group that there is not");
+        let units = (0..groups.len()).map(|set| Unit { set, size: 1.0 }).collect();
         let groups = groups.iter().map(|g| (g.rate, (rule.build)(&g.settings))).collect();
-        Self { members, groups, clip: None, norms: Vec::new() }
+        Self { members, groups, clip: None, units, norms: Vec::new() }
     }
 
     /// With clipping.
@@ -89,6 +100,16 @@ impl ModelOptimizer {
             assert_eq!(thresholds.len(), self.groups.len(), "one threshold for each group");
         }
         Self { clip: Some(clip), ..self }
+    }
+
+    /// With a unit for the gradients of each group; else each is a set of its own, and of size 1.
+    ///
+    /// # Panics
+    /// When there is not one for each group.
+    #[must_use]
+    pub fn measured(self, units: Vec<Unit>) -> Self {
+        assert_eq!(units.len(), self.groups.len(), "one unit for each group");
+        Self { units, ..self }
     }
 
     /// Norms of the gradients of each group in the last step, before clipping.
@@ -110,6 +131,11 @@ impl ModelOptimizer {
             .filter_map(|(_, engine)| engine.common.as_ref())
             .for_each(|common| common.after());
         model
+    }
+
+    /// Whether the parameters of a group share more than their settings.
+    pub fn shares(&self) -> bool {
+        self.groups.iter().any(|(_, engine)| engine.common.is_some())
     }
 
     /// What each group carries from step to step, as bytes and numbers.
@@ -143,17 +169,17 @@ impl ModelOptimizer {
 
     /// What the gradients of each group are multiplied by.
     fn factors(&self) -> Vec<f64> {
+        let norms: Vec<f64> = (0..self.norms.len()).map(|group| self.norm_of_set(group)).collect();
         let clips: Vec<f64> = match &self.clip {
-            None => vec![1.0; self.norms.len()],
+            None => vec![1.0; norms.len()],
             Some(Clip::Groups(thresholds)) => {
-                self.norms.iter().zip(thresholds).map(|(norm, t)| bounded(*norm, *t)).collect()
+                norms.iter().zip(thresholds).map(|(norm, t)| bounded(*norm, *t)).collect()
             }
             Some(Clip::Whole(threshold)) => {
-                let norm = self.norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
-                vec![bounded(norm, *threshold); self.norms.len()]
+                vec![bounded(self.norm(|_| true), *threshold); norms.len()]
             }
         };
-        let normalised = self.groups.iter().zip(&self.norms).zip(clips);
+        let normalised = self.groups.iter().zip(&norms).zip(clips);
         normalised
             .map(|(((_, engine), norm), clip)| match engine.normalise {
                 // Gradients of zero have no direction.
@@ -161,6 +187,21 @@ impl ModelOptimizer {
                 _ => clip,
             })
             .collect()
+    }
+
+    /// The norm of the gradients of some sets, of size 1.
+    fn norm(&self, counts: impl Fn(usize) -> bool) -> f64 {
+        let pairs = self.norms.iter().zip(&self.units).filter(|(_, unit)| counts(unit.set));
+        pairs.map(|(norm, unit)| (norm / unit.size).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// The norm of the gradients of the set of a group, of the size of that group.
+    fn norm_of_set(&self, group: usize) -> f64 {
+        let Unit { set, size } = self.units[group];
+        match self.units.iter().filter(|unit| unit.set == set).count() {
+            1 => self.norms[group],
+            _ => size * self.norm(|other| other == set),
+        }
     }
 }
 

@@ -25,8 +25,11 @@
 //!
 //! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
 
+mod numbers;
 mod read;
 mod set;
+
+pub(crate) use numbers::MOST_STEPS;
 
 use std::path::{Path, PathBuf};
 
@@ -181,20 +184,6 @@ pub struct Train {
     /// Checkpoints that are kept.
     #[serde(default = "keep")]
     pub keep: usize,
-}
-
-impl Train {
-    /// The first number that is not positive, by its key; text encoders of rate 0 stay as they are.
-    fn not_positive(&self) -> Option<(&'static str, f64)> {
-        let numbers = [
-            ("train.rate", Some(self.rate)),
-            ("train.text_encoder_rate", self.text_encoder_rate.filter(|rate| *rate != 0.0)),
-            ("train.loraplus", Some(self.loraplus)),
-            ("train.clip", self.clip),
-        ];
-        let numbers = numbers.into_iter().filter_map(|(key, x)| Some((key, x?)));
-        numbers.into_iter().find(|(_, x)| !(*x > 0.0 && x.is_finite()))
-    }
 }
 
 /// A factor of the rate of some layers.

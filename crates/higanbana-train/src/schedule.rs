@@ -58,6 +58,18 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// What diffusers and kohya call it.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Constant if self.warmup > 0 => "constant_with_warmup",
+            Kind::Constant => "constant",
+            Kind::Linear => "linear",
+            Kind::Cosine => "cosine",
+            Kind::Restarts => "cosine_with_restarts",
+            Kind::Polynomial => "polynomial",
+        }
+    }
+
     /// The factor of the rate in a step, counted from 0, of `steps`.
     pub fn factor(&self, step: usize, steps: usize) -> f64 {
         if step < self.warmup {

@@ -1,6 +1,9 @@
 //! Images on the way: a contact sheet that grows by a row.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use higanbana_diffusion::{
     Pipeline, Request,
@@ -13,6 +16,32 @@ use crate::{TrainError, recipe::Sample};
 /// Pixels between two images.
 pub const GAP: usize = 2;
 
+/// What is asked of the pipeline for a row, one of each prompt.
+fn requests(sample: &Sample, clip_skip: usize) -> impl Iterator<Item = Request> {
+    sample.prompts.iter().zip(0..).map(move |(prompt, index)| Request {
+        prompt: prompt.clone(),
+        negative: sample.negative.clone(),
+        scheduler: sample.scheduler.clone(),
+        steps: sample.steps,
+        guidance: sample.guidance,
+        clip_skip,
+        size: sample.size,
+        seed: sample.seed.wrapping_add(index),
+        ..Request::default()
+    })
+}
+
+/// That a pipeline can make a row.
+///
+/// # Errors
+/// When it cannot.
+pub fn check(sample: &Sample, clip_skip: usize, pipeline: &Pipeline) -> Result<(), TrainError> {
+    requests(sample, clip_skip).try_for_each(|request| {
+        let wrong = |error| TrainError::recipe("RUN.toml", format!("sample: {error}"));
+        pipeline.check_request(&request).map_err(wrong)
+    })
+}
+
 /// Makes the images of a row and puts it below the others of `folder`, whose rows are
 /// `samples/step-N.png` and whose sheet is `samples.png`.
 ///
@@ -22,27 +51,18 @@ pub fn add_row(
     folder: &Path,
     step: usize,
     sample: &Sample,
+    clip_skip: usize,
     pipeline: &Pipeline,
 ) -> Result<(), TrainError> {
     let mut images = Vec::new();
-    for (index, prompt) in sample.prompts.iter().enumerate() {
-        let request = Request {
-            prompt: prompt.clone(),
-            negative: sample.negative.clone(),
-            scheduler: sample.scheduler.clone(),
-            steps: sample.steps,
-            guidance: sample.guidance,
-            size: sample.size,
-            seed: sample.seed.wrapping_add(index as u64),
-            ..Request::default()
-        };
+    for request in requests(sample, clip_skip) {
         let made = pipeline.generate(&request, &mut |_, _| ())?.images;
         let [_, _, height, width] = made.dims();
         let rgb = to_pixels(made).swap_remove(0);
         images.push(Pixels { size: [height, width], rgb });
     }
     let rows = folder.join("samples");
-    std::fs::create_dir_all(&rows).map_err(|error| TrainError::Data {
+    fs::create_dir_all(&rows).map_err(|error| TrainError::Data {
         path: rows.clone(),
         reason: format!("cannot be made ({error})"),
     })?;
@@ -56,24 +76,26 @@ pub fn add_row(
     Ok(())
 }
 
-/// Removes the rows of an earlier run.
+/// Removes the sheet and the rows of an earlier run.
 ///
 /// # Errors
 /// When that is not possible.
 pub fn clear(folder: &Path) -> Result<(), TrainError> {
-    let rows = folder.join("samples");
-    if !rows.exists() {
-        return Ok(());
-    }
-    std::fs::remove_dir_all(&rows).map_err(|error| TrainError::Data {
-        path: rows,
-        reason: format!("cannot be removed ({error})"),
-    })
+    let (rows, sheet) = (folder.join("samples"), folder.join("samples.png"));
+    let gone = |path: &Path, removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TrainError::Data {
+            path: path.into(),
+            reason: format!("cannot be removed ({error})"),
+        }),
+        _ => Ok(()),
+    };
+    gone(&rows, fs::remove_dir_all(&rows))?;
+    gone(&sheet, fs::remove_file(&sheet))
 }
 
 /// The rows so far, in the order of their steps.
 fn all(rows: &Path) -> Result<Vec<Pixels>, TrainError> {
-    let entries = std::fs::read_dir(rows).into_iter().flatten().filter_map(Result::ok);
+    let entries = fs::read_dir(rows).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
     paths.sort();

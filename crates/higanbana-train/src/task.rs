@@ -25,11 +25,10 @@ impl Task {
     /// When they contradict each other.
     pub fn new(recipe: &Recipe, pipeline: &Pipeline) -> Result<Self, TrainError> {
         let objective = recipe.objective.clone();
-        let (schedule, own) = pipeline.scheduler.training()?;
-        let prediction = objective.prediction.map_or(own, Prediction::from);
+        let (schedule, prediction) = objective.scheduler(&pipeline.scheduler).training()?;
         let wrong =
             |reason: &str| Err(TrainError::recipe("RUN.toml", format!("objective.{reason}")));
-        if objective.zero_terminal_snr && prediction == Prediction::Epsilon {
+        if schedule.alpha(schedule.len() - 1) == 0.0 && prediction == Prediction::Epsilon {
             return wrong(
                 "zero_terminal_snr: needs v_prediction: at the last time there is only noise to see",
             );
@@ -48,8 +47,6 @@ impl Task {
             let reason = format!("validation.times: {late}; there are {}", schedule.len());
             return Err(TrainError::recipe("RUN.toml", reason));
         }
-        let schedule =
-            if objective.zero_terminal_snr { schedule.zero_terminal_snr() } else { schedule };
         Ok(Self { objective, schedule, prediction })
     }
 }

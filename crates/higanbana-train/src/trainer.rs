@@ -23,7 +23,7 @@ use crate::{
     feed::Feed,
     groups::Groups,
     network::{self, Network},
-    recipe::{Adapter, Recipe},
+    recipe::{Adapter, MOST_STEPS, Recipe},
     sheet,
     task::Task,
     weights::{self, Weights},
@@ -91,6 +91,9 @@ impl<'a> Trainer<'a> {
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
         let pipeline = pipeline(&recipe, device)?;
+        if let Some(sample) = &recipe.sample {
+            sheet::check(sample, recipe.data.clip_skip, &pipeline)?;
+        }
         let task = Task::new(&recipe, &pipeline)?;
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
             feed.prepare(&pipeline, tell)?;
@@ -103,8 +106,12 @@ impl<'a> Trainer<'a> {
         }
         let order = feed.order(recipe.seed, recipe.train.batch);
         let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
-        let epochs = recipe.train.epochs.map(|epochs| epochs * per_epoch);
+        let epochs = recipe.train.epochs.map(|epochs| epochs.saturating_mul(per_epoch));
         let steps = recipe.train.steps.or(epochs).unwrap_or_default();
+        if steps > MOST_STEPS {
+            let reason = format!("train.epochs: are {steps} steps; {MOST_STEPS} at most");
+            return Err(TrainError::recipe("RUN.toml", reason));
+        }
         let average = recipe.train.ema.map(|_| weights::read(&network));
         let optimizer = groups.optimizer(&recipe)?;
         Ok(Self {
@@ -230,11 +237,13 @@ fn pipeline(recipe: &Recipe, device: &Device) -> Result<Pipeline, TrainError> {
         return Err(TrainError::recipe("RUN.toml", reason));
     }
     let dtype = recipe.train.dtype.on(device)?;
-    Ok(match (model.is_file(), recipe.from_scratch) {
+    let mut pipeline = match (model.is_file(), recipe.from_scratch) {
         (true, _) => Pipeline::read_file(model, recipe.config.as_deref(), device, dtype)?,
         (false, true) => Pipeline::untrained(model, device, recipe.seed)?,
         (false, false) => Pipeline::read(model, device, dtype)?,
-    })
+    };
+    pipeline.scheduler = recipe.objective.scheduler(&pipeline.scheduler);
+    Ok(pipeline)
 }
 
 /// The network of a recipe, and one with the alpha to scale from.

@@ -72,7 +72,7 @@ fn decode_png(bytes: &[u8]) -> Result<Pixels, String> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
-    let mut pixels = vec![0; reader.output_buffer_size().ok_or("is too large")?];
+    let mut pixels = room(reader.output_buffer_size())?;
     let info = reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
     pixels.truncate(info.buffer_size());
     let size = [info.height as usize, info.width as usize];
@@ -92,10 +92,19 @@ fn decode_webp(bytes: &[u8]) -> Result<Pixels, String> {
     let damaged = |error: image_webp::DecodingError| format!("is damaged ({error})");
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(damaged)?;
     let (w, h) = decoder.dimensions();
-    let mut pixels = vec![0; decoder.output_buffer_size().ok_or("is too large")?];
+    let mut pixels = room(decoder.output_buffer_size())?;
     decoder.read_image(&mut pixels).map_err(damaged)?;
     let samples = if decoder.has_alpha() { 4 } else { 3 };
     Ok(Pixels { size: [h as usize, w as usize], rgb: to_rgb(pixels, samples) })
+}
+
+/// Room for as many bytes, which a few bytes of a file may ask for.
+fn room(bytes: Option<usize>) -> Result<Vec<u8>, String> {
+    const MOST: usize = 1 << 30;
+    match bytes {
+        Some(bytes) if bytes <= MOST => Ok(vec![0; bytes]),
+        _ => Err("is too large".into()),
+    }
 }
 
 /// Grey becomes red, green and blue; what follows them, or grey, is dropped.

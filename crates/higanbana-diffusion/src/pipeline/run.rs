@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use super::{Noise, Pipeline, code::all_finite, encode::Text};
 use crate::{
     Added, ModelError,
-    schedulers::{guide, scheduler},
+    schedulers::{Scheduler, guide, scheduler},
     unet::time::guidance,
 };
 
@@ -79,6 +79,13 @@ const MOST_PIXELS: usize = 1 << 30;
 /// Told of every step: how many are made, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
+/// What a request comes to before its first step.
+struct Begun {
+    size: [usize; 2],
+    scheduler: Box<dyn Scheduler>,
+    texts: [Text; 2],
+}
+
 impl Request {
     /// Number of images, which given noise decides.
     pub fn images(&self) -> usize {
@@ -115,12 +122,16 @@ impl Pipeline {
         }
     }
 
-    /// Generates images.
+    /// That a request can be met, as far as that is known before.
     ///
     /// # Errors
-    /// When the request cannot be met, or latents are no longer finite: the step is named.
-    pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
-        let [height, width] = self.size(request)?;
+    /// When it cannot.
+    pub fn check_request(&self, request: &Request) -> Result<(), ModelError> {
+        self.begun(request).map(drop)
+    }
+
+    fn begun(&self, request: &Request) -> Result<Begun, ModelError> {
+        let size = self.size(request)?;
         for (name, number) in
             [("guidance", request.guidance), ("guidance rescale", request.guidance_rescale)]
         {
@@ -128,25 +139,33 @@ impl Pipeline {
                 return Err(ModelError::input(name, format!("is {number}; give a number")));
             }
         }
-        let count = request.images();
-        if count == 0 {
+        if request.images() == 0 {
             return Err(ModelError::input("count", "is 0; at least one image is needed"));
         }
-        let factor = self.factor();
-        let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let name = request.scheduler.as_deref();
         let config = match name {
             None if self.revises_scheduler => self.scheduler.clone().revised(),
             _ => self.scheduler.clone(),
         };
-        let mut scheduler = scheduler(name, &config, request.steps)?;
+        let scheduler = scheduler(name, &config, request.steps)?;
+        let texts = self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
+        Ok(Begun { size, scheduler, texts })
+    }
+
+    /// Generates images.
+    ///
+    /// # Errors
+    /// When the request cannot be met, or latents are no longer finite: the step is named.
+    pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
+        let Begun { size: [height, width], mut scheduler, texts: [positive, negative] } =
+            self.begun(request)?;
+        let (count, factor) = (request.images(), self.factor());
+        let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let tiles = request.tile.map(|pixels| self.tiles(pixels)).transpose()?;
         let given = request.noise.iter().map(|noise| self.given(noise, shape));
         let given = given.collect::<Result<Vec<_>, _>>()?;
         let mut noise = Noise::new(request.seed, count).after(given);
 
-        let [positive, negative] =
-            self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
         let told = self.unet.config().guidance_width;
         let told = told.map(|width| guidance(request.guidance, width, &self.device));
         let guided = request.guidance > 1.0 && told.is_none();

@@ -5,16 +5,17 @@ use std::path::Path;
 use burn::tensor::DType;
 use higanbana_io::writer;
 
-use super::Pipeline;
+use super::{Pipeline, SCHEDULER};
 use crate::{
     ModelError,
-    layout::{copy_configs, copy_files},
+    layout::{copy_configs, copy_files, write},
+    schedulers::SchedulerConfig,
     weights::{Part, save},
 };
 
 impl Pipeline {
-    /// Writes the UNet and the text encoders as they are now into a new folder; the rest is that of the
-    /// folder which the pipeline was read from.
+    /// Writes the UNet, the text encoders and the scheduler as they are now into a new folder; the rest is
+    /// that of the folder which the pipeline was read from.
     ///
     /// # Errors
     /// When that is a single file, a weight is not finite, or the new folder exists or cannot be written.
@@ -22,6 +23,9 @@ impl Pipeline {
         let output = writer::Folder::new(folder)?;
         let (from, to) = (&self.path, output.path());
         copy_configs(from, to)?;
+        if SchedulerConfig::read(&from.join(SCHEDULER))? != self.scheduler {
+            write(&to.join(SCHEDULER), &self.scheduler.text())?;
+        }
         if self.vae.is_some() {
             copy_files(&from.join(Part::Vae.folder()), &to.join(Part::Vae.folder()))?;
         }

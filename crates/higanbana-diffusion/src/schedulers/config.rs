@@ -8,7 +8,7 @@ use super::noise::{self, NoiseSchedule, Prediction};
 use crate::{ModelError, config::Fields};
 
 /// The text of a `scheduler_config.json`, whatever scheduler wrote it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerConfig {
     fields: Fields,
 }
@@ -33,6 +33,11 @@ impl SchedulerConfig {
         Ok(Self { fields: Fields::parse(path, &text.replace("-Infinity", "null"))? })
     }
 
+    /// The text of a file.
+    pub fn text(&self) -> String {
+        self.fields.text()
+    }
+
     /// The scheduler that wrote it.
     pub fn class(&self) -> Option<&str> {
         self.fields.class()
@@ -44,6 +49,21 @@ impl SchedulerConfig {
     pub fn revised(mut self) -> Self {
         self.fields.set("steps_offset", 1);
         self.fields.set("clip_sample", false);
+        self
+    }
+
+    /// The same of a model that is trained to predict that, if anything else, and with nothing of the image
+    /// left at the last time.
+    #[must_use]
+    pub fn trained(mut self, prediction: Option<Prediction>, zero_terminal_snr: bool) -> Self {
+        match prediction {
+            Some(Prediction::Epsilon) => self.fields.set("prediction_type", "epsilon"),
+            Some(Prediction::Velocity) => self.fields.set("prediction_type", "v_prediction"),
+            None => {}
+        }
+        if zero_terminal_snr {
+            self.fields.set("rescale_betas_zero_snr", true);
+        }
         self
     }
 

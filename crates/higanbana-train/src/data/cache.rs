@@ -1,12 +1,13 @@
 //! Latents and texts that need not be computed again.
 //!
-//! An entry is called by the SHA-256 of everything that it follows from: the weights of the model, and the
-//! bytes of the image with its size, or the text. A changed image, another autoencoder or another caption
+//! An entry is called by the SHA-256 of everything that it follows from: the model, and the bytes of the
+//! image with its size, or the text. A changed image, another autoencoder or another caption
 //! has another name, so that nothing that is stale is ever found. Of latents the mean and the variance are
 //! kept, not scaled, so that every step has a sample of its own, as without the cache.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -95,15 +96,15 @@ pub fn key(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// SHA-256 of the weights of a model.
-pub fn weights<M: Module>(model: &M) -> [u8; 32] {
+/// SHA-256 of a model: of its configuration and its weights.
+pub fn model<M: Module>(model: &M, config: &impl fmt::Debug) -> [u8; 32] {
     struct Weights(Sha256);
     impl ModuleVisitor for Weights {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.0.update(param.val().into_data().as_bytes());
         }
     }
-    let mut weights = Weights(Sha256::new());
+    let mut weights = Weights(Sha256::new_with_prefix(format!("{config:?}")));
     model.visit(&mut weights);
     weights.0.finalize().into()
 }

@@ -1,5 +1,5 @@
-//! From the caption of a file to the text of a sample, in kohya's order: prefix and suffix; nothing at all,
-//! now and then; choices; tags shuffled and dropped.
+//! From the caption of a file to the text of a sample, in kohya's order: nothing at all, now and then; one
+//! line; prefix and suffix; choices; tags shuffled and dropped.
 
 use rand::{RngExt, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,8 @@ pub struct Captions {
     pub shuffle: bool,
     /// Number of tags at the beginning that stay where they are.
     pub keep_tokens: usize,
-    /// Where it stands, what is before stays where it is, instead of a number of tags.
+    /// Where it stands, what is before stays where it is, instead of a number of tags; where it stands
+    /// again, what is behind stays at the end.
     pub keep_separator: Option<String>,
     /// Probability with which a tag that may move is left out.
     pub tag_dropout: f64,
@@ -36,28 +37,28 @@ impl Captions {
         if self.dropout > 0.0 && rng.random_bool(self.dropout) {
             return String::new();
         }
-        let parts = [&self.prefix, caption, &self.suffix].into_iter().filter(|it| !it.is_empty());
-        let text = parts.collect::<Vec<&str>>().join(" ");
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = caption.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
         let line = match lines.len() {
-            0 => return String::new(),
+            0 => "",
             count if self.wildcards => lines[rng.random_range(0..count)],
             _ => lines[0],
         };
-        let mut text = line.trim().to_string();
+        let parts = [&self.prefix, line, &self.suffix].into_iter().filter(|it| !it.is_empty());
+        let mut text = parts.collect::<Vec<&str>>().join(" ");
         if self.wildcards {
             text = chosen(&text, &mut |count| rng.random_range(0..count));
         }
         if !self.shuffle && self.tag_dropout == 0.0 && self.keep_separator.is_none() {
             return text;
         }
-        let (mut fixed, mut free) = self.parted(&text);
+        let [mut first, mut free, last] = self.parted(&text);
         if self.shuffle {
             free.shuffle(&mut rng);
         }
         free.retain(|_| self.tag_dropout == 0.0 || !rng.random_bool(self.tag_dropout));
-        fixed.extend(free);
-        fixed.join(", ")
+        first.extend(free);
+        first.extend(last);
+        first.join(", ")
     }
 
     /// Whether a caption has one text, besides none.
@@ -65,21 +66,16 @@ impl Captions {
         !self.wildcards && !self.shuffle && self.tag_dropout == 0.0
     }
 
-    /// The first probability that is none, by name.
-    pub(crate) fn wrong(&self) -> Option<(&'static str, f64)> {
-        let wrong = |(_, p): &(_, f64)| !(0.0..=1.0).contains(p);
-        [("dropout", self.dropout), ("tag_dropout", self.tag_dropout)].into_iter().find(wrong)
-    }
-
-    /// The tags that stay, and those that may move.
-    fn parted<'a>(&self, text: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
-        let separator = self.keep_separator.as_deref().filter(|it| !it.is_empty());
-        if let Some((fixed, free)) = separator.and_then(|it| text.split_once(it)) {
-            return (tags(fixed), tags(free));
+    /// The tags that stay at the beginning, those that may move, and those that stay at the end.
+    fn parted<'a>(&self, text: &'a str) -> [Vec<&'a str>; 3] {
+        let separator = self.keep_separator.as_deref();
+        if let Some(separator) = separator.filter(|it| !it.is_empty() && text.contains(*it)) {
+            let mut parts = text.splitn(3, separator).map(tags);
+            return [(); 3].map(|()| parts.next().unwrap_or_default());
         }
-        let mut fixed = tags(text);
-        let free = fixed.split_off(self.keep_tokens.min(fixed.len()));
-        (fixed, free)
+        let mut first = tags(text);
+        let free = first.split_off(self.keep_tokens.min(first.len()));
+        [first, free, Vec::new()]
     }
 }
 
@@ -113,6 +109,7 @@ mod tests {
         assert_eq!(captions.text("a lily\nanother", 0, 0), "photo of a lily");
         let captions = Captions { suffix: "in rain".into(), ..Captions::default() };
         assert_eq!(captions.text("a lily", 0, 0), "a lily in rain");
+        assert_eq!(captions.text("a lily\r\nanother", 0, 0), "a lily in rain");
         assert_eq!(Captions::default().text("", 0, 0), "");
     }
 
@@ -139,6 +136,8 @@ mod tests {
         let captions = Captions { shuffle: true, keep_separator: separator, ..Captions::default() };
         let text = captions.text("a, b ||| c, d", 0, 0);
         assert!(text == "a, b, c, d" || text == "a, b, d, c", "{text}");
+        let text = captions.text("a ||| b, c ||| d, e", 0, 0);
+        assert!(text == "a, b, c, d, e" || text == "a, c, b, d, e", "{text}");
     }
 
     #[test]
@@ -162,5 +161,7 @@ mod tests {
         found.dedup();
         assert_eq!(found, ["a", "b", "c"]);
         assert!(!captions.is_fixed());
+        let captions = Captions { prefix: "x".into(), suffix: "y".into(), ..captions };
+        assert!(texts(&captions, "a\nb").iter().all(|it| it == "x a y" || it == "x b y"));
     }
 }

@@ -25,7 +25,7 @@ pub struct Picture {
     pub path: PathBuf,
     /// Top and left of the image in its file, where that is a sheet.
     pub corner: Option<[usize; 2]>,
-    /// SHA-256 of its bytes, and of the corner.
+    /// SHA-256 of its bytes, and of its place in a sheet.
     pub hash: [u8; 32],
     /// Height and width in pixels.
     pub size: [usize; 2],
@@ -81,7 +81,10 @@ struct Place {
     sheet: Option<usize>,
 }
 
-/// A concept's folder, and kohya's folders inside.
+/// How often an image counts at most: more than that is a date, or a number of another kind.
+pub const MOST_REPEATS: usize = 10_000;
+
+/// A concept's folder, and kohya's folders inside, of which those that count 0 times have no part.
 fn places(concept: &Concept) -> Result<Vec<Place>, TrainError> {
     let Concept { folder, repeats, caption, sheet, .. } = concept;
     let place = |folder: &Path, repeats, caption| Place {
@@ -96,7 +99,14 @@ fn places(concept: &Concept) -> Result<Vec<Place>, TrainError> {
         let Some((count, name)) = name.split_once('_') else { continue };
         let Ok(count) = count.parse::<usize>() else { continue };
         let caption = caption.clone().unwrap_or_else(|| name.into());
-        places.push(place(&path, repeats * count, Some(caption)));
+        match repeats.saturating_mul(count) {
+            0 => {}
+            count if count > MOST_REPEATS => {
+                let reason = format!("counts {count} times by its name; {MOST_REPEATS} at most");
+                return Err(wrong(&path, reason));
+            }
+            count => places.push(place(&path, count, Some(caption))),
+        }
     }
     Ok(places)
 }
@@ -179,9 +189,10 @@ fn cut(sheet: &Picture, side: usize) -> Result<Vec<Picture>, String> {
     let picture = |(index, caption): (usize, &str)| {
         let corner = [index / columns * side, index % columns * side];
         let hash = Sha256::new_with_prefix(sheet.hash);
+        let place = [corner[0], corner[1], side].map(usize::to_le_bytes);
         Picture {
             corner: Some(corner),
-            hash: hash.chain_update(corner.map(usize::to_le_bytes).concat()).finalize().into(),
+            hash: hash.chain_update(place.concat()).finalize().into(),
             size: [side; 2],
             caption: caption.into(),
             ..sheet.clone()
@@ -194,6 +205,7 @@ fn cut(sheet: &Picture, side: usize) -> Result<Vec<Picture>, String> {
 fn metadata(path: &Path) -> Result<BTreeMap<PathBuf, String>, TrainError> {
     let text = fs::read_to_string(path).map_err(|error| wrong(path, error.to_string()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let entries = lines.map(|(number, line)| {
         let value: Result<Value, _> = serde_json::from_str(line);
@@ -211,13 +223,18 @@ fn metadata(path: &Path) -> Result<BTreeMap<PathBuf, String>, TrainError> {
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
+    // A link that leads nowhere is an image that cannot be read.
+    !path.is_dir() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
 }
 
+/// What a folder holds, by name, but for what is hidden.
 fn listing(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let entries = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut entries = entries.map_err(|e| wrong(folder, format!("cannot be read ({e})")))?;
+    let hidden =
+        |path: &PathBuf| path.file_name().is_some_and(|it| it.to_string_lossy().starts_with('.'));
+    entries.retain(|path| !hidden(path));
     entries.sort();
     Ok(entries)
 }
@@ -249,7 +266,7 @@ mod tests {
             flip: false,
             regularisation: false,
         };
-        let (pictures, problems) = scan(&[concept]).unwrap();
+        let (pictures, problems) = scan(std::slice::from_ref(&concept)).unwrap();
         assert!(problems.is_empty());
         let captions: Vec<&str> = pictures.iter().map(|picture| &*picture.caption).collect();
         assert_eq!(captions, ["a", "b", "c", "d"]);
@@ -259,5 +276,10 @@ mod tests {
             assert_eq!((picture.size, picture.repeats), ([2, 2], 3));
         }
         assert!(pictures.windows(2).all(|pair| pair[0].hash != pair[1].hash));
+
+        // One image of four pixels a side, from the same corner, is another image.
+        fs::write(folder.path().join("s.txt"), "a").unwrap();
+        let (whole, _) = scan(&[Concept { sheet: Some(4), ..concept }]).unwrap();
+        assert_ne!(whole[0].hash, pictures[0].hash);
     }
 }

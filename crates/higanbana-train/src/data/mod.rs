@@ -77,9 +77,16 @@ pub struct Concept {
     pub regularisation: bool,
 }
 
+impl Concept {
+    /// How its captions become texts.
+    pub fn captions<'a>(&'a self, data: &'a Data) -> &'a Captions {
+        self.captions.as_ref().unwrap_or(&data.captions)
+    }
+}
+
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a side, or width and height")]
 pub enum Resolution {
     /// A square.
     Side(usize),

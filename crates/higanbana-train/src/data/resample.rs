@@ -20,17 +20,16 @@ const REACH: f64 = 3.0;
 pub fn fitted(pixels: &Pixels, fit: &Fit, mirrored: bool, device: &Device) -> Tensor<4> {
     let [height, width] = pixels.size;
     let values: Vec<f32> = pixels.rgb.iter().map(|value| f32::from(*value)).collect();
-    let rows = horizontal(&values, [height, width], fit.scaled[0]);
-    let columns = transposed(&rows, [height, fit.scaled[0]]);
-    let columns = horizontal(&columns, [fit.scaled[0], height], fit.scaled[1]);
-    let [left, top] = fit.corner();
     let [w, h] = fit.bucket;
+    let [across, down] = [0, 1].map(|i| weights(pixels.size[1 - i], fit, i));
+    let rows = horizontal(&values, width, &across);
+    let columns = horizontal(&transposed(&rows, [height, w]), height, &down);
     let mut out = vec![0f32; 3 * h * w];
     for c in 0..3 {
         for y in 0..h {
             for x in 0..w {
                 let from = if mirrored { w - 1 - x } else { x };
-                let at = ((left + from) * fit.scaled[1] + top + y) * 3 + c;
+                let at = (from * h + y) * 3 + c;
                 // Images have eight bits: the rounding is part of the size.
                 out[(c * h + y) * w + x] = columns[at].round().clamp(0.0, 255.0) / 127.5 - 1.0;
             }
@@ -40,14 +39,10 @@ pub fn fitted(pixels: &Pixels, fit: &Fit, mirrored: bool, device: &Device) -> Te
 }
 
 /// Rows of pixels of three channels, in another length.
-fn horizontal(values: &[f32], [rows, length]: [usize; 2], new: usize) -> Vec<f32> {
-    if length == new {
-        return values.to_vec();
-    }
-    let weights = weights(length, new);
-    let mut out = Vec::with_capacity(rows * new * 3);
+fn horizontal(values: &[f32], length: usize, weights: &[(usize, Vec<f64>)]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len() / length * weights.len());
     for row in values.chunks(length * 3) {
-        for (first, weights) in &weights {
+        for (first, weights) in weights {
             for c in 0..3 {
                 let terms = weights.iter().zip(row[first * 3 + c..].iter().step_by(3));
                 let sum: f64 = terms.map(|(weight, value)| weight * f64::from(*value)).sum();
@@ -58,11 +53,16 @@ fn horizontal(values: &[f32], [rows, length]: [usize; 2], new: usize) -> Vec<f32
     out
 }
 
-/// For each new pixel the first old one that it sees, and the weights from there on.
-fn weights(old: usize, new: usize) -> Vec<(usize, Vec<f64>)> {
+/// For each pixel of the bucket along a side the first old one that it sees, and the weights from there on.
+fn weights(old: usize, fit: &Fit, side: usize) -> Vec<(usize, Vec<f64>)> {
+    let new = fit.scaled[side];
     let ratio = old as f64 / new as f64;
     let spread = ratio.max(1.0);
-    let weights = (0..new).map(|i| {
+    let first = fit.corner()[side];
+    let weights = (first..first + fit.bucket[side]).map(|i| {
+        if old == new {
+            return (i, vec![1.0]);
+        }
         let centre = (i as f64 + 0.5) * ratio;
         let first = (centre - REACH * spread + 0.5).max(0.0) as usize;
         let last = ((centre + REACH * spread + 0.5) as usize).min(old);

@@ -12,7 +12,7 @@ pub mod loss;
 pub mod noise;
 pub mod weight;
 
-use higanbana_diffusion::schedulers::Prediction;
+use higanbana_diffusion::schedulers::{Prediction, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 
 pub use loss::{HuberSchedule, Loss};
@@ -61,19 +61,10 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The first number that is negative, or none, by its key.
-    pub(crate) fn negative(&self) -> Option<(&'static str, f64)> {
-        let numbers = [
-            ("objective.huber_c", self.huber_c),
-            ("objective.min_snr_gamma", self.min_snr_gamma.unwrap_or_default()),
-            ("objective.noise_offset", self.noise_offset),
-            ("objective.adaptive_noise", self.adaptive_noise),
-            ("objective.multires.discount", self.multires.map_or(0.0, |it| it.discount)),
-            ("objective.input_perturbation", self.input_perturbation),
-            ("objective.prior_weight", self.prior_weight),
-            ("objective.orthogonality", self.orthogonality),
-        ];
-        numbers.into_iter().find(|(_, x)| !(*x >= 0.0 && x.is_finite()))
+    /// The scheduler of a model that is trained so.
+    pub fn scheduler(&self, own: &SchedulerConfig) -> SchedulerConfig {
+        let prediction = self.prediction.map(Prediction::from);
+        own.clone().trained(prediction, self.zero_terminal_snr)
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `min_snr_gamma` $\gamma$ | $\min(s, \gamma)/s$ | $\min(s, \gamma)/(s+1)$ |
 //! | `scale_v_like_noise` | – | $s/(s+1)$ |
-//! | `debiased` | $1/\sqrt{\min(s, 1000)}$ | $1/(s+1)$ |
+//! | `debiased` | $1/\sqrt{\min(s, 1000)}$ | $1/(\min(s, 1000)+1)$ |
 //!
 //! They multiply. The ratio is that of the schedule in use; kohya takes that from before
 //! `zero_terminal_snr`.
@@ -25,7 +25,8 @@ impl Objective {
             weight *= snr / (snr + 1.0);
         }
         if self.debiased {
-            weight /= if velocity { snr + 1.0 } else { snr.min(1000.0).sqrt() };
+            let snr = snr.min(1000.0);
+            weight /= if velocity { snr + 1.0 } else { snr.sqrt() };
         }
         weight
     }

@@ -95,6 +95,19 @@ pub struct Hyperparameter {
 }
 
 impl Hyperparameter {
+    /// What it has to be, if a value is not: what scales is not negative, and a pure number that is below 1
+    /// by default, such as a momentum, stays there.
+    pub fn wants(&self, value: f64) -> Option<&'static str> {
+        let below_one = 0.0..1.0;
+        match self.role {
+            Role::Number if below_one.contains(&self.value) => {
+                (!below_one.contains(&value)).then_some("a number from 0 to below 1")
+            }
+            Role::Number => (!value.is_finite()).then_some("a number"),
+            _ => (!(0.0..=f64::MAX).contains(&value)).then_some("0 or more"),
+        }
+    }
+
     /// A pure number, which does not scale.
     pub(super) const fn number(name: &'static str, value: f64) -> Self {
         Self { name, role: Role::Number, value, power: 0, why: "a pure number" }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Recipe, Train, set};
+use super::{Recipe, set};
 use crate::{TrainError, precision::Precision};
 
 impl Recipe {
@@ -15,22 +15,22 @@ impl Recipe {
         let wrong = |reason: String| TrainError::recipe(path, reason);
         let text = std::fs::read_to_string(path)
             .map_err(|error| wrong(format!("cannot be read ({error})")))?;
-        let located = |error: toml::de::Error| {
+        let line = |error: &toml::de::Error| {
             let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            wrong(format!("{line}{}", error.message().replace('\n', " ")))
+            line.map(|line| format!("line {line}: ")).unwrap_or_default()
         };
-        // As it is, so that messages name lines.
-        if overrides.is_empty() {
-            let recipe: Self = toml::from_str(&text).map_err(located)?;
-            return recipe.checked(path);
-        }
-        let mut value: toml::Value = toml::from_str(&text).map_err(located)?;
+        let mut value: toml::Value = toml::from_str(&text)
+            .map_err(|e| wrong(format!("{}{}", line(&e), e.message().replace('\n', " "))))?;
         for it in overrides {
             set::lay(&mut value, it).map_err(|reason| wrong(format!("--set {it}: {reason}")))?;
         }
-        let recipe: Self = value.try_into().map_err(|e: toml::de::Error| {
-            wrong(format!("with --set: {}", e.message().replace('\n', " ")))
+        // The values know their keys, the text its lines.
+        let recipe: Self = value.try_into().map_err(|error: toml::de::Error| {
+            let place = match toml::from_str::<Self>(&text) {
+                Err(error) if overrides.is_empty() => line(&error),
+                _ => String::new(),
+            };
+            wrong(format!("{place}{}", error.to_string().trim().replace('\n', " ")))
         })?;
         recipe.checked(path)
     }
@@ -55,21 +55,13 @@ impl Recipe {
 
     fn checked(self, path: &Path) -> Result<Self, TrainError> {
         let wrong = |reason: String| Err(TrainError::recipe(path, reason));
-        let Train { steps, epochs, batch, accumulation, ema, .. } = &self.train;
-        match (steps, epochs) {
-            (Some(0), _) | (_, Some(0)) => return wrong("train: takes one step at least".into()),
+        if let Some(reason) = self.wrong_number() {
+            return wrong(reason);
+        }
+        match (self.train.steps, self.train.epochs) {
             (Some(_), Some(_)) => return wrong("train: give steps or epochs, not both".into()),
             (None, None) => return wrong("train: give steps or epochs".into()),
             _ => {}
-        }
-        if *batch == 0 || *accumulation == 0 {
-            return wrong("train: batch and accumulation are 1 at least".into());
-        }
-        if let Some((key, x)) = self.train.not_positive().or_else(|| self.objective.negative()) {
-            return wrong(format!("{key}: {x} is no number that makes sense there"));
-        }
-        if ema.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
-            return wrong("train.ema: give a number below 1, such as 0.999".into());
         }
         match &self.adapter {
             Some(_) if self.from_scratch => {
@@ -85,41 +77,37 @@ impl Recipe {
                     "train.dtype: a model that is trained itself is trained in f32".into(),
                 );
             }
+            Some(adapter) if !adapter.text_encoder && self.train.text_encoder_rate.is_some() => {
+                return wrong(
+                    "train.text_encoder_rate: they are not trained; set adapter.text_encoder"
+                        .into(),
+                );
+            }
             _ => {}
         }
-        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+        if !is_name(&self.name) {
             return wrong(format!("name: {:?} is no name of a file", self.name));
         }
         let data = &self.data;
-        let [width, height] = data.resolution.size();
-        if width == 0 || height == 0 || data.chunks == 0 {
-            return wrong("data: resolution and chunks are 1 at least".into());
-        }
-        if let Some(buckets) = &data.buckets {
-            let side = (width * height).isqrt();
-            if buckets.step == 0 || buckets.min < buckets.step || buckets.step > side {
-                return wrong(
-                    "data.buckets: step must be between 1 and min and the resolution".into(),
-                );
-            }
+        if data.buckets.is_some_and(|it| it.min < it.step || it.max < it.min) {
+            return wrong("data.buckets: step is at most min, and min at most max".into());
         }
         if data.concepts.is_empty() {
             return wrong("data.concepts: there are none".into());
         }
-        let captions = data.concepts.iter().flat_map(|concept| concept.captions.as_ref());
-        for captions in captions.chain([&data.captions]) {
-            if let Some((name, p)) = captions.wrong() {
-                return wrong(format!("captions.{name}: {p} is no probability"));
-            }
-        }
         if data.concepts.iter().all(|concept| concept.regularisation) {
             return wrong("data.concepts: all are for regularisation".into());
         }
-        if self.sample.as_ref().is_some_and(|it| it.every == 0 || it.prompts.is_empty()) {
-            return wrong("sample: needs prompts, and every 1 at least".into());
+        let regular = data.concepts.iter().any(|concept| concept.regularisation);
+        if self.objective.preserve_output && !regular {
+            return wrong("objective.preserve_output: no concept is for regularisation".into());
         }
-        if self.validation.as_ref().is_some_and(|it| it.every == 0 || it.times.is_empty()) {
-            return wrong("validation: needs times, and every 1 at least".into());
+        if self.sample.as_ref().is_some_and(|it| it.prompts.is_empty()) {
+            return wrong("sample.prompts: there are none".into());
+        }
+        let validation = self.validation.as_ref();
+        if validation.is_some_and(|it| it.concepts.is_empty() || it.times.is_empty()) {
+            return wrong("validation: needs concepts and times".into());
         }
         Ok(self)
     }
@@ -128,4 +116,14 @@ impl Recipe {
     pub fn table(&self) -> toml::Table {
         toml::Table::try_from(self).expect("a recipe is plain values with names")
     }
+}
+
+/// Whether a file of this name, and a folder, can be made beside those of a run.
+fn is_name(name: &str) -> bool {
+    const TAKEN: &str =
+        ". .. checkpoints samples samples.png run.toml metrics.jsonl result.json error.txt";
+    let file = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);
+    (1..=200).contains(&name.len())
+        && name.chars().all(file)
+        && TAKEN.split(' ').all(|it| it != name)
 }

@@ -31,12 +31,12 @@ impl Trainer<'_> {
 
     fn validated(&self, feed: &mut Feed, times: &[usize]) -> Result<f64, TrainError> {
         let Task { objective, schedule, prediction } = &self.task;
-        let (mut total, mut count) = (0.0, 0.0);
+        let (shown, mut total, mut count) = (self.shown(), 0.0, 0.0);
         for index in 0..feed.pictures.len() {
             for (number, &time) in times.iter().enumerate() {
                 let first = (index * times.len() + number) as u64;
                 let draw = Draw { seed: 0, first, plain: true };
-                let network = self.network.clone().conditioned(&[time], schedule.len(), None);
+                let network = shown.clone().conditioned(&[time], schedule.len(), None);
                 let batch =
                     feed.batch(&[index], &[time], draw, &self.task, &self.pipeline, &network)?;
                 let losses = network.losses(&batch, objective, schedule, *prediction);
@@ -51,8 +51,8 @@ impl Trainer<'_> {
     pub(super) fn look(&mut self, run: &Run) -> Result<(), TrainError> {
         let Some(sample) = self.recipe.sample.clone() else { return Ok(()) };
         if self.step.is_multiple_of(sample.every) || self.step == self.steps {
-            let (step, folder) = (self.step, run.folder());
-            self.with_trained(|pipeline| sheet::add_row(folder, step, &sample, pipeline))?;
+            let (step, folder, skip) = (self.step, run.folder(), self.recipe.data.clip_skip);
+            self.with_trained(|pipeline| sheet::add_row(folder, step, &sample, skip, pipeline))?;
         }
         Ok(())
     }

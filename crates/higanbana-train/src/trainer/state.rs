@@ -6,7 +6,12 @@ use burn::store::RecordError;
 use higanbana_io::run::Run;
 
 use super::Trainer;
-use crate::{TrainError, checkpoint::Checkpoint, weights};
+use crate::{
+    TrainError,
+    checkpoint::Checkpoint,
+    feed::Feed,
+    weights::{self, Weights},
+};
 
 impl Trainer<'_> {
     /// Takes up the last checkpoint; gives its step.
@@ -19,11 +24,19 @@ impl Trainer<'_> {
             run.rewind(0)?;
             return Ok(None);
         };
-        let Checkpoint { step, lines, weights, average, optimizer } = checkpoint;
+        let Checkpoint { step, lines, images, weights, average, optimizer } = checkpoint;
         let known = weights::read(&self.network);
-        if !known.keys().eq(weights.keys()) {
-            let reason = "is of other tensors".into();
-            return Err(TrainError::Checkpoint { path: folder.into(), reason });
+        let shapes = |of: &Weights| -> Vec<_> {
+            of.iter().map(|(path, data)| (path.clone(), data.shape().clone())).collect()
+        };
+        let wrong = |reason: &str| {
+            Err(TrainError::Checkpoint { path: folder.into(), reason: reason.into() })
+        };
+        if shapes(&known) != shapes(&weights) {
+            return wrong("is of another model; --overwrite begins anew");
+        }
+        if images != self.images() {
+            return wrong("is of other images or captions; --overwrite begins anew");
         }
         self.network = weights::write(self.network.clone(), &weights);
         self.average = average.or(self.average.take());
@@ -45,10 +58,18 @@ impl Trainer<'_> {
         Ok(Checkpoint {
             step: self.step,
             lines: run.metrics()?.len(),
+            images: self.images(),
             weights: weights::read(&self.network),
             average: self.average.clone(),
             optimizer: self.optimizer.state().map_err(unwritable)?,
         })
+    }
+
+    /// What all images and captions come to.
+    fn images(&self) -> String {
+        let feeds = [Some(&self.feed), self.held_out.as_ref()];
+        let each = feeds.into_iter().flatten().flat_map(Feed::identity);
+        each.map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Keeps the state before a step that failed, where it is whole. Says what there is.
