@@ -48,7 +48,7 @@ pub struct Arguments {
 /// Prints it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let inspection = output::steps(|step| {
         Ok(inspect(&arguments.file, arguments.base.as_deref(), &registry, &device, step)?)
     })?;
