@@ -102,7 +102,7 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
             Some(_) => "the base does not have them all",
         };
         let algorithm = row.algorithm;
-        output::line(format!("The update of {algorithm} depends on the base weight: {why}."))?;
+        output::line(format!("The update of {algorithm} is not known without the base: {why}."))?;
     }
     show_metadata(&adapters.metadata)
 }
