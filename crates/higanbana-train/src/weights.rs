@@ -58,7 +58,7 @@ pub fn largest(weights: &Weights) -> Option<(&str, f64)> {
     each.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
-/// Moves an average towards weights: $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$.
+/// Moves an average towards weights: $\bar\theta \leftarrow d \bar\theta + (1 - d) \theta$.
 pub fn average(average: &mut Weights, weights: &Weights, decay: f64) {
     for (path, mean) in average.iter_mut() {
         let Some(new) = weights.get(path) else { continue };
