@@ -84,7 +84,10 @@ impl<'a> Subject<'a> {
     }
 
     /// The sets of options of an algorithm; none where it does not adapt the parameter of a trial.
-    pub(super) fn sets(kind: &Kind, trial: &Trial) -> impl Iterator<Item = Option<&'static Variant>> {
+    pub(super) fn sets(
+        kind: &Kind,
+        trial: &Trial,
+    ) -> impl Iterator<Item = Option<&'static Variant>> {
         let adapts = kind.sites().contains(&trial.site.kind);
         let sets = std::iter::once(None).chain(kind.variants().iter().map(Some));
         sets.filter(move |_| adapts)
