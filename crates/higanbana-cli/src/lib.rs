@@ -1,4 +1,4 @@
-//! The command line of Higanbana, which is a program of your own too, with what you add to it:
+//! The command line of Higanbana, and with what you add to it that of a program of your own:
 //!
 //! ```no_run
 //! use std::process::ExitCode;

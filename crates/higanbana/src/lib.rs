@@ -13,7 +13,7 @@
 //!
 //! | an algorithm | says so by |
 //! |---|---|
-//! | with options | a `Config` of its own: `#[serde(deny_unknown_fields, default)]`. Experiments vary those called `rank` and `factor` and know `alpha`; others it sets by [`Variant`](prelude::Variant)s |
+//! | with options | a `Config` of its own: `#[serde(deny_unknown_fields, default)]`. Experiments vary `rank` and `factor` where it has them; [`Variant`](prelude::Variant)s are sets of any |
 //! | that does not fit a layer | [`AdapterError::option`](prelude::AdapterError::option) in `new`; its defaults fit the small layers of the laws too |
 //! | with frozen tensors | `Param`s with `set_require_grad(false)`: they go with the model and do not train. `write` saves them, or `read` makes them again |
 //! | whose layers share frozen tensors | an [`Init`](prelude::Init) of its own, for a [`Site`](prelude::Site) whose path is not the layer's: the same numbers everywhere |
