@@ -19,7 +19,7 @@
 //! | whose layers share frozen tensors | an [`Init`](prelude::Init) of its own, for a [`Site`](prelude::Site) whose path is not the layer's: the same numbers everywhere |
 //! | with a seed in its file | a tensor of one integer, read by [`Parts::scalar`](prelude::Parts::scalar): files may hold floats in half precision |
 //! | that starts away from zero | a frozen copy of the start, which `update` takes off: a new adapter changes nothing |
-//! | of the frozen weight | `NEEDS_BASE`; the weight is in `new`, `update` and, if it is at hand, `read` |
+//! | that reads the frozen weight | `NEEDS_BASE`; the weight is in `new`, `update` and, if it is at hand, `read` |
 //! | for convolutions | nothing: every weight is the matrix `[out, in·K]`. `SITES` leaves kinds out |
 //! | whose file tells its sizes | `outline`; without, `inspect` and `rank` take the sizes from a base |
 
