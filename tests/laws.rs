@@ -9,6 +9,7 @@
 //! | the gradient is that of finite differences | `gradient` | `a_gradient_that_is_doubled` |
 //! | merged acts as adapted, unmerged has the base's bits | `merge` | `merging_twice`, `unmerging_by_subtraction` in `src/laws/tests.rs` |
 //! | saved, loaded, saved: the same bytes | `files` | `a_file_without_its_alpha`, `a_file_that_is_scaled` |
+//! | a file of another layer is no panic | `misfit` | `a_file_of_another_layer_that_panics` |
 //! | parameter count and rank bound hold | `parameters`, `rank` | `a_parameter_too_many`, `a_rank_too_few` |
 //! | homogeneity as stated, or a counterexample | `homogeneity` | `an_exponent_that_is_wrong`, `a_degree_that_is_denied` |
 //! | a linear layer is a convolution of one tap | `pointwise` | `a_convolution_of_one_tap_that_is_no_linear_layer` |

@@ -28,7 +28,7 @@ fn updates_that_follow_from_the_base_ask_for_it_by_name() {
     let (base, adapter) = (reference("base.safetensors"), reference("diag_oft.safetensors"));
     let out = desk.run(&format!("inspect {adapter}")).succeeds();
     assert!(
-        out.contains("The update of diag-oft depends on the base weight: give --base FILE."),
+        out.contains("The update of diag-oft is not known without the base: give --base FILE."),
         "{out}"
     );
     let out = desk.run(&format!("inspect {adapter} --base {base}")).succeeds();

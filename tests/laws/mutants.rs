@@ -71,6 +71,9 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn write(mutant: &Mutant<Self>, site: &Site) -> Tensors {
         mutant.inner.write(site)
     }
+    fn read(site: &Site, parts: &Parts) -> Result<Self::Of, AdapterError> {
+        Self::Of::read(site, parts)
+    }
     fn weigh_ranks(
         inner: &Self::Of,
         weights: &mut dyn FnMut(usize) -> Tensor<1>,
@@ -154,7 +157,7 @@ impl<F: Fault> Adapter for Mutant<F> {
         F::write(self, site)
     }
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        F::Of::read(site, parts).map(Self::of)
+        F::read(site, parts).map(Self::of)
     }
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         Some(Self { inner: F::weigh_ranks(&self.inner, weights)?, ..self.clone() })
@@ -208,6 +211,7 @@ mutants! {
     a_file_that_is_scaled faults::ScalesFile
     a_file_with_a_stray_tensor faults::WritesUnread
     a_file_that_nothing_recognises faults::Unrecognised
+    a_file_of_another_layer_that_panics faults::TakesSizes
     a_dropout_that_scales_what_it_keeps faults::ScalesRanks
     a_parameter_too_many faults::CountsOneMore
     a_rank_too_few faults::BoundsTooLow

@@ -75,7 +75,7 @@ fn bound(text: &str) -> Result<f64, String> {
 
 /// The algorithms that an update can be put into, for help.
 pub fn algorithms(begin: &str) -> String {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let choices = Choice::all(&registry);
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let narrow = choices.iter().filter(|(_, choice)| !choice.convolutions);

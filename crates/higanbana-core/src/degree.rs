@@ -5,7 +5,7 @@ use std::fmt;
 /// How $\Delta W(\theta)$ scales when the trained tensors are scaled.
 ///
 /// A map is multi-homogeneous with exponents $d_i$ when
-/// $$T(s_1 A_1, \dots, s_n A_n) = \Big(\prod_i s_i^{d_i}\Big)\, T(A_1, \dots, A_n);$$
+/// $$T(s_1 A_1, \dots, s_n A_n) = \Big(\prod_i s_i^{d_i}\Big) T(A_1, \dots, A_n);$$
 /// its degree is $m = \sum_i d_i$ (Law 01; arXiv:2309.14859, Theorem 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Degree {

@@ -1,7 +1,7 @@
 //! The dimension of the set of updates that an adapter can reach, which its parameter count only
 //! bounds.
 //!
-//! $$\dim\{\Delta W(\theta)\} = \max_\theta \operatorname{rank} J(\theta), \qquad
+//! $$\dim\lbrace \Delta W(\theta) \rbrace = \max_\theta \operatorname{rank} J(\theta), \qquad
 //! J = \frac{\partial \operatorname{vec} \Delta W}{\partial \theta}$$
 //!
 //! The maximum is attained at almost every $\theta$. The null space of $J$ holds the *gauge*

@@ -16,7 +16,8 @@ pub struct Init {
 }
 
 impl Init {
-    /// Initial values for `site`, whose frozen weight is `weight`: `[out, in·K]`.
+    /// Initial values for `site`, whose frozen weight is `weight`: `[out, in·K]`. At a site whose path is
+    /// no layer's they are what several layers share.
     pub fn new(site: &Site, weight: Tensor<2>, seed: u64) -> Self {
         Self { weight, rng: stream(&site.path, seed) }
     }

@@ -1,7 +1,7 @@
 //! The algebra of weight adapters on Burn.
 //!
 //! An *adapter* is a small set of trained tensors $\theta$ and a rule that turns the frozen weight
-//! $W_0$ of one layer into $W(\mu) = W_0 + \mu\,\Delta W(\theta, W_0)$, where $\mu$ is its strength.
+//! $W_0$ of one layer into $W(\mu) = W_0 + \mu \Delta W(\theta, W_0)$, where $\mu$ is its strength.
 //! This crate holds what every adapter shares and knows none of them by name:
 //!
 //! * [`algebra`]: Kronecker, Tucker, Cayley, butterfly: pure functions of tensors.

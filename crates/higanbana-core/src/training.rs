@@ -4,7 +4,7 @@
 //! In the forward passes of one training step, with $T_R(\mu)$ the update at strength $\mu$ whose rank
 //! axis is weighted by $R$,
 //!
-//! $$W = W_0 + g\,\operatorname{diag}(o)\,T_R(\mu)$$
+//! $$W = W_0 + g \operatorname{diag}(o) T_R(\mu)$$
 //!
 //! ```text
 //! module_dropout  g  one number  0 with this probability p, else 1
@@ -17,8 +17,8 @@
 //! layer's own output is never dropped. Draws follow from the seed of the step, the name of the set
 //! and the path of the layer; outside of training nothing is left out.
 //!
-//! `max_norm` bounds $\lVert \Delta W \rVert_F$ after a step by scaling the trained tensors evenly:
-//! for an update of degree $m$ each by $(\text{max\_norm} / \lVert \Delta W \rVert_F)^{1/m}$.
+//! `max_norm`, $b$, bounds $\lVert \Delta W \rVert_F$ after a step by scaling the trained tensors evenly:
+//! for an update of degree $m$ each by $(b / \lVert \Delta W \rVert_F)^{1/m}$.
 //!
 //! LyCORIS's options of these names, which there depend on the path: `dropout` acts on features and
 //! only in bypass, `rank_dropout` masks rows where it should mask ranks.

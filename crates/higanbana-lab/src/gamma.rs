@@ -1,7 +1,7 @@
 //! Chapter two: is training with $\gamma$ the same as training without it?
 //!
 //! Two real trainings, through autodiff and the optimizers, on a fresh batch each step: one whose layers
-//! act with $W_{0,l} + \gamma_l\,T_l(A)$, and one without $\gamma$ from the initial values, learning rates and
+//! act with $W_{0,l} + \gamma_l T_l(A)$, and one without $\gamma$ from the initial values, learning rates and
 //! hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
 //! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two no rounding is

@@ -3,7 +3,7 @@
 //! A new adapter on a weight whose gradient $G$ is fixed and of norm 1. Measured are the norm of its own gradient,
 //! $\lVert J^\top \operatorname{vec} G \rVert$, and how far the update moves in one step of SGD and of sign descent (which
 //! Adam's first step is), per unit of learning rate:
-//! $$\lVert \Delta W(\theta_0 - \eta\,d) \rVert_F / \eta, \qquad \eta = 10^{-4}.$$
+//! $$\lVert \Delta W(\theta_0 - \eta d) \rVert_F / \eta, \qquad \eta = 10^{-4}.$$
 //! Over the rank $r$ these go as $r^p$; $p = 0$ is stable. For $\Delta W = s B A$ with $B = 0$ and random $A$, and a gradient
 //! without structure, the closed forms are $s r^{1/2}$, $s^2 r^{1/2}$ and $s r^{1/2}$ while $r$ is small: for $s \propto r^{-1/2}$
 //! (rsLoRA, arXiv:2312.03732) the gradient and the step of signs are stable, and the step of SGD is not.

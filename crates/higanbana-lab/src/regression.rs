@@ -2,7 +2,7 @@
 //!
 //! A frozen weight $W_0$ and the goal $W_0 + D$, where $D = U \operatorname{diag}(\sigma) V^\top$ has random singular
 //! vectors and the spectrum $\sigma_k \propto k^{-p}$. On batches of $b$ samples $x \sim \mathcal N(0, I)$
-//! $$L = \tfrac1b \lVert (\Delta W - D)\, x \rVert_F^2, \qquad \mathbb E\, L = \lVert \Delta W - D \rVert_F^2,$$
+//! $$L = \tfrac1b \lVert (\Delta W - D) x \rVert_F^2, \qquad \mathbb E L = \lVert \Delta W - D \rVert_F^2,$$
 //! so that the expected loss *is* the squared error of the update.
 
 use burn::{

@@ -144,7 +144,7 @@ pub fn measure(
         };
         let Some(resolved) = &found.resolved else {
             let reason = match base {
-                None => "its update depends on the base weight; give --base FILE",
+                None => "its update is not known without the base; give --base FILE",
                 Some(_) => "the base does not have it",
             };
             unknown.push(Leftover { name, reason: reason.into() });

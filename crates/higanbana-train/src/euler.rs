@@ -1,7 +1,7 @@
 //! Exponents of any adapter, found from its gradients.
 //!
-//! Differentiating $T(s^{e_1} A_1, \dots, s^{e_n} A_n) = s\,T(A_1, \dots, A_n)$ at $s = 1$ gives Euler's identity
-//! $$\sum_i e_i\, \frac{\partial T}{\partial A_i} A_i = T,$$
+//! Differentiating $T(s^{e_1} A_1, \dots, s^{e_n} A_n) = s T(A_1, \dots, A_n)$ at $s = 1$ gives Euler's identity
+//! $$\sum_i e_i \frac{\partial T}{\partial A_i} A_i = T,$$
 //! and where it holds everywhere so does the first. It is linear in the exponents: tested with random
 //! cotangents at random points, it either has a solution or shows that there is none. This is what the
 //! theorem needs and no more, so that it also finds the exponents of maps that mix degrees, such as
@@ -27,7 +27,7 @@ pub enum EulerError {
          values and learning rates replace gamma"
     )]
     NotHomogeneous {
-        /// $\lVert \sum_i e_i\,\partial_i T A_i - T \rVert / \lVert T \rVert$ of the best exponents.
+        /// $\lVert \sum_i e_i \partial_i T A_i - T \rVert / \lVert T \rVert$ of the best exponents.
         residual: f64,
     },
     /// Decomposing the system failed.

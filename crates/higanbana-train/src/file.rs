@@ -30,7 +30,11 @@ pub fn save(
     for (prefix, site, adapter) in network.adapters()? {
         let module = modules.entry(format!("{prefix}.{}", site.path)).or_default();
         for (key, data) in adapter.write(&site) {
-            let data = cast::cast(data, dtype).expect("adapters hold no quantised data");
+            // A seed is an integer, which the precision of floats has no part in.
+            let data = match data.dtype().is_float() {
+                true => cast::cast(data, dtype).expect("it is not quantised"),
+                false => data,
+            };
             cast::check_finite(path, &format!("{}.{key}", site.path), &data)?;
             module.insert(key, data);
         }

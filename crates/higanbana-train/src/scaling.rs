@@ -1,9 +1,9 @@
 //! The gamma-equivalence theorem as code: which training without $\gamma$ is the same as one with it.
 //!
-//! Let a layer act with $W_0 + \gamma\,T(A_1, \dots, A_n)$ where
-//! $T(s_1 A_1, \dots, s_n A_n) = \big(\prod_i s_i^{d_i}\big)\, T(A_1, \dots, A_n)$, and let
+//! Let a layer act with $W_0 + \gamma T(A_1, \dots, A_n)$ where
+//! $T(s_1 A_1, \dots, s_n A_n) = \big(\prod_i s_i^{d_i}\big) T(A_1, \dots, A_n)$, and let
 //! $\gamma^{e_1 d_1} \cdots \gamma^{e_n d_n} = \gamma$. With $a_i = \gamma^{e_i}$, the training that starts from
-//! $a_i A_i$, without $\gamma$, at the learning rates $a_i^c\,\eta$ goes through $a_i A_i(t)$ and the same
+//! $a_i A_i$, without $\gamma$, at the learning rates $a_i^c \eta$ goes through $a_i A_i(t)$ and the same
 //! updates $\Delta W$ at every step, whatever the losses are, where $c$ is the
 //! [optimizer's](crate::Rule::c) and its hyperparameters scale with
 //! [powers of $a_i$](crate::Hyperparameter::power). The plain choice is $e_i = 1/m$, $m = \sum_i d_i$.

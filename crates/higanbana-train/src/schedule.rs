@@ -8,7 +8,7 @@
 //! | `constant` | 1 |
 //! | `linear` | $1 - x$ |
 //! | `cosine` | $\frac12 (1 + \cos \pi x)$ |
-//! | `restarts` | the same of $x\,k \bmod 1$, for $k$ cycles |
+//! | `restarts` | the same of $x k \bmod 1$, for $k$ cycles |
 //! | `polynomial` | $(1 - x)^p$ |
 //!
 //! brought to at least `floor`: $f + (1 - f) \cdot factor$. It is diffusers' `get_scheduler`, but that the

@@ -50,7 +50,7 @@ pub fn first_not_finite(weights: &Weights) -> Option<&str> {
     weights.iter().find(|(_, data)| !finite(data)).map(|(path, _)| path.as_str())
 }
 
-/// Moves an average towards weights: $\bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta$.
+/// Moves an average towards weights: $\bar\theta \leftarrow d \bar\theta + (1 - d) \theta$.
 pub fn average(average: &mut Weights, weights: &Weights, decay: f64) {
     for (path, mean) in average.iter_mut() {
         let Some(new) = weights.get(path) else { continue };

@@ -1,8 +1,8 @@
 //! An adapter of your own: the column-wise Khatri-Rao product of two small matrices, as in
 //! KRAdapter (arXiv:2508.00230). It is full of rank for few parameters.
 //!
-//! $$\Delta W_{(a,b),i} = U_{a,i} V_{b,i}, \qquad U \in \mathbb R^{p \times in\cdot K},\;
-//! V \in \mathbb R^{q \times in\cdot K},\; pq = out$$
+//! $$\Delta W_{(a,b),i} = U_{a,i} V_{b,i}, \qquad U \in \mathbb R^{p \times in\cdot K}, \quad
+//! V \in \mathbb R^{q \times in\cdot K}, \quad pq = out$$
 //!
 //! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
 //! saves, reloads, and runs the laws and an experiment of the toolkit on it.
@@ -17,7 +17,7 @@ use higanbana::{
     adapters::inject::{Injection, adapters, attach, inject, sites},
     io::{Dialect, load, save},
     lab::{
-        chapter::{Chapter, page, perform},
+        chapter::{Chapter, page, perform, study},
         experiment::Lab,
         rank::Rank,
         sweep::Plan,
@@ -154,6 +154,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     runs.retain(|run| run.shape == [32, 32] && !run.adapter.contains(':'));
     let done = perform::<Rank>(&lab, &Plan::of::<Rank>(&runs)?, folder.path(), |_, _| ())?;
     assert!(page::<Rank>(&done.results, &done.failures)?.contains(KhatriRao::NAME));
-    println!("an experiment of the toolkit, with it among the adapters:\n{}", done.results);
+    println!("an experiment of the toolkit, with it among the adapters:");
+    study::<Rank>(&done.results)?.findings.iter().for_each(|finding| println!("  {finding}"));
     Ok(())
 }

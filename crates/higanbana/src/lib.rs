@@ -2,6 +2,26 @@
 //!
 //! The LyCORIS family of adapters on any Burn module, true to the files that the field exchanges.
 //! This crate re-exports the others; `use higanbana::prelude::*` brings what a program needs.
+//!
+//! # An algorithm of your own
+//!
+//! is one type that implements [`Adapter`](prelude::Adapter); `examples/khatri_rao.rs` is one from start
+//! to end. `registry().with::<Mine>()` is a [`Registry`](prelude::Registry) that knows it, for
+//! [`inject`](prelude::inject()), [`io::save`], [`io::load`] and [`train::Trainer`]; [`laws::battery`] says
+//! what is wrong with it; a [`Lab`](lab::experiment::Lab) compares it with the others in every experiment;
+//! and `higanbana_cli::main` is the command line with all of this.
+//!
+//! | an algorithm | says so by |
+//! |---|---|
+//! | with options | a `Config` of its own: `#[serde(deny_unknown_fields, default)]`. Experiments vary `rank` and `factor` where it has them; [`Variant`](prelude::Variant)s are sets of any |
+//! | that does not fit a layer | [`AdapterError::option`](prelude::AdapterError::option) in `new`; its defaults fit the small layers of the laws too |
+//! | with frozen tensors | `Param`s with `set_require_grad(false)`: they go with the model and do not train. `write` saves them, or `read` makes them again |
+//! | whose layers share frozen tensors | an [`Init`](prelude::Init) of its own, for a [`Site`](prelude::Site) whose path is not the layer's: the same numbers everywhere |
+//! | with a seed in its file | a tensor of one integer, read by [`Parts::scalar`](prelude::Parts::scalar): files may hold floats in half precision |
+//! | that starts away from zero | a frozen copy of the start, which `update` takes off: a new adapter changes nothing |
+//! | that reads the frozen weight | `NEEDS_BASE`; the weight is in `new`, `update` and, if it is at hand, `read` |
+//! | for convolutions | nothing: every weight is the matrix `[out, in·K]`. `SITES` leaves kinds out |
+//! | whose file tells its sizes | `outline`; without, `inspect` and `rank` take the sizes from a base |
 
 pub use higanbana_adapters as adapters;
 pub use higanbana_core as core;

@@ -188,6 +188,14 @@ fault! {
 }
 
 fault! {
+    TakesSizes breaks ["misfit"],
+    fn read(site: &Site, parts: &Parts) -> Result<Lora, AdapterError> {
+        assert!(site.full_rank() > 1, "that cannot be");
+        Lora::read(site, parts)
+    }
+}
+
+fault! {
     ScalesRanks breaks ["dropout"],
     fn weigh_ranks(inner: &Lora, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Lora> {
         inner.weigh_ranks(&mut |r| weights(r).mul_scalar(1.0 + 1e-9))

@@ -25,7 +25,7 @@ pub struct Arguments {
 
 /// Prints the list, or one algorithm.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let chosen: Vec<&Kind> = match &arguments.name {
         None => registry.iter().collect(),
         Some(name) => match registry.get(name) {

@@ -56,7 +56,7 @@ pub struct Arguments {
 }
 
 fn algorithm(name: &str) -> Result<String, String> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     chosen(&registry, name).map(|_| name.into()).map_err(|error| error.to_string())
 }
 
@@ -71,7 +71,7 @@ fn chosen<'a>(registry: &'a Registry, name: &str) -> Result<Choice<'a>> {
 
 /// Converts.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let bake = match &arguments.bake {
         None if arguments.keep.budget().is_some() => {
             let what =

@@ -108,7 +108,7 @@ fn check(names: &[&'static str], json: bool) -> Result<()> {
 
 /// Every operation, and a short training, on one device in one type.
 fn compare(device: &Device, dtype: DType) -> Vec<(&'static str, Result<Deviation, String>)> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let operations =
         CASES.iter().map(|case| (case.name, caught(|| conformance::compare(case, device, dtype))));
     let mut found: Vec<_> = operations.collect();

@@ -48,14 +48,14 @@ pub struct Arguments {
 
 /// Refuses what cannot be fitted.
 pub fn algorithm(name: &str) -> Result<String, String> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     Choice::named(&registry, name).map(|_| name.into()).map_err(|error| error.to_string())
 }
 
 /// Extracts.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let choice = Choice::named(&registry, &arguments.adapter)?;
     let budget = arguments.keep.budget_for(&choice)?;
     let (device, compute) = arguments.arithmetic.resolve()?;

@@ -201,7 +201,7 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
         }
         false => Pipeline::read(&arguments.model, device, dtype)?,
     };
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
         let placed = attach_file(&mut pipeline, &adapter.path, strength, &registry)?.placed;

@@ -49,7 +49,7 @@ pub struct Arguments {
 /// Prints it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let inspection = output::steps(|step| {
         Ok(inspect(&arguments.file, arguments.base.as_deref(), &registry, &device, step)?)
     })?;
@@ -103,7 +103,7 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
             Some(_) => "the base does not have them all",
         };
         let algorithm = row.algorithm;
-        output::line(format!("The update of {algorithm} depends on the base weight: {why}."))?;
+        output::line(format!("The update of {algorithm} is not known without the base: {why}."))?;
     }
     show_metadata(&adapters.metadata)
 }

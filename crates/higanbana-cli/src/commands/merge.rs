@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let sources: Vec<Source> = sources.collect();
     let inputs = sources.iter().map(|source| &*source.path).chain([&*arguments.base]);
     output::differs_from_inputs(&arguments.output, inputs)?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
     for Planned { source, placed, .. } in merge.planned() {
         output::leftovers(&source.path, &placed.notes, &placed.leftovers, arguments.strict)?;

@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let files = [Some(&arguments.file), arguments.base.as_ref(), arguments.compare.as_ref()];
         output::differs_from_inputs(html, files.into_iter().flatten().map(PathBuf::as_path))?;
     }
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let of = |path: &Path| file(path, arguments, &registry, &device);
     let first = of(&arguments.file)?;
     let second = arguments.compare.as_deref().map(of).transpose()?;

@@ -102,7 +102,7 @@ fn adapters(arguments: &Arguments) -> Result<()> {
     let folder = arguments.out.join("results");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let rows = output::steps(|step| {
         let cases = Fixtures::committed().cases.len();
         Ok(compare(&registry, &device, |case| step(case, cases))?)

@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let inputs = [Some(&arguments.file), arguments.base.as_ref()];
     output::differs_from_inputs(&arguments.output, inputs.into_iter().flatten().map(|it| &**it))?;
     writer::check(&arguments.output, arguments.overwrite)?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let base = arguments.base.as_deref();
     let resize = Resize { registry: &registry, budget, base, device, compute };
     let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;

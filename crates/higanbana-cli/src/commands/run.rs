@@ -95,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let (file, last) = (arguments.plan.display(), (plan.runs.len() - 1) / chunk);
         return Err(output::usage(format!("index {index} is beyond {file}, whose last is {last}")));
     };
-    let lab = Lab::new(arguments.work.compute.device()?);
+    let lab = crate::lab(arguments.work.compute.device()?);
     let chosen = &rest[..chunk.min(rest.len())];
     let mut failures = Vec::new();
     for planned in chosen {

@@ -41,7 +41,7 @@ pub struct Arguments {
 
 /// Prints what to change.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let subject = Subject::named(&registry, &arguments.adapter)?;
     let rule = rule(&arguments.optimizer)?;
     for (option, alpha) in [("from", arguments.from_alpha), ("to", arguments.to_alpha)] {

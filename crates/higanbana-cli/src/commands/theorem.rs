@@ -76,7 +76,7 @@ enum From {
 
 /// Trains and compares.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let device = arguments.compute.device()?;
     let subjects = match &arguments.adapter {
         Some(label) => vec![Subject::named(&registry, label)?],

@@ -105,7 +105,7 @@ fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> 
     check(arguments, &folder, &identity(&table))?;
 
     let device = arguments.compute.device()?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let located = recipe.located(beside);
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 /// Multiplies each group of `b` consecutive rows by its own block.
 ///
-/// $$W' = \operatorname{blockdiag}(B_1, \dots, B_k)\, W$$
+/// $$W' = \operatorname{blockdiag}(B_1, \dots, B_k) W$$
 ///
 /// ```text
 /// blocks [k, b, b]  w [k·b, cols]  ->  [k·b, cols]

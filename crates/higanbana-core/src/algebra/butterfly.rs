@@ -7,7 +7,7 @@ use super::rotate_rows;
 
 /// Applies the stages `0, 1, ..., m - 1` of a butterfly in turn to the rows of `w`.
 ///
-/// $$W' = \tilde R_{m-1} \cdots \tilde R_1 \tilde R_0\, W$$
+/// $$W' = \tilde R_{m-1} \cdots \tilde R_1 \tilde R_0 W$$
 ///
 /// ```text
 /// rotations [m, n, b, b]  w [n·b, cols]  ->  [n·b, cols]
@@ -29,7 +29,7 @@ pub fn butterfly(w: Tensor<2>, rotations: Tensor<4>) -> Tensor<2> {
 
 /// One stage: shuffle the rows, rotate the blocks, shuffle back.
 ///
-/// $$\tilde R_i = P_i^\top \operatorname{blockdiag}(R_{i1}, \dots, R_{in})\, P_i$$
+/// $$\tilde R_i = P_i^\top \operatorname{blockdiag}(R_{i1}, \dots, R_{in}) P_i$$
 ///
 /// With `k = 2^i·b/2`, `P_i` interleaves the two halves of each group of `2k` rows: row
 /// `c·2k + 2j + g` of the shuffled matrix is row `c·2k + g·k + j` of `w`.

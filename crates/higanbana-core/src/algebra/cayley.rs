@@ -22,7 +22,7 @@ pub fn skew(b: Tensor<3>) -> Tensor<3> {
 
 /// Shrinks all blocks together to the Frobenius norm `radius`, where they exceed it.
 ///
-/// $$Q' = \min\!\left(1, \frac{\rho}{n}\right) Q, \qquad n = \lVert Q \rVert_F + 10^{-8}$$
+/// $$Q' = \min\left(1, \frac{\rho}{n}\right) Q, \qquad n = \lVert Q \rVert_F + 10^{-8}$$
 ///
 /// The norm runs over all blocks (and stages) at once and is differentiated through. The radius
 /// is absolute: LyCORIS's `constraint` times the output dimension.
@@ -52,7 +52,7 @@ pub fn cayley(q: Tensor<3>) -> Tensor<3> {
 
 /// How far the rotation of each skew-symmetric block departs from the identity.
 ///
-/// $$D = R - I = 2\,Q\,N, \qquad N = (I - Q)^{-1}$$
+/// $$D = R - I = 2 Q N, \qquad N = (I - Q)^{-1}$$
 ///
 /// ```text
 /// q [n, b, b]  ->  [n, b, b]
@@ -62,7 +62,7 @@ pub fn cayley(q: Tensor<3>) -> Tensor<3> {
 ///
 /// An inverse `N` is computed aside from the graph and one Newton step is taken with `N` constant:
 ///
-/// $$N' = N\,(2I - (I - Q)\,N), \qquad dN' = N\,dQ\,N$$
+/// $$N' = N (2I - (I - Q) N), \qquad dN' = N dQ N$$
 ///
 /// Its value squares the error that `N` has; its derivative is that of the exact inverse, since
 /// `d(A⁻¹) = -A⁻¹ dA A⁻¹` and `dA = -dQ`. The graph thus holds three products, however the inverse
@@ -102,7 +102,7 @@ fn resolvent(g: Tensor<3>) -> Tensor<3> {
 
 /// [`resolvent`] by one Sherman-Morrison update for each row `g_k` of `G`.
 ///
-/// $$N \leftarrow N + \frac{N e_k\, g_k N}{1 - g_k N e_k}$$
+/// $$N \leftarrow N + \frac{N e_k g_k N}{1 - g_k N e_k}$$
 ///
 /// The denominators are the pivots of `I - G`, at least 1 by the argument above.
 fn resolvent_by_rows(g: Tensor<3>) -> Tensor<3> {

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 /// The Kronecker product of `w1` with every kernel position of `w2`.
 ///
-/// $$\Delta W_{(u c' + c),\,(v d' + d),\,k} = (W_1)_{uv}\,(W_2)_{cdk}$$
+/// $$\Delta W_{(u c' + c), (v d' + d), k} = W_{1,uv} W_{2,cdk}$$
 ///
 /// ```text
 /// w1 [p, q]  w2 [c', d', K]  ->  [p·c', q·d', K]
@@ -19,7 +19,7 @@ pub fn kron(w1: Tensor<2>, w2: Tensor<3>) -> Tensor<3> {
 
 /// The rearrangement of Van Loan and Pitsianis: each `[c', d', K]` block of `w` becomes one row.
 ///
-/// $$\mathcal R(W)_{(u q + v),\,((c d' + d) K + k)} = W_{(u c' + c),\,(v d' + d),\,k}$$
+/// $$\mathcal R_{(u q + v), ((c d' + d) K + k)}(W) = W_{(u c' + c), (v d' + d), k}$$
 ///
 /// ```text
 /// w [p·c', q·d', K]  ->  [p·q, c'·d'·K]

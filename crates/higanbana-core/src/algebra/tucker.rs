@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 /// Expands a core through its two bases by matrix products alone.
 ///
-/// $$\Delta W_{oik} = \sum_{p,q} U_{op}\,T_{pqk}\,D_{qi}$$
+/// $$\Delta W_{oik} = \sum_{p,q} U_{op} T_{pqk} D_{qi}$$
 ///
 /// ```text
 /// core T [r, s, K]  up U [out, r]  down D [s, in]  ->  [out, in, K]

@@ -165,7 +165,7 @@ impl<B: DiffusionOps, C: CheckpointStrategy> DiffusionOps for Autodiff<B, C> {
 
 /// Attention in each of `heads` slices of the width, $d$ wide (arXiv:1706.03762).
 ///
-/// $$ concat_h\, softmax\!\Big(\frac{Q_h K_h^\top}{\sqrt{d}}\Big) V_h $$
+/// $$ concat_h softmax\Big(\frac{Q_h K_h^\top}{\sqrt{d}}\Big) V_h $$
 ///
 /// ```text
 /// q [batch, n, width]  k [batch, m, width]  v [batch, m, width]  ->  [batch, n, width]
@@ -207,8 +207,8 @@ pub fn conv2d(
     }
 }
 
-/// $a\, \mathrm{gelu}(g)$ for $x = (a, g)$ along the last dimension, with the exact GELU
-/// $g\, \Phi(g)$ (arXiv:2002.05202, arXiv:1606.08415).
+/// $a \mathrm{gelu}(g)$ for $x = (a, g)$ along the last dimension, with the exact GELU
+/// $g \Phi(g)$ (arXiv:2002.05202, arXiv:1606.08415).
 ///
 /// ```text
 /// x [..., 2 n]  ->  [..., n]
@@ -221,7 +221,7 @@ pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as DiffusionOps>::gate(x.into_dispatch()))
 }
 
-/// $x\, \Phi(x)$, the exact GELU (arXiv:1606.08415), with its exact gradient: that of Burn's is, but for
+/// $x \Phi(x)$, the exact GELU (arXiv:1606.08415), with its exact gradient: that of Burn's is, but for
 /// flex, of the approximation by a hyperbolic tangent, $5 \cdot 10^{-4}$ off.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let below = ((x.clone() * FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
@@ -230,7 +230,7 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// Group normalisation (arXiv:1803.08494), and the SiLU that follows it where `silu` says so.
 ///
-/// $$ y = f\!\Big(\gamma_c \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta_c\Big),
+/// $$ y = f\Big(\gamma_c \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta_c\Big),
 /// \quad f(u) = u \text{ or } \frac{u}{1 + e^{-u}} $$
 ///
 /// with the mean and the variance of each sample's group of channels.

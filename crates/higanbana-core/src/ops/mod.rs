@@ -88,7 +88,7 @@ impl<B: AdapterOps, C: CheckpointStrategy> AdapterOps for Autodiff<B, C> {
 
 /// A Hadamard product of two thin products: rank $r_1 r_2$ from the parameters of rank $r_1 + r_2$.
 ///
-/// $$\Delta W = s\,(W_{1a} W_{1b}) \odot (W_{2a} W_{2b})$$
+/// $$\Delta W = s (W_{1a} W_{1b}) \odot (W_{2a} W_{2b})$$
 ///
 /// ```text
 /// w1_a [out, r1]  w1_b [r1, in]  w2_a [out, r2]  w2_b [r2, in]  ->  [out, in]
@@ -107,7 +107,7 @@ pub fn hadamard_update([w1_a, w1_b, w2_a, w2_b]: [Tensor<2>; 4], scale: f64) -> 
 
 /// A whole linear layer with a [Hadamard update](hadamard_update) on its weight.
 ///
-/// $$y = x\,\bigl(W_0 + s\,(W_{1a} W_{1b}) \odot (W_{2a} W_{2b})\bigr)^\top$$
+/// $$y = x \bigl(W_0 + s (W_{1a} W_{1b}) \odot (W_{2a} W_{2b})\bigr)^\top$$
 ///
 /// ```text
 /// x [n, in]  w0 [out, in]  factors as in hadamard_update  ->  [n, out]

@@ -19,7 +19,7 @@ const ROUNDING: f64 = 256.0;
 /// The singular values of a matrix of rank `bound` or less, in descending order: `min(m, n)` of them, as
 /// [`singular_values`](super::singular_values) gives them, in `O(mn·bound)` instead of `O(mn·min(m, n))`.
 ///
-/// $$A = Q Q^\top A \quad\text{for}\quad Q R = A\,\Omega, \qquad \sigma(A) = \sigma(Q^\top A)$$
+/// $$A = Q Q^\top A \quad\text{for}\quad Q R = A \Omega, \qquad \sigma(A) = \sigma(Q^\top A)$$
 ///
 /// with a random $\Omega$ of `bound + 8` columns: exact, with probability 1, but for rounding. What it
 /// leaves over is measured; where that is more than rounding, the bound was wrong, and the whole matrix is

@@ -4,7 +4,7 @@
 
 /// The number of singular values above the rounding errors of the matrix that they come from.
 ///
-/// $$\#\{i : \sigma_i > \max(m, n)\,\varepsilon\,\sigma_1\}$$
+/// $$\operatorname{card}\lbrace i : \sigma_i > \max(m, n) \varepsilon \sigma_1 \rbrace$$
 ///
 /// `eps` is the machine epsilon of the type in which the matrix was *computed* (`f32::EPSILON`,
 /// or `f64::EPSILON`, as an `f64`), not of the one that holds it now. The tolerance is that of
@@ -71,7 +71,7 @@ fn perplexity(weights: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// The least rank whose best approximation keeps a fraction of the energy `Σ σ²`.
 ///
-/// $$\min\Bigl\{r : \sum_{i \le r} \sigma_i^2 \ge f \sum_i \sigma_i^2\Bigr\}$$
+/// $$\min\Bigl\lbrace r : \sum_{i \le r} \sigma_i^2 \ge f \sum_i \sigma_i^2\Bigr\rbrace$$
 ///
 /// A fraction of 0 or less needs rank 0; one above 1 is out of reach and gives every value.
 pub fn rank_at_energy(singular_values: &[f64], fraction: f64) -> usize {

@@ -10,7 +10,7 @@ use super::{SpectrumError, svd};
 /// The generators of the rotations of blocks of rows that carry `w` nearest to `goal`.
 ///
 /// $$\min_{R_i \in SO(b)} \sum_i \lVert R_i^\top X_i - Y_i \rVert_F, \qquad
-/// R_i = U D V^\top \;\text{of}\; X_i Y_i^\top = U \Sigma V^\top, \qquad
+/// R_i = U D V^\top \quad \text{of} \quad X_i Y_i^\top = U \Sigma V^\top, \qquad
 /// Q_i = (R_i - I)(R_i + I)^{-1}$$
 ///
 /// ```text

@@ -9,7 +9,7 @@ use super::{SpectrumError, Svd, host::values, svd};
 /// The intruder dimensions of a tuned matrix: those of its first `k` left singular vectors that are
 /// like none of the base's.
 ///
-/// $$\#\{j \le k : \max_i |\langle y_j, x_i \rangle| < \varepsilon\}$$
+/// $$\operatorname{card}\lbrace j \le k : \max_i |\langle y_j, x_i \rangle| < \varepsilon \rbrace$$
 ///
 /// One count for each `epsilon`. `x` are all left singular vectors of the base that belong to a
 /// positive singular value, `y` those of the tuned matrix; a `k` beyond the latter counts them all.

@@ -11,7 +11,7 @@ use super::{
 
 /// A thin singular value decomposition, in `f64` on the host.
 ///
-/// $$A = U \operatorname{diag}(\sigma)\, V^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0$$
+/// $$A = U \operatorname{diag}(\sigma) V^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0$$
 ///
 /// The sign of each pair of vectors is fixed: the entry of `u`'s column that is largest in
 /// magnitude (the first of equals) is positive.

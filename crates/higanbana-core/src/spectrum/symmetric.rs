@@ -12,8 +12,8 @@ use super::{
 
 /// A function of a symmetric matrix, computed in `f64` on the host.
 ///
-/// $$A = Q \operatorname{diag}(\lambda)\, Q^\top, \qquad
-/// f(A) = Q \operatorname{diag}(f(\lambda_1), \dots, f(\lambda_n))\, Q^\top$$
+/// $$A = Q \operatorname{diag}(\lambda) Q^\top, \qquad
+/// f(A) = Q \operatorname{diag}(f(\lambda_1), \dots, f(\lambda_n)) Q^\top$$
 ///
 /// ```text
 /// matrix [n, n]  ->  [n, n]

@@ -36,7 +36,7 @@ pub struct ClipConfig {
 pub enum Activation {
     /// $x \Phi(x)$: OpenCLIP's models.
     Gelu,
-    /// $x\, sigmoid(1.702 x)$: OpenAI's models.
+    /// $x sigmoid(1.702 x)$: OpenAI's models.
     QuickGelu,
 }
 

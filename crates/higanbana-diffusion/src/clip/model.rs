@@ -239,7 +239,7 @@ impl CLIPAttention {
     }
 }
 
-/// $W_2\, act(W_1 x + b_1) + b_2$.
+/// $W_2 act(W_1 x + b_1) + b_2$.
 #[derive(Module, Debug)]
 // Presets select by transformers' names of classes.
 #[allow(clippy::upper_case_acronyms)]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::ModelError;
 
-/// $$x_s = \sqrt{\bar\alpha_s}\, x_0 + \sqrt{1-\bar\alpha_s}\, n$$
+/// $$x_s = \sqrt{\bar\alpha_s} x_0 + \sqrt{1-\bar\alpha_s} n$$
 ///
 /// with the image and the noise that the model sees in $x_t$, and $s$ a step before $t$.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use crate::ModelError;
 
 /// With $\alpha = \bar\alpha_t/\bar\alpha_s$ for the next time $s$ and $\beta = 1-\alpha$,
 ///
-/// $$x_s = \frac{\sqrt{\bar\alpha_s}\,\beta}{1-\bar\alpha_t}\, x_0
-///       + \frac{\sqrt\alpha\,(1-\bar\alpha_s)}{1-\bar\alpha_t}\, x_t
-///       + \sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\beta}\; n.$$
+/// $$x_s = \frac{\sqrt{\bar\alpha_s} \beta}{1-\bar\alpha_t} x_0
+///       + \frac{\sqrt\alpha (1-\bar\alpha_s)}{1-\bar\alpha_t} x_t
+///       + \sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\beta} n.$$
 #[derive(Debug)]
 struct Ddpm {
     times: Vec<f64>,
@@ -83,7 +83,7 @@ impl Scheduler for Ddpm {
     }
 }
 
-/// $\sqrt{\bar\alpha_t}\, x_0 + \sqrt{1-\bar\alpha_t}\, n$.
+/// $\sqrt{\bar\alpha_t} x_0 + \sqrt{1-\bar\alpha_t} n$.
 pub(super) fn noised(
     schedule: &NoiseSchedule,
     time: f64,

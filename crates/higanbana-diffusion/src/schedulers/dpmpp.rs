@@ -12,7 +12,7 @@ use crate::ModelError;
 
 /// With $x = a x_0 + b n$, $\lambda = \ln(a/b)$ and $h = \lambda' - \lambda$ the width of the step,
 ///
-/// $$x' = \frac{b'}{b} x - a'(e^{-h} - 1)\, D, \quad
+/// $$x' = \frac{b'}{b} x - a'(e^{-h} - 1) D, \quad
 /// D = x_0 + \frac{h}{2 h_-}(x_0 - x_0^-)$$
 ///
 /// where $x_0^-$ and $h_-$ are the image and the width of the step before; the first step, and the

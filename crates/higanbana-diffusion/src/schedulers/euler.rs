@@ -11,7 +11,7 @@ use crate::ModelError;
 
 /// On $x = x_0 + \sigma n$, from level $\sigma$ to the next level $\sigma'$,
 ///
-/// $$x' = x + \frac{x - x_0}{\sigma}(\sigma_\downarrow - \sigma) + \sigma_\uparrow\, n$$
+/// $$x' = x + \frac{x - x_0}{\sigma}(\sigma_\downarrow - \sigma) + \sigma_\uparrow n$$
 ///
 /// where plain Euler has $\sigma_\downarrow = \sigma'$ and $\sigma_\uparrow = 0$, and the ancestral
 /// one $\sigma_\uparrow^2 = \sigma'^2 (\sigma^2 - \sigma'^2)/\sigma^2$ and

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 /// $e = e_u + g (e_c - e_u)$ (arXiv:2207.12598), its deviation brought back towards that of $e_c$ by
 /// the share $\varphi$ (arXiv:2305.08891, section 3.4):
-/// $\varphi\, e\, \frac{std(e_c)}{std(e)} + (1-\varphi)\, e$, the deviation of each sample by itself.
+/// $\varphi e \frac{std(e_c)}{std(e)} + (1-\varphi) e$, the deviation of each sample by itself.
 pub fn guide(
     unconditional: Tensor<4>,
     conditional: Tensor<4>,

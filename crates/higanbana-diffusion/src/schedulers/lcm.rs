@@ -11,8 +11,8 @@ use crate::ModelError;
 
 /// With $\tau = t \cdot scaling$,
 ///
-/// $$y = \frac{\tau}{\sqrt{\tau^2 + 1/4}}\, x_0 + \frac{1/4}{\tau^2 + 1/4}\, x_t, \quad
-/// x_s = \sqrt{\bar\alpha_s}\, y + \sqrt{1-\bar\alpha_s}\, n,$$
+/// $$y = \frac{\tau}{\sqrt{\tau^2 + 1/4}} x_0 + \frac{1/4}{\tau^2 + 1/4} x_t, \quad
+/// x_s = \sqrt{\bar\alpha_s} y + \sqrt{1-\bar\alpha_s} n,$$
 ///
 /// and the last $y$ is the result.
 #[derive(Debug)]

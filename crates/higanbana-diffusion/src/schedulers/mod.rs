@@ -1,6 +1,6 @@
 //! From noise to a sample, in steps: diffusers' schedulers, to its numbers.
 //!
-//! A model was trained to tell the noise in $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1-\bar\alpha_t}\, n$.
+//! A model was trained to tell the noise in $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1-\bar\alpha_t} n$.
 //! A scheduler says at which times it is asked and how a sample follows from its answers. Each step is
 //! a sum of tensors with coefficients that are known beforehand; the coefficients are
 //! computed on the host.

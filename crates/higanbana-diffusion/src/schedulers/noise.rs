@@ -9,7 +9,7 @@ use super::combine;
 pub enum Prediction {
     /// The noise $n$.
     Epsilon,
-    /// The velocity $v = \sqrt{\bar\alpha}\, n - \sqrt{1-\bar\alpha}\, x_0$ (arXiv:2202.00512).
+    /// The velocity $v = \sqrt{\bar\alpha} n - \sqrt{1-\bar\alpha} x_0$ (arXiv:2202.00512).
     Velocity,
 }
 

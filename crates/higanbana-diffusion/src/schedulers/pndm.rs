@@ -12,7 +12,7 @@ use crate::ModelError;
 
 /// Each step follows the noise $e$ from $t$ to $s$ (equation 9),
 ///
-/// $$x_s = \sqrt{\frac{\bar\alpha_s}{\bar\alpha_t}}\, x_t - \frac{(\bar\alpha_s - \bar\alpha_t)\, e}
+/// $$x_s = \sqrt{\frac{\bar\alpha_s}{\bar\alpha_t}} x_t - \frac{(\bar\alpha_s - \bar\alpha_t) e}
 /// {\bar\alpha_t\sqrt{1-\bar\alpha_s} + \sqrt{\bar\alpha_t(1-\bar\alpha_t)\bar\alpha_s}}$$
 ///
 /// with $e$ a combination of the last four answers of the model.

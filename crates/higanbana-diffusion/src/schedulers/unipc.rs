@@ -13,7 +13,7 @@ use crate::ModelError;
 /// With the images $m_i$ predicted at earlier levels, $h$ the width of the step from $m_0$'s level,
 /// $r_i$ the distances of the others in units of $h$, and $\varphi = e^{-h} - 1$,
 ///
-/// $$x' = \frac{b'}{b} x - a' \varphi\, m_0 - a' B \sum_i \rho_i \frac{m_i - m_0}{r_i}.$$
+/// $$x' = \frac{b'}{b} x - a' \varphi m_0 - a' B \sum_i \rho_i \frac{m_i - m_0}{r_i}.$$
 ///
 /// $\rho$ solves $\sum_i \rho_i r_i^{k-1} = c_k$. The predictor knows earlier images; the corrector,
 /// which makes the last step again, also the image at its end, with $r = 1$.
@@ -103,7 +103,7 @@ impl UniPc {
     }
 }
 
-/// $c_k = k!\,\varphi_{k+1} / B$, with $\varphi_1 = (e^{-h}-1)/(-h)$ and
+/// $c_k = k! \varphi_{k+1} / B$, with $\varphi_1 = (e^{-h}-1)/(-h)$ and
 /// $\varphi_{k+1} = (\varphi_k - 1/k!)/(-h)$.
 fn right_side(h: f64, scale: f64, count: usize) -> Vec<f64> {
     let hh = -h;

@@ -8,7 +8,7 @@ use burn::{
 use higanbana_adapters::layers::Linear;
 use higanbana_core::ops::attention;
 
-/// $$ W_o\, concat_h\, softmax\!\Big(\frac{Q_h K_h^T}{\sqrt{d}}\Big) V_h + b_o, \quad
+/// $$ W_o concat_h softmax\Big(\frac{Q_h K_h^T}{\sqrt{d}}\Big) V_h + b_o, \quad
 /// Q = x W_q, \quad K = c W_k, \quad V = c W_v $$
 ///
 /// with the context $c$ the text (cross attention) or $x$ itself, $h$ the heads and $d$ the width of

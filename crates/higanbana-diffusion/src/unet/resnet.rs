@@ -48,7 +48,7 @@ pub struct Norm {
     pub eps: f64,
 }
 
-/// $$ y = s(x) + conv_2\big(silu(norm_2(conv_1(silu(norm_1(x))) + W\,silu(t)))\big) $$
+/// $$ y = s(x) + conv_2\big(silu(norm_2(conv_1(silu(norm_1(x))) + W silu(t)))\big) $$
 ///
 /// with $t$ the embedding of time, where there is one, and $s$ a 1×1 convolution where the number of
 /// channels changes.

@@ -44,7 +44,7 @@ impl Sinusoid {
 
 /// Two linear layers: `[n, waves]` to `[n, width]`.
 ///
-/// $$ W_2\, silu(W_1 (e + W_c\, g) + b_1) + b_2 $$
+/// $$ W_2 silu(W_1 (e + W_c g) + b_1) + b_2 $$
 ///
 /// with $g$ a second vector that the waves are shifted by, where there is one: LCM's [`guidance`].
 #[derive(Module, Debug)]
@@ -80,7 +80,7 @@ impl TimestepEmbedding {
 }
 
 /// A guidance scale as the vector that a model distilled with guidance is told it by, `[1, width]`
-/// (arXiv:2310.04378): the waves of $1000\,(scale - 1)$, sines first.
+/// (arXiv:2310.04378): the waves of $1000 (scale - 1)$, sines first.
 pub fn guidance(scale: f64, width: usize, device: &Device) -> Tensor<2> {
     let scale = Tensor::from_data([((scale - 1.0) * 1000.0) as f32], (device, DType::F32));
     Sinusoid { cosine_first: false, shift: 1.0 }.embed(scale, width)

@@ -147,7 +147,7 @@ impl BasicTransformerBlock {
     }
 }
 
-/// $W_2\, geglu(x) + b_2$, four times as wide inside.
+/// $W_2 geglu(x) + b_2$, four times as wide inside.
 #[derive(Module, Debug)]
 pub struct FeedForward {
     /// diffusers counts the dropout between the two, which no published model uses.

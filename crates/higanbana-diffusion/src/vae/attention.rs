@@ -13,7 +13,7 @@ use crate::unet::{
     transformer::{to_map, to_rows},
 };
 
-/// $y = x + W_o\, attention(norm(x)) + b_o$ with one head, over the pixels of a map.
+/// $y = x + W_o attention(norm(x)) + b_o$ with one head, over the pixels of a map.
 #[derive(Module, Debug)]
 pub struct Attention {
     group_norm: GroupNorm,

@@ -31,7 +31,7 @@ pub(crate) fn unet(device: &Device, dtype: DType, seed: u64) -> UNet2DConditionM
 }
 
 /// To tell the noise, $\lVert \epsilon_\theta(x_t, t, c) - \epsilon \rVert^2$ with
-/// $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon$, on new latents, noise, times and
+/// $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, on new latents, noise, times and
 /// text at each step (arXiv:2006.11239).
 pub(crate) struct Denoising {
     device: Device,

@@ -2,7 +2,7 @@
 //!
 //! Each side by itself is a weighted mean of the pixels around: with $s$ the ratio of old to new size, or 1
 //! where the image grows, pixel $i$ of the new side is $\sum_j w_{ij} x_j / \sum_j w_{ij}$ where
-//! $$w_{ij} = L\!\left(\frac{j + \frac12 - (i + \frac12)\, s'}{s}\right), \qquad
+//! $$w_{ij} = L\left(\frac{j + \frac12 - (i + \frac12) s'}{s}\right), \qquad
 //! L(x) = \operatorname{sinc}(x) \operatorname{sinc}(x/3), \quad |x| < 3,$$
 //! and $s'$ is the ratio itself.
 

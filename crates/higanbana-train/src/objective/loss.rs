@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `l2` | $d^2$ |
 //! | `l1` | $\lvert d \rvert$ |
-//! | `huber` | $2c\,(\sqrt{d^2 + c^2} - c)$ |
-//! | `smooth_l1` | $2\,(\sqrt{d^2 + c^2} - c)$ |
+//! | `huber` | $2c (\sqrt{d^2 + c^2} - c)$ |
+//! | `smooth_l1` | $2 (\sqrt{d^2 + c^2} - c)$ |
 //!
 //! The last two are squares for small $d$ and linear for large ones (arXiv:2403.16728). Their $c$ may depend
 //! on the time: with $h$ the setting, $\sigma^2 = (1-\bar\alpha)/\bar\alpha$ and $T$ times,
@@ -13,7 +13,7 @@
 //! | schedule | $c(t)$ |
 //! |---|---|
 //! | `constant` | $h$ |
-//! | `exponential` | $h^{\,t/T}$ |
+//! | `exponential` | $h^{t/T}$ |
 //! | `snr` | $(1-h)/(1+\sigma)^2 + h$ |
 
 use burn::tensor::{Tensor, TensorData};

@@ -1,10 +1,10 @@
 //! What is minimised.
 //!
 //! For an image with latents $z$, at a time $t$ and with noise $n$, the model sees
-//! $x_t = \sqrt{\bar\alpha_t}\, z + \sqrt{1-\bar\alpha_t}\, n$ and is to tell $n$, or the velocity
-//! $\sqrt{\bar\alpha_t}\, n - \sqrt{1-\bar\alpha_t}\, z$. With $\ell$ the [`loss`] of each element and $w$ the
+//! $x_t = \sqrt{\bar\alpha_t} z + \sqrt{1-\bar\alpha_t} n$ and is to tell $n$, or the velocity
+//! $\sqrt{\bar\alpha_t} n - \sqrt{1-\bar\alpha_t} z$. With $\ell$ the [`loss`] of each element and $w$ the
 //! [`weight`] of each sample, what is minimised is the mean over the batch of
-//! $w(t)\, \overline{\ell(\hat y - y)}$; [`noise`] says where $n$ comes from. Where a weight
+//! $w(t) \overline{\ell(\hat y - y)}$; [`noise`] says where $n$ comes from. Where a weight
 //! $\lambda$ asks for it, $\lambda \sum_i \lVert P_i^\top P_i - I \rVert_F^2 + \lVert Q_i Q_i^\top - I \rVert_F^2$
 //! of the adapters' factors is added.
 

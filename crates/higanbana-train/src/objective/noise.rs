@@ -3,10 +3,10 @@
 //! Three ways to give it a part that is the same in large areas, which plain noise hardly has, so that a
 //! model learns to change the brightness of a whole image:
 //!
-//! * an offset: $n_{c} \mathrel{+}= o\,\xi_c$ with one $\xi_c \sim N(0,1)$ for each channel; $o$ may be drawn, and
+//! * an offset: $n_{c} \mathrel{+}= o \xi_c$ with one $\xi_c \sim N(0,1)$ for each channel; $o$ may be drawn, and
 //!   may grow with the mean magnitude of the channel's latents;
-//! * resolutions: noise of $h/r_i^{\,i} \times w/r_i^{\,i}$ pixels, with $r_i$ between 2 and 4, enlarged
-//!   bilinearly and weighted with $d^{\,i}$ is added, and the sum brought back to unit variance. kohya draws one
+//! * resolutions: noise of $h/r_i^i \times w/r_i^i$ pixels, with $r_i$ between 2 and 4, enlarged
+//!   bilinearly and weighted with $d^i$ is added, and the sum brought back to unit variance. kohya draws one
 //!   $r_i$ and takes one variance for a batch; here each sample has its own.
 
 use rand::{Rng, RngExt};

@@ -1,7 +1,7 @@
 //! Adadelta: steps measured by the steps before.
 //!
-//! $$\delta_t = \frac{\sqrt{u_{t-1} + \epsilon_\delta}}{\sqrt{v_t + \epsilon_g}}\,g_t, \qquad
-//! v_t = \rho v_{t-1} + (1-\rho) g_t^2, \qquad u_t = \rho u_{t-1} + (1-\rho)\,\delta_t^2, \qquad U = \delta_t$$
+//! $$\delta_t = \frac{\sqrt{u_{t-1} + \epsilon_\delta}}{\sqrt{v_t + \epsilon_g}} g_t, \qquad
+//! v_t = \rho v_{t-1} + (1-\rho) g_t^2, \qquad u_t = \rho u_{t-1} + (1-\rho) \delta_t^2, \qquad U = \delta_t$$
 //!
 //! The usual single ε is added to squares of gradients and to squares of steps at once, which scale in
 //! opposite ways: two numbers are needed.

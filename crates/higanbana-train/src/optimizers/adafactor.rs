@@ -1,6 +1,6 @@
 //! Adafactor with the parameter scale, without the relative step.
 //!
-//! $$U = \max(\epsilon_2, \operatorname{rms}\theta)\;
+//! $$U = \max(\epsilon_2, \operatorname{rms}\theta) \quad
 //! \frac{u_t}{\max(1, \operatorname{rms}(u_t)/d)}, \qquad u_t = \frac{g_t}{\sqrt{\hat v_t}}$$
 //!
 //! where $\hat v$ is the product of the means of $g^2 + \epsilon_1$ over rows and over columns. Without

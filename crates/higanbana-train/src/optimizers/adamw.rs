@@ -1,6 +1,6 @@
 //! AdamW: Adam, with the parameters themselves pulled to zero.
 //!
-//! $$\theta_{t+1} = (1 - \eta\lambda)\,\theta_t - \eta\,\frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon}$$
+//! $$\theta_{t+1} = (1 - \eta\lambda) \theta_t - \eta \frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon}$$
 
 use burn::optim::{AdamW, AdamWConfig};
 

@@ -1,7 +1,7 @@
 //! Adan: Nesterov's momentum from differences of gradients, with proximal decay.
 //!
-//! $$U = \frac{\hat m_t + \beta_2\,\hat d_t}{\sqrt{\hat n_t} + \epsilon}, \qquad
-//! \theta_{t+1} = \frac{\theta_t - \eta\,U}{1 + \eta\lambda}$$
+//! $$U = \frac{\hat m_t + \beta_2 \hat d_t}{\sqrt{\hat n_t} + \epsilon}, \qquad
+//! \theta_{t+1} = \frac{\theta_t - \eta U}{1 + \eta\lambda}$$
 //!
 //! with means $m$ of $g_t$, $d$ of $g_t - g_{t-1}$ and $n$ of $(g_t + \beta_2 (g_t - g_{t-1}))^2$.
 

@@ -1,6 +1,6 @@
 //! LAMB: Adam's direction, as long as the tensor that it moves.
 //!
-//! $$U = \frac{\lVert\theta\rVert}{\lVert r_t + \lambda\theta\rVert}\,(r_t + \lambda\theta), \qquad
+//! $$U = \frac{\lVert\theta\rVert}{\lVert r_t + \lambda\theta\rVert} (r_t + \lambda\theta), \qquad
 //! r_t = \frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon}$$
 //!
 //! Where a norm is 0 the quotient is taken to be 1, and the step no longer scales with the parameters.

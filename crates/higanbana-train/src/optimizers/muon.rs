@@ -1,7 +1,7 @@
 //! Muon: momentum, orthogonalised by Newton and Schulz's iteration.
 //!
-//! $$U = \operatorname{NS}\!\left(\frac{B_t}{\max(\epsilon, \lVert B_t \rVert_F)}\right), \qquad
-//! B_t = \mu V_t + G_t,\; V_t = \mu V_{t-1} + G_t$$
+//! $$U = \operatorname{NS}\left(\frac{B_t}{\max(\epsilon, \lVert B_t \rVert_F)}\right), \qquad
+//! B_t = \mu V_t + G_t, \quad V_t = \mu V_{t-1} + G_t$$
 //!
 //! Tensors of more dimensions are matrices `[out, rest]`; vectors take AdamW with the same rate.
 

@@ -1,7 +1,7 @@
 //! NAdam: Adam with Nesterov's momentum, and decoupled decay.
 //!
-//! $$U = \frac{\mu_{t+1}\,m_t / (1 - \prod_{i \le t+1} \mu_i) + (1 - \mu_t)\,g_t / (1 - \prod_{i \le t} \mu_i)}
-//! {\sqrt{\hat v_t} + \epsilon}, \qquad \mu_t = \beta_1\left(1 - \tfrac12\,0.96^{\,t \psi}\right)$$
+//! $$U = \frac{\mu_{t+1} m_t / (1 - \prod_{i \le t+1} \mu_i) + (1 - \mu_t) g_t / (1 - \prod_{i \le t} \mu_i)}
+//! {\sqrt{\hat v_t} + \epsilon}, \qquad \mu_t = \beta_1\left(1 - \tfrac12 \cdot 0.96^{t \psi}\right)$$
 //!
 //! $\psi$ is the momentum decay; as in PyTorch, whose `decoupled_weight_decay` this has.
 

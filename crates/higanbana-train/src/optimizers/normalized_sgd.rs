@@ -1,6 +1,6 @@
 //! Normalised SGD: all gradients together, divided by their norm.
 //!
-//! $$\theta_{t+1} = (1 - \eta\lambda)\,\theta_t - \eta\,\frac{g_t}{\lVert g_t \rVert + \epsilon}$$
+//! $$\theta_{t+1} = (1 - \eta\lambda) \theta_t - \eta \frac{g_t}{\lVert g_t \rVert + \epsilon}$$
 //!
 //! The norm is over all tensors of a [group](crate::Group), which Burn's `Optimizer` cannot see:
 //! [`crate::ModelOptimizer`] divides before it steps.

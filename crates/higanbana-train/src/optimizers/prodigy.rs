@@ -1,10 +1,10 @@
 //! Prodigy: Adam whose learning rate is an estimate $d$ of the distance to the solution.
 //!
-//! $$U = d_t\,\frac{m_t}{\sqrt{v_t} + d_t\,\epsilon}, \qquad
-//! m_t = \beta_1 m_{t-1} + (1-\beta_1)\,d_t g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2)\,d_t^2 g_t^2$$
-//! $$d_{t+1} = \max\!\left(d_t, \frac{r_{t+1}}{\lVert s_{t+1} \rVert_1}\right), \qquad
-//! r_{t+1} = \sqrt{\beta_2}\,r_t + (1 - \sqrt{\beta_2})\,\eta\,d_t^2 \langle g_t, \theta_0 - \theta_t\rangle,
-//! \qquad s_{t+1} = \sqrt{\beta_2}\,s_t + (1 - \sqrt{\beta_2})\,\eta\,d_t^2 g_t$$
+//! $$U = d_t \frac{m_t}{\sqrt{v_t} + d_t \epsilon}, \qquad
+//! m_t = \beta_1 m_{t-1} + (1-\beta_1) d_t g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2) d_t^2 g_t^2$$
+//! $$d_{t+1} = \max\left(d_t, \frac{r_{t+1}}{\lVert s_{t+1} \rVert_1}\right), \qquad
+//! r_{t+1} = \sqrt{\beta_2} r_t + (1 - \sqrt{\beta_2}) \eta d_t^2 \langle g_t, \theta_0 - \theta_t\rangle,
+//! \qquad s_{t+1} = \sqrt{\beta_2} s_t + (1 - \sqrt{\beta_2}) \eta d_t^2 g_t$$
 //!
 //! $r$ and $\lVert s \rVert_1$ are over all tensors of a [group](crate::Group): each tensor adds to them
 //! as it is stepped, and $d$ follows when all have been. Algorithm 4 of the paper.
@@ -69,7 +69,7 @@ struct Prodigy {
 struct Shared {
     d: f64,
     r: f64,
-    /// $(1-\sqrt{\beta_2})\,\eta\,d^2 \langle g, \theta_0 - \theta \rangle$ of the tensors so far.
+    /// $(1-\sqrt{\beta_2}) \eta d^2 \langle g, \theta_0 - \theta \rangle$ of the tensors so far.
     numerator: f64,
     /// $\lVert s \rVert_1$ of the tensors so far.
     denominator: f64,

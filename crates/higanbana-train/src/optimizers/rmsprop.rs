@@ -1,7 +1,7 @@
 //! RMSprop with momentum.
 //!
 //! $$v_t = \alpha v_{t-1} + (1-\alpha) g_t^2, \qquad
-//! U = b_t = \mu\,b_{t-1} + \frac{g_t}{\sqrt{v_t} + \epsilon}$$
+//! U = b_t = \mu b_{t-1} + \frac{g_t}{\sqrt{v_t} + \epsilon}$$
 
 use burn::optim::RmsPropConfig;
 

@@ -7,12 +7,12 @@ use burn::optim::{ModuleOptimizer, Optimizer};
 /// An optimizer: its update, how it scales, how to build it.
 ///
 /// The theorem asks one thing of the update
-/// $$\theta_{t+1} = \theta_t - \eta\, U(g_0, \dots, g_t;\, \theta_0, \dots, \theta_t),$$
+/// $$\theta_{t+1} = \theta_t - \eta U(g_0, \dots, g_t; \theta_0, \dots, \theta_t),$$
 /// that it be homogeneous: with every gradient multiplied by $s > 0$ and every parameter by $t > 0$, and
 /// the hyperparameters [along with them](Hyperparameter::power),
-/// $$U(s g;\, t\theta) = s^k\, t^j\, U(g;\, \theta).$$
-/// Scaling the parameters by $a$ divides the gradients by $a$, so that $\eta' = a^c\,\eta$ with
-/// $c = k + 1 - j$ makes $\theta'_t = a\,\theta_t$ for all $t$.
+/// $$U(s g; t\theta) = s^k t^j U(g; \theta).$$
+/// Scaling the parameters by $a$ divides the gradients by $a$, so that $\eta' = a^c \eta$ with
+/// $c = k + 1 - j$ makes $\theta'_t = a \theta_t$ for all $t$.
 #[derive(Debug)]
 pub struct Rule {
     /// Name on the command line.

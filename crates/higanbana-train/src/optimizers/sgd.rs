@@ -1,6 +1,6 @@
 //! Stochastic gradient descent: plain, with momentum, with Nesterov's.
 //!
-//! $$v_t = \mu\,v_{t-1} + g_t, \qquad U = v_t \quad\text{or (Nesterov)}\quad \mu\,v_t + g_t$$
+//! $$v_t = \mu v_{t-1} + g_t, \qquad U = v_t \quad\text{or (Nesterov)}\quad \mu v_t + g_t$$
 
 use burn::optim::{SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 

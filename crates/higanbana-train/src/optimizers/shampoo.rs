@@ -1,7 +1,7 @@
 //! Shampoo: gradients of a matrix, whitened from both sides.
 //!
 //! $$L_t = L_{t-1} + G_t G_t^\top, \qquad R_t = R_{t-1} + G_t^\top G_t, \qquad
-//! U = (L_t + \epsilon I)^{-1/4}\, G_t\, (R_t + \epsilon I)^{-1/4}$$
+//! U = (L_t + \epsilon I)^{-1/4} G_t (R_t + \epsilon I)^{-1/4}$$
 //!
 //! Tensors of more dimensions are matrices `[out, rest]`; vectors take AdamW with the same rate. The
 //! roots are taken on the host, in `f64`, of matrices brought near 1 by a power of two, so that a

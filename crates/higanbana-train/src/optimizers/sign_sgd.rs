@@ -1,6 +1,6 @@
 //! signSGD.
 //!
-//! $$\theta_{t+1} = (1 - \eta\lambda)\,\theta_t - \eta \operatorname{sign}(g_t)$$
+//! $$\theta_{t+1} = (1 - \eta\lambda) \theta_t - \eta \operatorname{sign}(g_t)$$
 
 use burn::{
     optim::{LearningRate, Optimizer},

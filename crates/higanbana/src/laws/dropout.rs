@@ -7,7 +7,7 @@ use super::{
     measure::{deviation, values},
 };
 
-/// $W = W_0 + g \operatorname{diag}(o)\,T_R(\mu)$ with the same $g$, $o$ and $R$ on every path of a
+/// $W = W_0 + g \operatorname{diag}(o) T_R(\mu)$ with the same $g$, $o$ and $R$ on every path of a
 /// step; weights $R$ of 1 change nothing, and nor do the options outside of training.
 pub(super) const LAW: Law = Law {
     name: "dropout",

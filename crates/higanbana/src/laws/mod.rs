@@ -27,6 +27,7 @@ mod layer;
 mod layers;
 mod measure;
 mod merge;
+mod misfit;
 mod operations;
 mod parameters;
 mod paths;
@@ -92,7 +93,7 @@ macro_rules! for_each_law {
     ($macro:ident) => {
         $macro! {
             seed identity strength stack paths samples gradient merge layers dropout files
-            parameters rank rotation homogeneity pointwise
+            misfit parameters rank rotation homogeneity pointwise
         }
     };
 }

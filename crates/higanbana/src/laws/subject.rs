@@ -70,12 +70,8 @@ impl<'a> Subject<'a> {
         device: &Device,
         dtype: DType,
     ) -> impl Iterator<Item = Result<Self, Violation>> {
-        let kinds = registry.iter().filter(|kind| kind.sites().contains(&trial.site.kind));
-        let sets = kinds.flat_map(|kind| {
-            let variants = kind.variants().iter().map(Some);
-            std::iter::once(None).chain(variants).map(move |variant| (kind, variant))
-        });
-        sets.filter_map(move |(kind, variant)| {
+        let sets = |kind| Self::sets(kind, trial).map(move |variant| (kind, variant));
+        registry.iter().flat_map(sets).filter_map(move |(kind, variant)| {
             match Self::new(registry, kind, variant, trial, (device, dtype)) {
                 Ok(subject) => Some(Ok(subject)),
                 Err(AdapterError::Option { .. }) => None,
@@ -85,6 +81,16 @@ impl<'a> Subject<'a> {
                 }
             }
         })
+    }
+
+    /// The sets of options of an algorithm; none where it does not adapt the parameter of a trial.
+    pub(super) fn sets(
+        kind: &Kind,
+        trial: &Trial,
+    ) -> impl Iterator<Item = Option<&'static Variant>> {
+        let adapts = kind.sites().contains(&trial.site.kind);
+        let sets = std::iter::once(None).chain(kind.variants().iter().map(Some));
+        sets.filter(move |_| adapts)
     }
 
     /// The parameter.

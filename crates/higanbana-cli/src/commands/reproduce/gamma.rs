@@ -12,7 +12,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
-    let registry = higanbana_adapters::registry();
+    let registry = crate::registry();
     let bar = output::progress(0);
     let plan = Plan { full: arguments.full, ..Plan::committed() };
     let chapter = Chapter::run(plan, &registry, &device, |total, cell| {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use higanbana_io::writer::write_text;
 use higanbana_lab::{
     chapter::{Chapter, page, perform, study},
-    experiment::{Failure, Lab},
+    experiment::Failure,
     sweep::Plan,
 };
 
@@ -13,7 +13,7 @@ use crate::output;
 
 /// Runs one: the plan and its runs, the results and the page in the folder; the findings on the terminal.
 pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
-    let lab = Lab::new(arguments.compute.device()?);
+    let lab = crate::lab(arguments.compute.device()?);
     let folder = arguments.out.join(C::NAME);
     let failed = |error: Failure| anyhow!("{}: {error}", C::NAME);
     let plan =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use higanbana_io::writer::write_text;
-use higanbana_lab::{experiment::Lab, sweep::Plan};
+use higanbana_lab::sweep::Plan;
 
 use crate::output;
 
@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::differs_from_inputs(out, [experiment.as_path()])?;
     let text = std::fs::read_to_string(experiment)
         .with_context(|| format!("{}: cannot be read", experiment.display()))?;
-    let lab = Lab::new(Default::default());
+    let lab = crate::lab(Default::default());
     let plan = Plan::expand(&experiment.display().to_string(), &text, &lab)?;
     write_text(out, &plan.text(), *overwrite)?;
     output::line(format!("{}: {}", out.display(), output::count(plan.runs.len(), "run")))

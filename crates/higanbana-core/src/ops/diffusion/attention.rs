@@ -79,7 +79,7 @@ fn rows<B: Backend>(x: &FloatTensor<B>, start: usize, count: usize) -> FloatTens
 /// With $P = softmax(s Q K^\top)$ and $G$ the gradient of $P V$:
 ///
 /// $$ dV = P^\top G, \quad dS = P \odot (G V^\top - \delta), \quad \delta_i = \sum_j P_{ij} (G
-/// V^\top)_{ij}, \quad dQ = s\, dS\, K, \quad dK = s\, dS^\top Q, $$
+/// V^\top)_{ij}, \quad dQ = s dS K, \quad dK = s dS^\top Q, $$
 ///
 /// for as many queries at a time as [`SCORES`] allows.
 pub(in super::super) fn composed_backward<B: Backend>(

@@ -36,7 +36,7 @@ impl<B: DiffusionOps> Recompute<B, 2> for Convolve {
 
 /// One product for each tap $k$ of the kernel, where Burn has a tiny convolution for each channel:
 ///
-/// $$ dW_k = \sum_n G_n\, X_{n,k}^\top $$
+/// $$ dW_k = \sum_n G_n X_{n,k}^\top $$
 ///
 /// with $G_n$ the gradient `[out, h'·w']` and $X_{n,k}$ the pixels `[in, h'·w']` under that tap.
 pub(in super::super) fn composed_weight_backward<B: Backend>(

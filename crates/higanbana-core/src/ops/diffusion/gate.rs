@@ -45,7 +45,7 @@ pub(in super::super) fn composed<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B
     B::float_mul(a, B::gelu(g))
 }
 
-/// $da = dy\, g\, \Phi(g)$ and $dg = dy\, a\, (\Phi(g) + g\, \phi(g))$, with the normal
+/// $da = dy g \Phi(g)$ and $dg = dy a (\Phi(g) + g \phi(g))$, with the normal
 /// distribution $\Phi$ and its density $\phi$. (Burn's own gradient of the GELU is, but for flex,
 /// that of an approximation.)
 pub(in super::super) fn composed_backward<B: Backend>(

@@ -105,10 +105,10 @@ pub(in super::super) fn composed<B: Backend>(
     B::float_cast(y, dtype.into())
 }
 
-/// With $dz = dy\, f'(u)$, $d\hat x = \gamma\, dz$, and means over a group:
+/// With $dz = dy f'(u)$, $d\hat x = \gamma dz$, and means over a group:
 ///
-/// $$ d\gamma = \sum dz\, \hat x, \quad d\beta = \sum dz, \quad dx = \frac{d\hat x -
-/// \overline{d\hat x} - \hat x\, \overline{d\hat x\, \hat x}}{\sqrt{\sigma^2 + \epsilon}}, \quad
+/// $$ d\gamma = \sum dz \hat x, \quad d\beta = \sum dz, \quad dx = \frac{d\hat x -
+/// \overline{d\hat x} - \hat x \overline{d\hat x \hat x}}{\sqrt{\sigma^2 + \epsilon}}, \quad
 /// silu'(u) = \sigma(u) (1 + u (1 - \sigma(u))). $$
 pub(in super::super) fn composed_backward<B: Backend>(
     inputs: [FloatTensor<B>; 3],

@@ -42,7 +42,7 @@ pub fn sigmoid(x: f32) -> f32 {
 /// The normal distribution $\Phi(x)$ and its density $\phi(x)$.
 ///
 /// With $a = |x| / \sqrt 2$: $\Phi(-|x|) = \frac{1}{2} e^{-a^2} \mathrm{erfcx}(a)$, and
-/// $(1 + 2 a)\, \mathrm{erfcx}(a)$ is a polynomial in $(a - 2) / (a + 2)$ up to 5.4e-8 of its value.
+/// $(1 + 2 a) \mathrm{erfcx}(a)$ is a polynomial in $(a - 2) / (a + 2)$ up to 5.4e-8 of its value.
 #[inline(always)]
 pub fn normal(x: f32) -> (f32, f32) {
     const COEFFICIENTS: [f32; 11] = [
