@@ -14,7 +14,8 @@ use crate::{
     spectrum::{Budget, SpectrumError},
 };
 
-/// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`].
+/// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`]. Experiments vary
+/// those called `rank` and `factor` and know `alpha`; [`Variant`]s set others.
 pub trait Options:
     Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -95,12 +96,13 @@ impl Outline {
 /// A reparameterisation $W(\mu) = W_0 + \Delta W_\mu(\theta, W_0)$ of one weight.
 ///
 /// All matrices are `[out, in·K]` (see [`Site`]). The fields of an implementation are its trained
-/// tensors, as Burn `Param`s of float tensors named like the keys of the field's files; the rest is
-/// marked `#[module(skip)]`. Laws that every implementation keeps, and that the battery checks:
+/// tensors, as Burn `Param`s of float tensors named like the keys of the field's files; `Param`s that
+/// require no gradient are frozen; the rest is marked `#[module(skip)]`. Laws that every implementation
+/// keeps, and that the battery checks:
 ///
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
-/// * [`Adapter::write`] then [`Adapter::read`] gives the same bits;
+/// * [`Adapter::write`] then [`Adapter::read`] gives the same bits, and for another layer no panic;
 /// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
 ///   [`Adapter::rank_bound`], [`Adapter::keeps_singular_values`] and [`Adapter::parameter_count`] hold.
 pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
@@ -155,7 +157,7 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// The definition: $\Delta W = W(1) - W_0$, `[out, in·K]`.
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2>;
 
-    /// $W(\mu) - W_0$; $\mu\,\Delta W$ unless the algorithm interpolates otherwise, and zero at 0.
+    /// $W(\mu) - W_0$; $\mu \Delta W$ unless the algorithm interpolates otherwise, and zero at 0.
     fn update_at(&self, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         let update = self.update(site, w0);
         if strength == 1.0 { update } else { update.mul_scalar(strength) }
@@ -204,10 +206,11 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     /// Number of trained values, in closed form.
     fn parameter_count(&self, site: &Site) -> usize;
 
-    /// The tensors of its file.
+    /// The tensors of its file. Files of half precision round floats: a seed is an integer.
     fn write(&self, site: &Site) -> Tensors;
 
-    /// Reads the tensors of a file. Every size comes from the file or the site.
+    /// Reads the tensors of a file, which may be for another layer or from anywhere. Every size comes
+    /// from the file or the site.
     ///
     /// # Errors
     /// When tensors are missing or contradict each other or the site.

@@ -21,6 +21,7 @@
 //! | that starts away from zero | a frozen copy of the start, which `update` takes off: a new adapter changes nothing |
 //! | that reads the frozen weight | `NEEDS_BASE`; the weight is in `new`, `update` and, if it is at hand, `read` |
 //! | for convolutions | nothing: every weight is the matrix `[out, in·K]`. `SITES` leaves kinds out |
+//! | that PEFT or diffusers hold too | `PEFT`: how, as a [`PeftForm`](core::PeftForm) |
 //! | whose file tells its sizes | `outline`; without, `inspect` and `rank` take the sizes from a base |
 
 pub use higanbana_adapters as adapters;

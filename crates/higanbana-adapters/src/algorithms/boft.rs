@@ -1,8 +1,8 @@
 //! BOFT, orthogonal butterfly: few small rotations between perfect shuffles reach every row from
 //! every other, and still keep every singular value.
 //!
-//! $$W = s \circ \tilde R_{m-1} \cdots \tilde R_0\, W_0, \qquad
-//! \tilde R_i = P_i^\top \operatorname{blockdiag}(R_{i1}, \dots, R_{in})\, P_i, \qquad
+//! $$W = s \circ \tilde R_{m-1} \cdots \tilde R_0 W_0, \qquad
+//! \tilde R_i = P_i^\top \operatorname{blockdiag}(R_{i1}, \dots, R_{in}) P_i, \qquad
 //! R_{ij} = (I + Q_{ij})(I - Q_{ij})^{-1}$$
 //!
 //! ```text
@@ -139,7 +139,7 @@ impl Adapter for Boft {
 impl Boft {
     /// $W(\mu) - W_0$ for the rows of a weight, or for the channels of its output. The update alone
     /// is carried from stage to stage, so that nothing cancels:
-    /// $U_{i+1} = U_i + \mu\,\tilde D_i\,(X + U_i)$ with $\tilde D_i = \tilde R_i - I$.
+    /// $U_{i+1} = U_i + \mu \tilde D_i (X + U_i)$ with $\tilde D_i = \tilde R_i - I$.
     fn turned(&self, site: &Site, x: Tensor<2>, strength: f64, gamma: f64) -> Tensor<2> {
         let deviations = self.rotation.deviations(site, gamma).mul_scalar(strength);
         let stages = deviations.chunk(self.stages, 0);

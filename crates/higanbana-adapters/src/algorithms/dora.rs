@@ -1,7 +1,7 @@
 //! DoRA: the direction of every row (or column) is adapted by another algorithm, its length is
 //! trained on its own. A composition: `lora+dora`, `loha+dora`, `lokr+dora`.
 //!
-//! $$W = \operatorname{diag}(m / n)\, V, \qquad V = W_0 + \Delta W_{inner}, \qquad
+//! $$W = \operatorname{diag}(m / n) V, \qquad V = W_0 + \Delta W_{inner}, \qquad
 //! n_o = \lVert V_{o,:} \rVert$$
 //!
 //! on the output axis; on the input axis $n_i$ runs over outputs and kernel, and columns are scaled.

@@ -1,6 +1,6 @@
 //! DyLoRA: a LoRA whose every rank prefix is an adapter too.
 //!
-//! $$\Delta W^{(p)} = \frac{\alpha}{r}\, B_{:,:p}\, A_{:p,:}, \qquad 1 \le p \le r$$
+//! $$\Delta W^{(p)} = \frac{\alpha}{r} B_{:,:p} A_{:p,:}, \qquad 1 \le p \le r$$
 //!
 //! ```text
 //! lora_up    B  [out, r]      zeros

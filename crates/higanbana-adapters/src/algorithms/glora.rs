@@ -1,9 +1,9 @@
 //! GLoRA: a product of two thin matrices transforms the frozen weight's input, another one is added.
 //!
-//! $$\Delta W = \frac{\alpha}{r}\,\sigma\,(W_0 A_1 A_2 + B_1 B_2)$$
+//! $$\Delta W = \frac{\alpha}{r} \sigma (W_0 A_1 A_2 + B_1 B_2)$$
 //!
 //! On convolutions $A = A_1 A_2$ mixes input channels at every tap:
-//! $\Delta W_{o,j,k} = \frac{\alpha}{r}\,\sigma\,(\sum_i W_{o,i,k} A_{i,j} + (B_1 B_2)_{o,j,k})$.
+//! $\Delta W_{o,j,k} = \frac{\alpha}{r} \sigma (\sum_i W_{o,i,k} A_{i,j} + (B_1 B_2)_{o,j,k})$.
 //!
 //! ```text
 //! a1  A₁  [in, r]     uniform ±1/√r

@@ -1,9 +1,9 @@
 //! (IA)³: one trained factor for each output feature, or for each input feature.
 //!
-//! $$\Delta W = \operatorname{diag}(w)\, W_0 \quad\text{or, on input,}\quad
+//! $$\Delta W = \operatorname{diag}(w) W_0 \quad\text{or, on input,}\quad
 //! \Delta W = W_0 \operatorname{diag}(w)$$
 //!
-//! On input every tap of a kernel is scaled alike: $\Delta W_{o,i,k} = W_{o,i,k}\, w_i$.
+//! On input every tap of a kernel is scaled alike: $\Delta W_{o,i,k} = W_{o,i,k} w_i$.
 //!
 //! ```text
 //! weight    w  [out] or [in]   zeros; in files [T], of convolutions [1, T, 1, ...]

@@ -1,13 +1,13 @@
 //! LoHa: the update is a Hadamard product of two thin products, so that rank $r^2$ is reached with
 //! the parameters of rank $2r$.
 //!
-//! $$\Delta W = \frac{\alpha}{r}\,\sigma\,(A_1 B_1) \odot (A_2 B_2), \qquad
-//! A_i \in \mathbb R^{out \times r},\; B_i \in \mathbb R^{r \times in\cdot K}$$
+//! $$\Delta W = \frac{\alpha}{r} \sigma (A_1 B_1) \odot (A_2 B_2), \qquad
+//! A_i \in \mathbb R^{out \times r}, \quad B_i \in \mathbb R^{r \times in\cdot K}$$
 //!
 //! and with Tucker cores on convolutions, `k` running over the kernel,
 //!
-//! $$\Delta W = \frac{\alpha}{r}\,\sigma\, H_1 \odot H_2, \qquad
-//! (H_i)_{o,c,k} = \sum_{p,q} (T_i)_{p,q,k}\,(A_i)_{p,o}\,(B_i)_{q,c}.$$
+//! $$\Delta W = \frac{\alpha}{r} \sigma H_1 \odot H_2, \qquad
+//! H_{i,ock} = \sum_{p,q} T_{i,pqk} A_{i,po} B_{i,qc}.$$
 //!
 //! ```text
 //! hada_w1_a  A1 [out, r]     normal 0.1    Tucker: [r, out]

@@ -1,8 +1,8 @@
 //! LoKr: the update is a Kronecker product, so that full rank is within reach of few parameters.
 //!
-//! $$\Delta W = s\,\sigma\; W_1 \otimes W_2, \qquad
-//! W_1 \in \mathbb R^{l \times m},\; W_2 \in \mathbb R^{k \times n \times K},\;
-//! l k = out,\; m n = in$$
+//! $$\Delta W = s \sigma \quad W_1 \otimes W_2, \qquad
+//! W_1 \in \mathbb R^{l \times m}, \quad W_2 \in \mathbb R^{k \times n \times K}, \quad
+//! l k = out, \quad m n = in$$
 //!
 //! where either factor may be a product of two thin ones, and $W_2$ on convolutions a Tucker form:
 //!

@@ -1,11 +1,11 @@
 //! LoRA: the update is a product of two thin matrices. On convolutions the field calls it LoCon.
 //!
-//! $$\Delta W = \frac{\alpha}{r}\,\sigma\, B A, \qquad B \in \mathbb R^{out \times r},\;
+//! $$\Delta W = \frac{\alpha}{r} \sigma B A, \qquad B \in \mathbb R^{out \times r}, \quad
 //! A \in \mathbb R^{r \times in\cdot K}$$
 //!
 //! and with a Tucker core on convolutions, `k` running over the kernel,
 //!
-//! $$\Delta W_{o,i,k} = \frac{\alpha}{r}\,\sigma \sum_{p,q} G_{p,q,k}\, B_{o,p}\, A_{q,i}.$$
+//! $$\Delta W_{o,i,k} = \frac{\alpha}{r} \sigma \sum_{p,q} G_{p,q,k} B_{o,p} A_{q,i}.$$
 //!
 //! ```text
 //! lora_up    B  [out, r]      zeros (with use_scalar: as A)

@@ -188,7 +188,7 @@ impl Rotation {
 /// Applies a linear map of a weight's rows to the output of its layer, where rows are channels: `f`
 /// gets `[channels, positions]`.
 ///
-/// $(R W_0)\,x = R\,(W_0 x)$ whatever the stride, padding or dilation. In a grouped convolution it
+/// $(R W_0) x = R (W_0 x)$ whatever the stride, padding or dilation. In a grouped convolution it
 /// holds only where $R$ mixes no rows of different groups: those see different inputs.
 pub fn on_channels(y: &Features, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Features {
     match y {

@@ -1,8 +1,8 @@
 //! T-LoRA: a low-rank update with trained singular values, whose rank shrinks where a diffusion
 //! step is noisy. It starts at singular vectors of the weight and adds what it has moved since.
 //!
-//! $$\Delta W = \frac{\alpha}{r}\big(P \operatorname{diag}(\lambda \circ m_t)\, Q
-//! - P_0 \operatorname{diag}(\lambda_0 \circ m_t)\, Q_0\big)$$
+//! $$\Delta W = \frac{\alpha}{r}\big(P \operatorname{diag}(\lambda \circ m_t) Q -
+//! P_0 \operatorname{diag}(\lambda_0 \circ m_t) Q_0\big)$$
 //!
 //! ```text
 //! p_layer       P  [out, r]     left singular vectors      base_p_layer       P₀, frozen
@@ -303,8 +303,8 @@ impl Tlora {
 
     /// The update as one product of rank $2r$ in what has moved, so that nothing cancels: without
     /// its mask
-    /// $$\Delta W = s\,\big[(P - P_0)\lambda + P_0(\lambda - \lambda_0),\; P_0\lambda_0\big]\,
-    /// \begin{bmatrix} Q \\ Q - Q_0 \end{bmatrix}.$$
+    /// $$\Delta W = s \big[(P - P_0)\lambda + P_0(\lambda - \lambda_0), \quad P_0\lambda_0\big]
+    /// \begin{bmatrix} Q \cr Q - Q_0 \end{bmatrix}.$$
     ///
     /// ```text
     /// left [out, 2r]  right [2r, in·K]

@@ -3,7 +3,7 @@
 use higanbana_core::{AdapterError, Parts, Site, Tensors, parts::scalar_data};
 
 /// Fewer ranks at noisier steps: of $r$ ranks, at timestep $t$ of $T$, the first
-/// $$\min\!\big(r, \lfloor ((T-t)/T)^a\,(r - r_{min}) \rfloor + r_{min}\big)$$
+/// $$\min\big(r, \lfloor ((T-t)/T)^a (r - r_{min}) \rfloor + r_{min}\big)$$
 /// act.
 ///
 /// Source: T-LoRA (arXiv:2507.05964), with the exponent of LyCORIS's `compute_timestep_mask`.
