@@ -3,7 +3,7 @@
 //!
 //! Hestenes' one-sided method turns two columns $x$, $y$ of a matrix $B$ in their plane,
 //!
-//! $$(x, y) \gets (c x + s y,\; c y - s x), \qquad t = \tfrac{s}{c} = \frac{\operatorname{sgn} \zeta}{|\zeta| + \sqrt{1 + \zeta^2}},
+//! $$(x, y) \gets (c x + s y, c y - s x), \qquad t = \tfrac{s}{c} = \frac{\operatorname{sgn} \zeta}{|\zeta| + \sqrt{1 + \zeta^2}},
 //! \qquad \rho = \frac{x^\top y}{\lVert x \rVert \lVert y \rVert},
 //! \qquad \zeta = \frac{1}{2\rho} \Bigl(\frac{\lVert x \rVert}{\lVert y \rVert} - \frac{\lVert y \rVert}{\lVert x \rVert}\Bigr),$$
 //!
@@ -11,7 +11,7 @@
 //! these are small, the cosines $\rho$ fall quadratically from one sweep over all pairs to the next. In the end
 //! $B Z = W \Sigma$, with the turns in $Z$ and the lengths of the columns in $\Sigma$, so that
 //!
-//! $$A = Q B, \qquad A = (Q W)\, \Sigma\, Z^\top$$
+//! $$A = Q B, \qquad A = (Q W) \Sigma Z^\top$$
 //!
 //! for the triangle $B$ of a matrix $A$ that is not wide. Lengths and cosines, never their products, are compared:
 //! columns of any length become orthogonal, and small singular values of columns of unequal length keep their

@@ -54,7 +54,7 @@ pub fn symmetric_function(
 
 /// The decomposition by singular values, which are the eigenvalues where none is negative.
 ///
-/// $$A + \lVert A \rVert_F I = Q \operatorname{diag}(\lambda + \lVert A \rVert_F)\, Q^\top$$
+/// $$A + \lVert A \rVert_F I = Q \operatorname{diag}(\lambda + \lVert A \rVert_F) Q^\top$$
 fn shifted(a: Mat<f64>) -> Result<Factors, SpectrumError> {
     let (n, shift) = (a.nrows(), a.norm_l2());
     let Factors { u, s, .. } = factors((a + Mat::<f64>::identity(n, n) * Scale(shift)).as_ref())?;
