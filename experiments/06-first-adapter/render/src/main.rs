@@ -9,10 +9,8 @@
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result};
-use resvg::{
-    tiny_skia::{Color, Pixmap, PixmapPaint, Transform},
-    usvg::{Options, Tree},
-};
+use render::icon;
+use resvg::tiny_skia::{Color, Pixmap, PixmapPaint, Transform};
 use serde_json::{Value, json};
 
 const SIDE: u32 = 32;
@@ -45,7 +43,7 @@ fn sheet(set: &str, names: &[&str], folder: &Path) -> Result<()> {
     sheet.fill(Color::WHITE);
     for (index, name) in names.iter().enumerate() {
         let (x, y) = ((index % COLUMNS) as i32, (index / COLUMNS) as i32);
-        let icon = icon(&set, name).with_context(|| format!("{name}"))?;
+        let icon = icon(&set, name, SIDE).with_context(|| format!("{name}"))?;
         let side = SIDE as i32;
         let paint = PixmapPaint::default();
         sheet.draw_pixmap(x * side, y * side, icon.as_ref(), &paint, Transform::identity(), None);
@@ -56,23 +54,6 @@ fn sheet(set: &str, names: &[&str], folder: &Path) -> Result<()> {
     let captions: Vec<String> = names.iter().map(|name| caption(name) + "\n").collect();
     fs::write(folder.join(style).with_extension("txt"), captions.concat())?;
     Ok(())
-}
-
-/// An icon by itself.
-fn icon(set: &Value, name: &str) -> Result<Pixmap> {
-    let icon = set["icons"].get(name).context("is not in the set")?;
-    let side = |which: &str| icon.get(which).or(set.get(which)).and_then(Value::as_u64).unwrap_or(16);
-    let [width, height] = ["width", "height"].map(side);
-    let body = icon["body"].as_str().context("has no body")?;
-    let svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" \
-         width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">{body}</svg>"
-    );
-    let tree = Tree::from_str(&svg, &Options::default())?;
-    let mut pixmap = Pixmap::new(SIDE, SIDE).context("no side")?;
-    let scale = SIDE as f32 / width.max(height) as f32;
-    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
-    Ok(pixmap)
 }
 
 /// A tokenizer of the words of the captions, in the format of Hugging Face's `tokenizers`. It has no token for other words.
