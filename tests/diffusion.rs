@@ -9,6 +9,7 @@ mod diffusion {
     mod half;
     mod loras;
     mod pipeline;
+    mod prompts;
     mod reference;
     mod schedulers;
     mod single;

@@ -173,13 +173,13 @@ fn an_image_is_taken_up_again() {
 fn long_prompts_and_weights_act() {
     let device = Device::default();
     let pipeline = pipeline("sdxl", &device);
-    let encode = |text: &str| pipeline.encode(text, None, 0).unwrap();
-    let [short, nothing] = encode("a red lily");
+    let encode = |text: &str| pipeline.encode(&[(text, 0), ("", 0)]).unwrap();
+    let short = encode("a red lily").swap_remove(0);
     assert_eq!(short.context.dims(), [1, 77, 40]);
-    assert_eq!(nothing.context.clone().abs().sum().into_scalar::<f32>(), 0.0);
+    assert_eq!(short.nothing().context.abs().sum().into_scalar::<f32>(), 0.0);
     let text = "lily ".repeat(80);
     let tokens = Tokenizer::read(&folder("tokenizer")).unwrap().tokens(&text).unwrap().len();
-    let [long, other] = encode(&text);
+    let [long, other] = &encode(&text)[..] else { panic!("two texts") };
     assert_eq!(long.context.dims()[1], 77 * tokens.div_ceil(75));
     assert_eq!(long.context.dims(), other.context.dims());
     let values = |x: Tensor<3>| -> Vec<f32> { x.into_data().iter().collect() };

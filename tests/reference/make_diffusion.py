@@ -531,7 +531,69 @@ def pipelines():
                     pixels = pipe.image_processor.postprocess(tensors["image"], output_type="np")
                     tensors["pixels"] = torch.from_numpy((pixels * 255).round().astype(np.uint8))
         save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / name / "expected.safetensors")
+    prompts(sd)
     more_pipelines(sd)
+
+
+def prompts(sd):
+    """What the web UI does with prompts that change, are joined by AND or broken, over the calls of DDIM."""
+    sd.scheduler = SCHEDULERS["ddim"].from_config(CONFIGS["sd15"])
+
+    def encoded(chunks, skip=0):
+        """Chunks of pairs of a text and its weight."""
+        found = []
+        for pieces in chunks:
+            ids = [sd.tokenizer(text, add_special_tokens=False).input_ids for text, _ in pieces]
+            weights = [weight for (_, weight), of in zip(pieces, ids) for _ in of]
+            ids = [sd.tokenizer.bos_token_id, *sum(ids, []), sd.tokenizer.eos_token_id]
+            padding = 77 - len(ids)
+            out = sd.text_encoder(torch.tensor([ids + [sd.tokenizer.pad_token_id] * padding]), output_hidden_states=True)
+            hidden = out.last_hidden_state
+            if skip:
+                hidden = sd.text_encoder.final_layer_norm(out.hidden_states[-1 - skip])
+            weighted = hidden * torch.tensor([1.0, *weights, 1.0, *[1.0] * padding])[:, None]
+            found.append(weighted * (hidden.mean() / weighted.mean()))
+        return torch.cat(found, 1)
+
+    def plain(text, skip=0):
+        return encoded([[(text, 1.0)]], skip)
+
+    def latents(negative, *parts):
+        """Of each a function of the call, counted from 0, that says its text; of the parts with their weights."""
+        x = tensor("pipeline noise", (1, 4, 8, 6))
+        sd.scheduler.set_timesteps(6)
+        for call, t in enumerate(sd.scheduler.timesteps):
+            base = sd.unet(x, t, negative(call)).sample
+            noise = base + 7.5 * sum(weight * (sd.unet(x, t, text(call)).sample - base) for text, weight in parts)
+            x = sd.scheduler.step(noise, t, x).prev_sample
+        return x
+
+    def until(last, before, after):
+        return lambda call: plain(before if call <= last else after)
+
+    def turns(*texts):
+        return lambda call: plain(texts[max(call - 1, 0) % len(texts)])
+
+    def always(text, skip=0):
+        return lambda call: plain(text, skip)
+
+    broken = encoded([[("a red lily", 1.0)], [("rain", 1.3)]])
+    negative_broken = encoded([[("blurry", 1.0)], [("dark", 1.0)]])
+    with torch.no_grad():
+        tensors = {
+            "switch": latents(always("blurry"), (until(3, "a red lily", "a blue lily"), 1)),
+            "turns": latents(turns("dark", "bright"), (turns("a red lily", "a blue lily", "a green lily"), 1)),
+            "and": latents(
+                always("blurry"),
+                (always("a red lily"), 1.3),
+                (always("rain"), -0.4),
+                (until(2, "best quality", "worst quality"), 1),
+            ),
+            "break": latents(lambda _: negative_broken, (lambda _: broken, 1)),
+            "skip one": latents(always("blurry"), (always("a red lily", 1), 1)),
+            "skip both": latents(always("blurry", 1), (always("a red lily", 1), 1)),
+        }
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / "sd" / "prompts.safetensors")
 
 
 def draw_by_name(scheduler):

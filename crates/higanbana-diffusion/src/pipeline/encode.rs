@@ -34,37 +34,31 @@ impl Text {
 }
 
 impl Pipeline {
-    /// A prompt and a negative one, of one length.
+    /// Texts, whose brackets are weights, all of one length.
     ///
-    /// `skip` leaves out the last layers of the encoder, as diffusers' `clip_skip` counts them; 1 is
-    /// the web UIs' 2. The negative prompt skips none, as in diffusers.
+    /// With each text the last layers of the encoder to leave out, as diffusers' `clip_skip` counts
+    /// them; 1 is the web UIs' 2.
     ///
     /// # Errors
     /// When a text cannot be encoded, or there are not as many layers.
-    pub fn encode(
-        &self,
-        prompt: &str,
-        negative: Option<&str>,
-        skip: usize,
-    ) -> Result<[Text; 2], ModelError> {
-        let mut texts = [Vec::new(), Vec::new()];
+    pub fn encode(&self, texts: &[(&str, usize)]) -> Result<Vec<Text>, ModelError> {
+        let mut of_encoders = vec![Vec::new(); texts.len()];
         for encoder in &self.encoders {
             let positions = encoder.model.config().positions;
-            let chunk = |text, least| chunks(&encoder.tokenizer, text, positions, least);
-            let other = negative.unwrap_or_default();
-            let positive = chunk(prompt, chunk(other, 1)?.len())?;
-            let other = chunk(other, positive.len())?;
-            let encode = |chunks: &[Chunk], skip| {
-                encoded(&encoder.model, chunks, chunks.len(), skip, self.encoders.len() > 1)
+            let chunked = |least| {
+                let chunk =
+                    |(text, _): &(&str, _)| chunks(&encoder.tokenizer, text, positions, least);
+                texts.iter().map(chunk).collect::<Result<Vec<_>, _>>()
             };
-            texts[0].push(encode(&positive, skip)?);
-            texts[1].push(encode(&other, 0)?);
+            let longest = chunked(1)?.iter().map(Vec::len).max().unwrap_or(1);
+            for ((chunks, (_, skip)), all) in
+                chunked(longest)?.iter().zip(texts).zip(&mut of_encoders)
+            {
+                let xl = self.encoders.len() > 1;
+                all.push(encoded(&encoder.model, chunks, chunks.len(), *skip, xl)?);
+            }
         }
-        let [positive, other] = texts.map(joined);
-        match negative {
-            None if self.zeros_for_nothing => Ok([positive.clone(), positive.nothing()]),
-            _ => Ok([positive, other]),
-        }
+        Ok(of_encoders.into_iter().map(joined).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod code;
+mod conditions;
 mod encode;
 mod folder;
 mod image;

@@ -2,19 +2,20 @@
 
 use burn::tensor::{DType, Tensor};
 
-use super::{Noise, Pipeline, code::all_finite, encode::Text};
+use super::{Noise, Pipeline, code::all_finite, conditions::Conditions};
 use crate::{
-    Added, ModelError,
-    schedulers::{Scheduler, guide, scheduler},
+    ModelError,
+    schedulers::{Scheduler, scheduler},
     unet::time::guidance,
 };
 
 /// What is to be generated.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What the image shows; weights as in `(word:1.2)`.
+    /// What the image shows: weights as in `(word:1.2)`, texts that change from step to step, `BREAK`
+    /// and `AND`, as the web UI reads them.
     pub prompt: String,
-    /// What it does not show.
+    /// What it does not show; the same but for `AND`.
     pub negative: Option<String>,
     /// The scheduler; the model's own if there is none.
     pub scheduler: Option<String>,
@@ -27,7 +28,10 @@ pub struct Request {
     pub guidance_rescale: f64,
     /// Layers of the text encoder to leave out, as diffusers counts.
     pub clip_skip: usize,
-    /// Height and width in pixels; those of the model's training if there are none.
+    /// The same for the negative prompt; diffusers leaves out none, the web UIs as many.
+    pub negative_clip_skip: usize,
+    /// Height and width in pixels; if there are none, those of the image or the noise that is given,
+    /// else those of the model's training.
     pub size: Option<[usize; 2]>,
     /// Seed of the first image; each further one has the next.
     pub seed: u64,
@@ -54,6 +58,7 @@ impl Default for Request {
             guidance: 7.5,
             guidance_rescale: 0.0,
             clip_skip: 0,
+            negative_clip_skip: 0,
             size: None,
             seed: 0,
             count: 1,
@@ -83,7 +88,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 struct Begun {
     size: [usize; 2],
     scheduler: Box<dyn Scheduler>,
-    texts: [Text; 2],
+    conditions: Conditions,
 }
 
 impl Request {
@@ -97,17 +102,27 @@ impl Pipeline {
     /// Height and width of the images that a request asks for, in pixels.
     ///
     /// # Errors
-    /// When they are no multiples of what a latent covers, or there are more pixels than memory holds.
+    /// When they are no multiples of what a latent covers or not those of what is given, or there are
+    /// more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
         let factor = self.factor();
         let own = self.unet.config().sample_size.unwrap_or([64, 64]);
         let own = own.map(|side| side.saturating_mul(factor));
-        let [h, w] = match (&request.image, request.noise.first()) {
+        let given = match (&request.image, request.noise.first()) {
             // What is left over at the edges no latent covers.
-            (Some((image, _)), _) => [2, 3].map(|axis| image.dims()[axis] / factor * factor),
-            (None, Some(noise)) => [2, 3].map(|axis| noise.dims()[axis] * factor),
-            (None, None) => request.size.unwrap_or(own),
+            (Some((image, _)), _) => {
+                Some(("image", [2, 3].map(|axis| image.dims()[axis] / factor * factor)))
+            }
+            (None, Some(noise)) => Some(("noise", [2, 3].map(|axis| noise.dims()[axis] * factor))),
+            (None, None) => None,
         };
+        if let (Some([h, w]), Some((what, size))) = (request.size, given)
+            && size != [h, w]
+        {
+            let reason = format!("is {w}x{h}; the {what} is of {}x{}", size[1], size[0]);
+            return Err(ModelError::input("size", reason));
+        }
+        let [h, w] = given.map(|(_, size)| size).or(request.size).unwrap_or(own);
         let pixels = [h, w, request.images()].iter().try_fold(1usize, |n, by| n.checked_mul(*by));
         if pixels.is_none_or(|pixels| pixels > MOST_PIXELS) {
             let reason = format!("is {w}x{h}, {} times; make fewer or smaller", request.images());
@@ -148,8 +163,10 @@ impl Pipeline {
             _ => self.scheduler.clone(),
         };
         let scheduler = scheduler(name, &config, request.steps)?;
-        let texts = self.encode(&request.prompt, request.negative.as_deref(), request.clip_skip)?;
-        Ok(Begun { size, scheduler, texts })
+        let told = self.unet.config().guidance_width.is_some();
+        let calls = request.steps * scheduler.calls();
+        let conditions = Conditions::of(self, request, calls, told)?;
+        Ok(Begun { size, scheduler, conditions })
     }
 
     /// Generates images.
@@ -157,8 +174,7 @@ impl Pipeline {
     /// # Errors
     /// When the request cannot be met, or latents are no longer finite: the step is named.
     pub fn generate(&self, request: &Request, progress: Progress) -> Result<Generated, ModelError> {
-        let Begun { size: [height, width], mut scheduler, texts: [positive, negative] } =
-            self.begun(request)?;
+        let Begun { size: [height, width], mut scheduler, conditions } = self.begun(request)?;
         let (count, factor) = (request.images(), self.factor());
         let shape = [count, self.unet.config().out_channels, height / factor, width / factor];
         let tiles = request.tile.map(|pixels| self.tiles(pixels)).transpose()?;
@@ -168,9 +184,8 @@ impl Pipeline {
 
         let told = self.unet.config().guidance_width;
         let told = told.map(|width| guidance(request.guidance, width, &self.device));
-        let guided = request.guidance > 1.0 && told.is_none();
-        let texts = if guided { vec![negative, positive] } else { vec![positive] };
-        let (context, added) = self.conditions(texts, [height, width], count);
+        let mut stages = conditions.stages(0);
+        let mut batch = conditions.batch(self, &stages, [height, width], count);
 
         // Latents are in single precision, whatever the models compute in.
         let blank = Tensor::<4>::zeros(shape, (&self.device, DType::F32));
@@ -188,25 +203,23 @@ impl Pipeline {
         let total = scheduler.times().len();
         for step in first..total {
             let time = scheduler.times()[step];
+            // As the web UI counts, from the first step that is made.
+            let now = conditions.stages(step - first);
+            if now != stages {
+                batch = conditions.batch(self, &now, [height, width], count);
+                stages = now;
+            }
             let shown = scheduler.shown(latents.clone(), step);
-            let shown = if guided { Tensor::cat(vec![shown.clone(), shown], 0) } else { shown };
+            let shown = Tensor::cat(vec![shown; conditions.copies()], 0);
             let times = Tensor::from_data([time as f32], (&self.device, DType::F32));
             let output = self.unet.forward_guided(
                 shown.cast(self.dtype),
                 times,
-                context.clone(),
-                added.as_ref(),
+                batch.context.clone(),
+                batch.added.as_ref(),
                 told.clone(),
             );
-            let output = output.cast(DType::F32);
-            let output = match guided {
-                true => {
-                    let [negative, positive] =
-                        [0, count].map(|from| output.clone().narrow(0, from, count));
-                    guide(negative, positive, request.guidance, request.guidance_rescale)
-                }
-                false => output,
-            };
+            let output = conditions.guided(output.cast(DType::F32), count);
             latents = scheduler.step(step, latents, output, &mut |like| noise.like(like));
             if !all_finite(&latents) {
                 let reason = format!(
@@ -231,25 +244,6 @@ impl Pipeline {
             return Err(ModelError::input("noise", "is not finite"));
         }
         Ok(noise.clone().to_device(&self.device).cast(DType::F32))
-    }
-
-    /// The texts of a batch, each as often as there are images, and SDXL's sizes.
-    fn conditions(
-        &self,
-        texts: Vec<Text>,
-        [height, width]: [usize; 2],
-        count: usize,
-    ) -> (Tensor<3>, Option<Added>) {
-        let repeated = texts.iter().flat_map(|text| vec![text.clone(); count]);
-        let (contexts, pooled): (Vec<_>, Vec<_>) =
-            repeated.map(|text| (text.context, text.pooled)).unzip();
-        let batch = contexts.len();
-        let added = self.unet.config().text_time.map(|_| {
-            let sizes = [height, width, 0, 0, height, width].map(|n| n as f32);
-            let time_ids = Tensor::<2>::from_data([sizes], (&self.device, DType::F32));
-            Added { text_embeds: Tensor::cat(pooled, 0), time_ids: time_ids.expand([batch, 6]) }
-        });
-        (Tensor::cat(contexts, 0), added)
     }
 }
 

@@ -46,6 +46,11 @@ pub trait Scheduler: std::fmt::Debug + Send {
     /// The time of each step, at which the model is asked.
     fn times(&self) -> &[f64];
 
+    /// How often the model is asked for each step that was asked for; of the last perhaps once less.
+    fn calls(&self) -> usize {
+        1
+    }
+
     /// Standard deviation of the noise that the first step begins with.
     fn initial_deviation(&self) -> f64 {
         1.0

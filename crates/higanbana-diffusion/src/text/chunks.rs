@@ -1,6 +1,6 @@
 //! Prompts of any length, in pieces that an encoder takes.
 
-use super::{Tokenizer, pieces};
+use super::{Piece, Tokenizer, sections};
 use crate::ModelError;
 
 /// A text as long as an encoder takes it: its begin, tokens, its end, padding.
@@ -16,23 +16,27 @@ pub struct Chunk {
 const MOST: usize = 100;
 
 /// A prompt, weights included, in chunks of `positions` tokens; one at least, and no fewer than
-/// `least`.
+/// `least`. What follows a `BREAK` begins a chunk.
 ///
 /// # Errors
-/// When the prompt cannot be split or needs more than 100 chunks, or `positions` has no place for a
-/// token.
+/// When the prompt cannot be read or split, or needs more than 100 chunks, or `positions` has no place
+/// for a token.
 pub fn chunks(
     tokenizer: &Tokenizer,
     prompt: &str,
     positions: usize,
     least: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
-    let mut tokens = Vec::new();
-    for piece in pieces(prompt) {
-        let found = tokenizer.tokens(&piece.text)?;
-        tokens.extend(found.into_iter().map(|token| (token, piece.weight as f32)));
-    }
-    cut(tokenizer, &tokens, positions, least)
+    let section = |pieces: Vec<Piece>| {
+        let mut tokens = Vec::new();
+        for piece in pieces {
+            let found = tokenizer.tokens(&piece.text)?;
+            tokens.extend(found.into_iter().map(|token| (token, piece.weight as f32)));
+        }
+        Ok(tokens)
+    };
+    let sections = sections(prompt)?.into_iter().map(section);
+    cut(tokenizer, &sections.collect::<Result<Vec<_>, ModelError>>()?, positions, least)
 }
 
 /// A caption, in exactly `count` chunks: plain text, whose brackets are no weights, and of which what
@@ -47,26 +51,34 @@ pub fn caption_chunks(
     count: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
     let tokens: Vec<_> = tokenizer.tokens(caption)?.into_iter().map(|token| (token, 1.0)).collect();
-    let mut chunks = cut(tokenizer, &tokens, positions, count)?;
+    let mut chunks = cut(tokenizer, &[tokens], positions, count)?;
     chunks.truncate(count);
     Ok(chunks)
 }
 
+/// Sections in chunks. An empty section has one too, unless it is the last.
 fn cut(
     tokenizer: &Tokenizer,
-    tokens: &[(usize, f32)],
+    sections: &[Vec<(usize, f32)>],
     positions: usize,
     least: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
     let inner = positions.checked_sub(2).filter(|inner| *inner > 0).ok_or_else(|| {
         ModelError::input("prompt", format!("has no place in {positions} positions"))
     })?;
-    if tokens.len() > MOST * inner {
-        let reason = format!("is {} tokens long; {} at most", tokens.len(), MOST * inner);
+    let (last, others) = sections.split_last().map_or((&[][..], &[][..]), |(a, b)| (a, b));
+    let full = others.iter().flat_map(|section| match &section[..] {
+        [] => vec![&[][..]],
+        section => section.chunks(inner).collect(),
+    });
+    let parts: Vec<&[(usize, f32)]> = full.chain(last.chunks(inner)).collect();
+    if parts.len() > MOST {
+        let tokens = inner * (parts.len() - 1) + parts[parts.len() - 1].len();
+        let reason = format!("is {tokens} tokens long; {} at most", MOST * inner);
         return Err(ModelError::input("prompt", reason));
     }
     let mut chunks: Vec<Chunk> =
-        tokens.chunks(inner).map(|part| wrapped(tokenizer, part, positions)).collect();
+        parts.into_iter().map(|part| wrapped(tokenizer, part, positions)).collect();
     while chunks.len() < least.max(1) {
         chunks.push(wrapped(tokenizer, &[], positions));
     }

@@ -1,11 +1,14 @@
-//! Weights in prompts, as the web UIs write them.
+//! Weights in prompts, and breaks between their parts, as the web UIs write them.
 //!
 //! ```text
 //! (a word)        1.1 times as strong, ((a word)) 1.21 times
 //! (a word:1.3)    1.3 times
 //! [a word]        1/1.1 times
-//! \( \) \[ \]     the characters themselves
+//! \( \) \[ \] \\  the characters themselves; a backslash before another one is dropped
+//! BREAK           what follows begins in the next chunk of the encoder
 //! ```
+
+use crate::ModelError;
 
 /// A part of a prompt and its weight.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,84 +21,145 @@ pub struct Piece {
 
 const ROUND: f64 = 1.1;
 const SQUARE: f64 = 1.0 / 1.1;
+const BREAK: &str = "BREAK";
 
-/// The parts of a prompt. A bracket that is not closed reaches to the end; one that was not opened is
-/// text.
-pub fn pieces(prompt: &str) -> Vec<Piece> {
-    let mut pieces = vec![Piece { text: String::new(), weight: 1.0 }];
-    // For each open bracket the piece that it begins with, round and square.
-    let mut open: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+/// The pieces of a prompt, in sections that a `BREAK` divides; one section at least. A bracket that is
+/// not closed reaches to the end; one that was not opened is text.
+///
+/// # Errors
+/// When a weight is no number, or a `BREAK` stands in brackets, where the web UI reads it as a word.
+pub fn sections(prompt: &str) -> Result<Vec<Vec<Piece>>, ModelError> {
+    let mut sections = vec![Section::default()];
+    let mut before = None;
     let mut rest = prompt;
     while let Some(character) = rest.chars().next() {
+        let section = sections.last_mut().expect("there is always one");
         let mut length = character.len_utf8();
         match character {
-            '\\' => match rest[1..].chars().next().filter(|c| "()[]\\".contains(*c)) {
-                Some(escaped) => {
+            '\\' => {
+                if let Some(escaped) = rest[1..].chars().next().filter(|c| "()[]\\".contains(*c)) {
                     length += 1;
-                    push(&mut pieces, escaped);
+                    section.push(escaped);
                 }
-                None => push(&mut pieces, character),
-            },
-            '(' | '[' => {
-                pieces.push(Piece { text: String::new(), weight: 1.0 });
-                open[usize::from(character == '[')].push(pieces.len() - 1);
             }
-            ':' if !open[0].is_empty() && weight(rest).is_some() => {
-                let (factor, taken) = weight(rest).expect("just seen");
+            '(' | '[' => section.open(usize::from(character == '[')),
+            ':' if section.is_open(0) && number(rest).is_some() => {
+                let (text, taken) = number(rest).expect("just seen");
+                let factor =
+                    text.parse().map_err(|_| wrong(format!("weight {text} is no number")))?;
                 length = taken;
-                close(&mut pieces, open[0].pop(), factor);
+                section.close(0, factor);
             }
-            ')' if !open[0].is_empty() => close(&mut pieces, open[0].pop(), ROUND),
-            ']' if !open[1].is_empty() => close(&mut pieces, open[1].pop(), SQUARE),
-            character => push(&mut pieces, character),
+            ')' if section.is_open(0) => section.close(0, ROUND),
+            ']' if section.is_open(1) => section.close(1, SQUARE),
+            'B' if is_break(before, rest) => {
+                if section.is_open(0) || section.is_open(1) {
+                    return Err(wrong("BREAK stands in brackets; close them before it".into()));
+                }
+                let after = &rest[BREAK.len()..];
+                length = rest.len() - after.trim_start().len();
+                section.trim_end();
+                sections.push(Section::default());
+            }
+            character => section.push(character),
         }
+        before = rest[..length].chars().next_back();
         rest = &rest[length..];
     }
-    for (brackets, factor) in open.into_iter().zip([ROUND, SQUARE]) {
-        brackets.into_iter().for_each(|from| multiply(&mut pieces[from..], factor));
+    Ok(sections.into_iter().map(Section::pieces).collect())
+}
+
+/// Pieces while they are read.
+struct Section {
+    pieces: Vec<Piece>,
+    /// For each open bracket the piece that it begins with, round and square.
+    open: [Vec<usize>; 2],
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self { pieces: vec![empty()], open: Default::default() }
     }
-    joined(pieces)
 }
 
-fn push(pieces: &mut [Piece], character: char) {
-    pieces.last_mut().expect("there is always one").text.push(character);
-}
+impl Section {
+    fn push(&mut self, character: char) {
+        self.pieces.last_mut().expect("there is always one").text.push(character);
+    }
 
-fn close(pieces: &mut Vec<Piece>, from: Option<usize>, factor: f64) {
-    multiply(&mut pieces[from.expect("it is open")..], factor);
-    pieces.push(Piece { text: String::new(), weight: 1.0 });
-}
+    fn trim_end(&mut self) {
+        let text = &mut self.pieces.last_mut().expect("there is always one").text;
+        text.truncate(text.trim_end().len());
+    }
 
-fn multiply(pieces: &mut [Piece], factor: f64) {
-    pieces.iter_mut().for_each(|piece| piece.weight *= factor);
-}
+    fn open(&mut self, bracket: usize) {
+        self.pieces.push(empty());
+        self.open[bracket].push(self.pieces.len() - 1);
+    }
 
-/// The number in `:1.3)` and the length of all of it.
-fn weight(rest: &str) -> Option<(f64, usize)> {
-    let end = rest.find(')')?;
-    let number: f64 = rest[1..end].trim().parse().ok()?;
-    number.is_finite().then_some((number, end + 1))
-}
+    fn is_open(&self, bracket: usize) -> bool {
+        !self.open[bracket].is_empty()
+    }
 
-/// Without empty pieces, and with neighbours of one weight together.
-fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut joined: Vec<Piece> = Vec::new();
-    for piece in pieces.into_iter().filter(|piece| !piece.text.is_empty()) {
-        match joined.last_mut() {
-            Some(last) if last.weight == piece.weight => last.text.push_str(&piece.text),
-            _ => joined.push(piece),
+    fn close(&mut self, bracket: usize, factor: f64) {
+        let from = self.open[bracket].pop().expect("it is open");
+        self.multiply(from, factor);
+        self.pieces.push(empty());
+    }
+
+    fn multiply(&mut self, from: usize, factor: f64) {
+        self.pieces[from..].iter_mut().for_each(|piece| piece.weight *= factor);
+    }
+
+    /// Without empty pieces, and with neighbours of one weight together.
+    fn pieces(mut self) -> Vec<Piece> {
+        for (brackets, factor) in std::mem::take(&mut self.open).into_iter().zip([ROUND, SQUARE]) {
+            brackets.into_iter().for_each(|from| self.multiply(from, factor));
         }
+        let mut joined: Vec<Piece> = Vec::new();
+        for piece in self.pieces.into_iter().filter(|piece| !piece.text.is_empty()) {
+            match joined.last_mut() {
+                Some(last) if last.weight == piece.weight => last.text.push_str(&piece.text),
+                _ => joined.push(piece),
+            }
+        }
+        joined
     }
-    joined
+}
+
+fn empty() -> Piece {
+    Piece { text: String::new(), weight: 1.0 }
+}
+
+/// What stands for a number in `:1.3)`, and the length of all of it. An exponent makes it text.
+fn number(rest: &str) -> Option<(&str, usize)> {
+    let end = rest.find(')')?;
+    let text = rest[1..end].trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let fits = !digits.is_empty() && digits.chars().all(|c| c == '.' || c.is_ascii_digit());
+    fits.then_some((text, end + 1))
+}
+
+/// Whether the word `BREAK` stands here.
+fn is_break(before: Option<char>, rest: &str) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    let after = rest.strip_prefix(BREAK).map(|after| after.chars().next());
+    after.is_some_and(|after| ![before, after].into_iter().flatten().any(in_word))
+}
+
+fn wrong(reason: String) -> ModelError {
+    ModelError::input("prompt", reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Text and weight of each piece, the weight in millionths.
     fn of(prompt: &str) -> Vec<(String, f64)> {
         let rounded = |weight: f64| (weight * 1e6).round() / 1e6;
-        pieces(prompt).into_iter().map(|piece| (piece.text, rounded(piece.weight))).collect()
+        let pieces = sections(prompt).unwrap().concat().into_iter();
+        pieces.map(|piece| (piece.text, rounded(piece.weight))).collect()
     }
 
     #[test]
@@ -114,11 +178,32 @@ mod tests {
     #[test]
     fn what_is_no_weight_is_text() {
         let s = String::from;
-        assert_eq!(of(r"a \(cat\) \x"), [(s(r"a (cat) \x"), 1.0)]);
+        assert_eq!(of(r"a \(cat\) \x \"), [(s("a (cat) x "), 1.0)]);
         assert_eq!(of("a) b]"), [(s("a) b]"), 1.0)]);
         assert_eq!(of("time: 12:30"), [(s("time: 12:30"), 1.0)]);
         assert_eq!(of("(a:b)"), [(s("a:b"), 1.1)]);
+        assert_eq!(of("(a:1e1)"), [(s("a:1e1"), 1.1)]);
+        assert_eq!(of("(a:inf)"), [(s("a:inf"), 1.1)]);
         assert_eq!(of("a (b"), [(s("a "), 1.0), (s("b"), 1.1)]);
         assert_eq!(of("(ä:1.5)ö"), [(s("ä"), 1.5), (s("ö"), 1.0)]);
+    }
+
+    #[test]
+    fn a_break_is_a_word_outside_brackets() {
+        let texts = |prompt| -> Vec<String> {
+            let sections = sections(prompt).unwrap().into_iter();
+            sections.map(|pieces| pieces.into_iter().map(|piece| piece.text).collect()).collect()
+        };
+        assert_eq!(texts("a BREAK b"), ["a", "b"]);
+        assert_eq!(texts("a\nBREAK\nBREAK (b)"), ["a", "", "b"]);
+        assert_eq!(texts("BREAKfast, no_BREAK, break"), ["BREAKfast, no_BREAK, break"]);
+        for prompt in ["(a BREAK b:1.2)", "[a BREAK", "(BREAK"] {
+            let error = sections(prompt).unwrap_err().to_string();
+            assert_eq!(error, "prompt: BREAK stands in brackets; close them before it");
+        }
+        for weight in [".", "1.2.3"] {
+            let error = sections(&format!("(a:{weight})")).unwrap_err().to_string();
+            assert_eq!(error, format!("prompt: weight {weight} is no number"));
+        }
     }
 }

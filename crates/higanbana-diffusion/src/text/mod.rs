@@ -1,9 +1,12 @@
 //! Prompts to tokens.
 
 mod chunks;
+mod edits;
 mod emphasis;
+mod prompt;
 mod tokenizer;
 
 pub use chunks::{Chunk, caption_chunks, chunks};
-pub use emphasis::{Piece, pieces};
+pub use emphasis::{Piece, sections};
+pub use prompt::{Part, Prompt, Stage};
 pub use tokenizer::{END, Tokenizer};
