@@ -31,7 +31,9 @@ pub struct Arguments {
     /// With a single file that is no published model's: a model directory with its configurations
     #[arg(long, value_name = "DIR")]
     config: Option<PathBuf>,
-    /// What the image shows; (word) is 1.1 times as strong, (word:1.3) 1.3 times, [word] weaker
+    /// What the image shows, as the web UI reads it: (word) is 1.1 times as strong, (word:1.3) 1.3 times,
+    /// [word] weaker; [a:b:0.5] is a and after half of the steps b, [a|b] both in turns; BREAK begins a new
+    /// chunk, AND joins whole prompts
     #[arg(long)]
     prompt: String,
     /// What the image does not show
@@ -55,6 +57,9 @@ pub struct Arguments {
     /// Layers of the text encoder to leave out, as diffusers counts: 1 is the web UIs' 2
     #[arg(long, default_value_t = 0, value_name = "LAYERS")]
     clip_skip: usize,
+    /// The same for the negative prompt: diffusers leaves out none, the web UIs as many
+    #[arg(long, default_value_t = 0, value_name = "LAYERS")]
+    negative_clip_skip: usize,
     /// Width in pixels; that of the model's training if left out
     #[arg(long)]
     width: Option<usize>,
@@ -165,6 +170,7 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         guidance: arguments.guidance,
         guidance_rescale: arguments.guidance_rescale,
         clip_skip: arguments.clip_skip,
+        negative_clip_skip: arguments.negative_clip_skip,
         size,
         seed: arguments.seed,
         count: arguments.count.into(),
