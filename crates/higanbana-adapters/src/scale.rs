@@ -82,6 +82,12 @@ impl Scale {
         Self { value, alpha }
     }
 
+    /// That of this `alpha` in a file, and by what to multiply a factor, so that the update stays.
+    pub fn with_alpha(self, alpha: f64) -> (Self, f64) {
+        let value = self.value * alpha / self.alpha;
+        (Self { value, alpha }, self.value / value)
+    }
+
     /// The same $s$ at another rank.
     pub fn at_rank(self, rank: usize) -> Self {
         Self { alpha: self.value * rank as f64, ..self }

@@ -269,6 +269,19 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
         Self::fit(site, &self.update(site, w0), budget)
     }
 
+    /// The adapter of this family whose update is $\sum_i \mu_i \Delta W_i$, exactly; `None` where the sum
+    /// of two updates has no place in it. There is at least one term $(\mu_i, \Delta W_i)$, and no
+    /// strength is 0.
+    fn sum(_site: &Site, _terms: &[(f64, &Self)]) -> Option<Self> {
+        None
+    }
+
+    /// The same update with this `alpha` in the file, which is not 0; `None` where there is no alpha
+    /// or the update does not depend on it.
+    fn with_alpha(&self, _alpha: f64) -> Option<Self> {
+        None
+    }
+
     /// This adapter with the ranks of its update weighted, for [`crate::training`]: `weights(r)` gives
     /// the weights `[r]`, and weights of 1 change nothing. `None` where there is no rank axis.
     fn weigh_ranks(&self, _weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {

@@ -41,6 +41,11 @@ macro_rules! any_adapter {
                 w0: &Tensor<2>,
                 budget: Budget,
             ) -> Option<Result<DynAdapter, AdapterError>>;
+            /// [`Adapter::sum`] of this one and others; `None` too where one is of another algorithm.
+            fn sum(&self, site: &Site, strength: f64, others: &[(f64, &DynAdapter)])
+            -> Option<DynAdapter>;
+            /// [`Adapter::with_alpha`].
+            fn with_alpha(&self, alpha: f64) -> Option<DynAdapter>;
             /// [`Adapter::weigh_ranks`].
             fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter>;
             /// [`Adapter::condition`].
@@ -81,6 +86,21 @@ macro_rules! any_adapter {
             ) -> Option<Result<DynAdapter, AdapterError>> {
                 let numeric = |error| AdapterError::numeric(site, error);
                 Some(self.0.resized(site, w0, budget)?.map(DynAdapter::new).map_err(numeric))
+            }
+            fn sum(
+                &self,
+                site: &Site,
+                strength: f64,
+                others: &[(f64, &DynAdapter)],
+            ) -> Option<DynAdapter> {
+                let mut terms = vec![(strength, &self.0)];
+                for (strength, other) in others {
+                    terms.push((*strength, other.downcast()?));
+                }
+                A::sum(site, &terms).map(DynAdapter::new)
+            }
+            fn with_alpha(&self, alpha: f64) -> Option<DynAdapter> {
+                self.0.with_alpha(alpha).map(DynAdapter::new)
             }
             fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<DynAdapter> {
                 self.0.weigh_ranks(weights).map(DynAdapter::new)

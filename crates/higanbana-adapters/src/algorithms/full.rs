@@ -90,6 +90,11 @@ impl Adapter for Full {
         Outline::new(dims(tensors, key(kind)), None)
     }
 
+    fn sum(_site: &Site, terms: &[(f64, &Self)]) -> Option<Self> {
+        let terms = terms.iter().map(|(strength, it)| it.diff.val().mul_scalar(*strength));
+        Some(Self { diff: Param::from_tensor(terms.reduce(|sum, term| sum + term)?) })
+    }
+
     /// Exact, whatever the budget: there is no rank to save.
     fn fit(
         _site: &Site,

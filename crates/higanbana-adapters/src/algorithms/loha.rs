@@ -209,6 +209,12 @@ impl Adapter for Loha {
         })
     }
 
+    fn with_alpha(&self, alpha: f64) -> Option<Self> {
+        let (scale, factor) = self.scale.with_alpha(alpha);
+        let hada_w1_a = Param::from_tensor(self.hada_w1_a.val().mul_scalar(factor));
+        Some(Self { hada_w1_a, scale, ..self.clone() })
+    }
+
     /// The rank axis of the first product, in which the update is linear.
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         let hada_w1_b = weigh_rows(&self.hada_w1_b, weights(self.ranks()[0]));

@@ -178,6 +178,39 @@ impl Adapter for Lora {
         })
     }
 
+    /// Factors side by side, so that ranks add:
+    ///
+    /// $$\sum_i \mu_i s_i B_i A_i = s \begin{bmatrix} \frac{\mu_1 s_1}{s} B_1 & \frac{\mu_2 s_2}{s} B_2 &
+    /// \cdots \end{bmatrix} \begin{bmatrix} A_1 \cr A_2 \cr \vdots \end{bmatrix}, \qquad
+    /// s = \max_i |\mu_i s_i|$$
+    ///
+    /// With $s$ the largest, factors of half precision cannot overflow, and where all are equal none is
+    /// rounded.
+    fn sum(site: &Site, terms: &[(f64, &Self)]) -> Option<Self> {
+        let scales = || terms.iter().map(|(strength, it)| strength * it.scale.value());
+        let s = scales().map(f64::abs).fold(0.0, f64::max);
+        let up = terms
+            .iter()
+            .zip(scales())
+            .map(|((_, it), scale)| it.scalar.apply(it.lora_up.val()).mul_scalar(scale / s));
+        let up = Tensor::cat(up.collect(), 1);
+        let down = Tensor::cat(terms.iter().map(|(_, it)| it.whole_down(site)).collect(), 0);
+        let r = up.dims()[1];
+        Some(Self {
+            lora_up: Param::from_tensor(up),
+            lora_down: Param::from_tensor(down),
+            lora_mid: None,
+            scalar: Scalar::none(),
+            scale: Scale::of_file(s, s * r as f64),
+        })
+    }
+
+    fn with_alpha(&self, alpha: f64) -> Option<Self> {
+        let (scale, factor) = self.scale.with_alpha(alpha);
+        let lora_up = Param::from_tensor(self.lora_up.val().mul_scalar(factor));
+        Some(Self { lora_up, scale, ..self.clone() })
+    }
+
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         let lora_down = weigh_rows(&self.lora_down, weights(self.rank()));
         Some(Self { lora_down, ..self.clone() })
@@ -224,6 +257,18 @@ impl Adapter for Lora {
 }
 
 impl Lora {
+    /// $A$ over all taps: a core is multiplied into it, which leaves the rank as it is.
+    fn whole_down(&self, site: &Site) -> Tensor<2> {
+        let (r, down) = (self.rank(), self.lora_down.val());
+        match &self.lora_mid {
+            None => down,
+            Some(core) => {
+                let same = Tensor::<2>::eye(r, &down.device()).cast(down.dtype());
+                algebra::tucker(core.val(), same, down).reshape([r, site.cols()])
+            }
+        }
+    }
+
     /// Rank $r$.
     pub fn rank(&self) -> usize {
         self.lora_up.lazy_shape()[1]

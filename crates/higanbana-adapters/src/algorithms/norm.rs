@@ -79,6 +79,11 @@ impl Adapter for Norm {
         Outline::new(dims(tensors, key(kind)), None)
     }
 
+    fn sum(_site: &Site, terms: &[(f64, &Self)]) -> Option<Self> {
+        let terms = terms.iter().map(|(strength, it)| it.norm.val().mul_scalar(*strength));
+        Some(Self { norm: Param::from_tensor(terms.reduce(|sum, term| sum + term)?) })
+    }
+
     /// Exact, whatever the budget.
     fn fit(
         site: &Site,
