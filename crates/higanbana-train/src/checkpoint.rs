@@ -10,6 +10,9 @@
 //! optimizer.<group>     what Burn's optimizer carries, as bytes
 //! numbers.<group>       what the optimizer shares between the tensors of a group
 //! ```
+//!
+//! A hash of all that is in it tells whether a file is as it was written: whoever trains on from a tensor of
+//! zeros would not see it.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +22,7 @@ use std::{
 
 use burn::tensor::TensorData;
 use higanbana_io::{Checkpoint as File, FileError, writer::write_tensors};
+use sha2::{Digest, Sha256};
 
 use crate::{TrainError, model::GroupState, weights::Weights};
 
@@ -61,7 +65,8 @@ impl Checkpoint {
         }
         let [step, lines] = [self.step, self.lines].map(|number| number.to_string());
         let about = [("step", step), ("lines", lines), ("images", self.images.clone())];
-        let about = about.map(|(name, value)| (name.to_string(), value)).into();
+        let mut about = BTreeMap::from(about.map(|(name, value)| (name.to_string(), value)));
+        about.insert(HASH.into(), hash(&about, &tensors));
         let path = folder.join(format!("step-{:08}.safetensors", self.step));
         write_tensors(&path, &tensors, &about, true)?;
         let saved = saved(folder);
@@ -73,15 +78,18 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The last one in a folder that can be read; those that cannot are told of.
+    /// The last one in a folder that is whole: one that was cut off is passed over, as is one that
+    /// cannot be read.
     ///
     /// # Errors
-    /// When there are some, and none can be read.
+    /// When there are some, and none can be read; when the one to go on from is whole and not as it was
+    /// written.
     pub fn last(folder: &Path) -> Result<Option<Self>, TrainError> {
         let mut first = None;
         for path in saved(folder).iter().rev() {
             match Self::read(path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(TrainError::Changed { path }) => return Err(TrainError::Changed { path }),
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
@@ -97,11 +105,18 @@ impl Checkpoint {
         let (Some(step), Some(lines), Some(images)) = about else {
             return Err(wrong("is no checkpoint"));
         };
+        let read = |name: &String| Ok((name.clone(), file.read(name)?));
+        let tensors =
+            file.names().iter().map(read).collect::<Result<BTreeMap<_, _>, FileError>>()?;
+        // Those of earlier versions have none.
+        let written = file.metadata().get(HASH);
+        if written.is_some_and(|written| *written != hash(file.metadata(), &tensors)) {
+            return Err(TrainError::Changed { path: path.into() });
+        }
         let mut weights = Weights::new();
         let mut average = Weights::new();
         let mut optimizer = BTreeMap::<usize, GroupState>::new();
-        for name in file.names() {
-            let data = file.read(name)?;
+        for (name, data) in tensors {
             let (kind, rest) = name.split_once('.').ok_or_else(|| wrong("is no checkpoint"))?;
             match kind {
                 "weights" => drop(weights.insert(rest.into(), data)),
@@ -121,6 +136,22 @@ impl Checkpoint {
         let optimizer = optimizer.into_values().collect();
         Ok(Self { step, lines, images, weights, average, optimizer })
     }
+}
+
+/// The entry of the metadata that holds the [`hash`].
+const HASH: &str = "hash";
+
+/// SHA-256 of the other metadata and of every tensor with its name, type and shape.
+fn hash(about: &BTreeMap<String, String>, tensors: &BTreeMap<String, TensorData>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in about.iter().filter(|(name, _)| *name != HASH) {
+        hash.update(format!("{name:?} {value:?}\n"));
+    }
+    for (name, data) in tensors {
+        hash.update(format!("{name:?} {:?} {:?}\n", data.dtype(), data.shape().as_slice()));
+        hash.update(data.as_bytes());
+    }
+    format!("{:x}", hash.finalize())
 }
 
 /// The checkpoints of a folder, the last step last.
@@ -178,5 +209,45 @@ mod tests {
         fs::write(folder.path().join("step-00000020.safetensors"), b"").unwrap();
         let error = Checkpoint::last(folder.path()).unwrap_err().to_string();
         assert!(error.contains("step-00000100.safetensors"), "{error}");
+    }
+
+    /// Changes a saved one and writes it as a whole file again.
+    fn changed(change: impl FnOnce(&mut BTreeMap<String, String>, &mut Weights)) -> TrainError {
+        let folder = tempfile::tempdir().unwrap();
+        for step in [5, 20] {
+            checkpoint(step).save(folder.path(), 2).unwrap();
+        }
+        let last = folder.path().join("step-00000020.safetensors");
+        let file = File::open(&last).unwrap();
+        let tensors = file.names().iter().map(|name| (name.clone(), file.read(name).unwrap()));
+        let (mut about, mut tensors) = (file.metadata().clone(), tensors.collect());
+        change(&mut about, &mut tensors);
+        write_tensors(&last, &tensors, &about, true).unwrap();
+        Checkpoint::last(folder.path()).unwrap_err()
+    }
+
+    #[test]
+    fn one_that_was_changed_is_not_gone_on_from() {
+        for name in ["weights.a.b", "average.a.b", "optimizer.0", "numbers.0"] {
+            let error = changed(|_, tensors| {
+                let data = tensors.get_mut(name).unwrap();
+                let zeros = vec![0u8; data.as_bytes().len()];
+                *data = TensorData::from_bytes_vec(zeros, data.shape().clone(), data.dtype());
+            });
+            assert!(matches!(error, TrainError::Changed { .. }), "{name}: {error}");
+        }
+        for (name, value) in [("step", "99999"), ("lines", "0"), ("images", "2b")] {
+            let error = changed(|about, _| drop(about.insert(name.into(), value.into())));
+            let error = error.to_string();
+            assert!(
+                error.contains("step-00000020.safetensors: is not as it was written"),
+                "{error}"
+            );
+        }
+        let error = changed(|_, tensors| {
+            let moved = tensors.remove("weights.a.b").unwrap();
+            tensors.insert("weights.a.c".into(), moved);
+        });
+        assert!(matches!(error, TrainError::Changed { .. }), "{error}");
     }
 }

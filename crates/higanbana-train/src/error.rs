@@ -53,6 +53,15 @@ pub enum TrainError {
         /// Why.
         reason: String,
     },
+    /// A checkpoint is whole and not what was saved.
+    #[error(
+        "{}: is not as it was written; remove it to go on from the one before, --overwrite begins anew",
+        path.display()
+    )]
+    Changed {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// The training diverged.
     #[error(
         "{what} of step {step} is not finite; first at fault: {layer}; the batch is {batch}; \
@@ -96,16 +105,17 @@ impl TrainError {
     }
 }
 
+/// In one line; the result of a run without them lists them all.
 fn summary(problems: &[Problem]) -> String {
-    let mut text = match problems {
-        [only] => format!("{only}"),
-        _ => format!("{} images cannot be used:", problems.len()),
+    const SHOWN: usize = 10;
+    let count = match problems.len() {
+        1 => String::new(),
+        count => format!("{count} images cannot be used: "),
     };
-    if problems.len() > 1 {
-        problems.iter().for_each(|problem| text += &format!("\n  {problem}"));
-        text += "\n ";
-    } else {
-        text += ";";
-    }
-    text + " mend them, or leave them out with --skip-bad"
+    let shown: Vec<String> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = match problems.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{count}{}{more}; mend them, or leave them out with --skip-bad", shown.join("; "))
 }

@@ -35,6 +35,10 @@ impl Trainer<'_> {
         if shapes(&known) != shapes(&weights) {
             return wrong("is of another model; --overwrite begins anew");
         }
+        if step > self.steps {
+            let reason = format!("is at step {step} of {}; --overwrite begins anew", self.steps);
+            return wrong(&reason);
+        }
         if images != self.images() {
             return wrong("is of other images or captions; --overwrite begins anew");
         }
