@@ -58,13 +58,24 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// A line of CSV (RFC 4180).
+/// A line of CSV (RFC 4180). Text that a spreadsheet would take for a formula stands behind an apostrophe, by
+/// which spreadsheets know text (OWASP, CSV injection); numbers stay numbers.
 pub fn csv_line(fields: impl IntoIterator<Item: AsRef<str>>) -> String {
-    let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
+    let quoted = |field: &str| match field {
+        text if is_formula(text) => format!("\"'{}\"", text.replace('"', "\"\"")),
+        text if text.contains(['"', ',', '\n', '\r']) => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
+        plain => plain.into(),
     };
     fields.into_iter().map(|field| quoted(field.as_ref())).collect::<Vec<_>>().join(",") + "\n"
+}
+
+/// Whether a spreadsheet would compute what stands there; in East Asian locales full-width signs count.
+fn is_formula(text: &str) -> bool {
+    const BEGINNINGS: [char; 11] =
+        ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    text.starts_with(BEGINNINGS) && text.parse::<f64>().is_err()
 }
 
 impl Table {
@@ -140,6 +151,22 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         [] => "none".into(),
         [only] => only.into(),
         [ref first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_text_and_numbers_numbers() {
+        let fields = [
+            "=1+1", "+x", "-a,\"b\"", "@SUM(A1)", "\tx", "\r=1", "＝1", "-1.5", "+2e-3", "a=b", "–",
+        ];
+        assert_eq!(
+            csv_line(fields),
+            "\"'=1+1\",\"'+x\",\"'-a,\"\"b\"\"\",\"'@SUM(A1)\",\"'\tx\",\"'\r=1\",\"'＝1\",-1.5,+2e-3,a=b,–\n"
+        );
     }
 }
 
