@@ -12,6 +12,8 @@ mod cli {
     mod formula;
     mod inspect;
     mod merge;
+    #[cfg(unix)]
+    mod paths;
     mod rank;
     #[allow(dead_code)]
     #[path = "../diffusion/reference.rs"]
@@ -20,6 +22,7 @@ mod cli {
     mod run;
     mod scratch;
     mod stops;
+    mod streams;
     mod sweep;
     mod theorem;
     mod train;

@@ -61,15 +61,6 @@ impl Desk {
         message
     }
 
-    /// The same where the message lists several lines.
-    pub fn refusal_of_lines(&self, arguments: &str) -> String {
-        let before = self.listing();
-        let run = self.run(arguments);
-        assert_eq!(run.0.status.code(), Some(1), "{}", run.err());
-        assert_eq!(self.listing(), before);
-        run.err()
-    }
-
     /// As [`Self::run`] where no file may grow beyond 500 kB: writing stops as on a full disk.
     #[cfg(unix)]
     pub fn run_without_room(&self, arguments: &str) -> Run {
@@ -106,6 +97,10 @@ impl Run {
 
     pub fn err(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    pub fn code(&self) -> Option<i32> {
+        self.0.status.code()
     }
 
     /// Asserts success and gives standard output.

@@ -122,7 +122,7 @@ fn every_bad_image_is_named_before_the_run_begins() {
     desk.bytes("images/half.txt", b"x");
     image(&desk.path("images/latin.png"), [32, 32]);
     desk.bytes("images/latin.txt", b"\xe9t\xe9");
-    let error = desk.refusal_of_lines("train run.toml");
+    let error = desk.refusal("train run.toml");
     for expected in [
         "4 images cannot be used:",
         "images/empty.png: is empty",

@@ -24,7 +24,7 @@ mod output;
 mod refit;
 mod signals;
 
-use std::{process::ExitCode, sync::OnceLock};
+use std::{io, process::ExitCode, sync::OnceLock};
 
 use burn::tensor::Device;
 use clap::{Parser, error::ErrorKind};
@@ -60,7 +60,8 @@ pub fn main(lab: fn(Device) -> Lab) -> ExitCode {
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
-        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_writer(|| output::Stderr)
         .without_time()
         .init();
     signals::clean_up();
@@ -73,7 +74,7 @@ pub fn main(lab: fn(Device) -> Lab) -> ExitCode {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", output::message(&error));
+            output::say(format!("error: {}", output::message(&error)));
             if error.is::<output::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -83,8 +84,13 @@ pub fn main(lab: fn(Device) -> Lab) -> ExitCode {
 fn misused(error: &clap::Error) -> ExitCode {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help || !error.use_stderr() {
-        error.exit();
+        let lost = error.print().is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        return match error.use_stderr() {
+            true => ExitCode::from(2),
+            false if lost => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        };
     }
-    eprintln!("{}", output::one_line(&error.to_string()));
+    output::say(output::one_line(&error.to_string()));
     ExitCode::from(2)
 }

@@ -1,73 +1,28 @@
-//! Tables, JSON and progress.
+//! What the commands say: reports, notes and errors.
+
+mod progress;
+mod table;
+mod terminal;
 
 use std::{
-    io::{ErrorKind, IsTerminal, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Error, Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
+use anyhow::{Error, Result, bail};
 use higanbana_io::Leftover;
-use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-/// Writes a line, or several, to standard output. What a command reports, it has done. Names of files
-/// may hold control characters, which are none of a terminal's business.
-pub fn line(text: impl AsRef<str>) -> Result<()> {
-    let text = text.as_ref().replace(|c: char| c.is_control() && c != '\n', " ");
-    writeln!(std::io::stdout().lock(), "{text}").context(
-        "standard output: the report cannot be written; an output file that it is about is complete",
-    )
-}
+pub use progress::{Progress, progress, steps};
+pub use table::{show, table};
+pub use terminal::{Stderr, json_text, line, lines, say};
 
 /// Writes a value as indented JSON.
-pub fn json(value: &impl serde::Serialize) -> Result<()> {
-    line(serde_json::to_string_pretty(value)?)
-}
-
-/// A table with these headings; those that end in `>` are aligned to the right.
-pub fn table(headings: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(headings.iter().map(|heading| heading.trim_end_matches('>')));
-    for (index, heading) in headings.iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_padding((0, 2));
-            if heading.ends_with('>') {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    table
-}
-
-/// Writes a table.
-pub fn show(table: &Table) -> Result<()> {
-    line(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
-}
-
-/// A progress bar of `length` steps, on a terminal only.
-pub fn progress(length: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")
-        .expect("the template is valid");
-    ProgressBar::new(length as u64).with_style(style)
-}
-
-/// Does work that tells each of its steps and how many there are, with a progress bar on a terminal.
 ///
 /// # Errors
-/// Those of the work.
-pub fn steps<T>(work: impl FnOnce(&dyn Fn(&str, usize)) -> Result<T>) -> Result<T> {
-    let bar = progress(0);
-    let done = work(&|step, steps| {
-        bar.set_length(steps as u64);
-        bar.set_message(step.to_string());
-        bar.inc(1);
-    });
-    bar.finish_and_clear();
-    done
+/// When standard output cannot be written.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    json_text(serde_json::to_string_pretty(value)?)
 }
 
 /// Says on standard error what a user should know of a file, how much of it has no use, and lists the
@@ -82,12 +37,12 @@ pub fn leftovers(
     strict: bool,
 ) -> Result<()> {
     const SHOWN: usize = 10;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| say(format!("note: {note}")));
     if leftovers.is_empty() {
         return Ok(());
     }
     let (file, count) = (file.display(), leftovers.len());
-    eprintln!("warning: {file}: no use for {count} of its modules and tensors");
+    say(format!("warning: {file}: no use for {count} of its modules and tensors"));
     // What is left over for one reason is one line.
     let mut alike = Vec::<(&Leftover, usize)>::new();
     for leftover in leftovers {
@@ -98,11 +53,11 @@ pub fn leftovers(
     }
     for (Leftover { name, reason }, more) in alike.iter().take(SHOWN) {
         let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
-        eprintln!("  {name}{more}: {reason}");
+        say(format!("  {name}{more}: {reason}"));
     }
     let hidden = alike.iter().skip(SHOWN).map(|(_, more)| 1 + more).sum::<usize>();
     if hidden > 0 {
-        eprintln!("  ... and {hidden} more");
+        say(format!("  ... and {hidden} more"));
     }
     if strict {
         bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");
@@ -144,7 +99,7 @@ pub fn one_line(message: &str) -> String {
         Some(_) if next.starts_with("tip:") => format!("{line}; {next}"),
         Some(_) => format!("{line}, {next}"),
     });
-    format!("{}; try --help", line.replace(char::is_control, " "))
+    format!("{line}; try --help")
 }
 
 /// Refuses an output that is one of the inputs, also under another name, and one that is no name of a
@@ -193,7 +148,8 @@ pub fn message(error: &Error) -> String {
             message = format!("{message}: {cause}");
         }
     }
-    message
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the reader of standard output has gone.

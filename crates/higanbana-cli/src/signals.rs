@@ -1,7 +1,13 @@
 //! Signals end the process; what is half-written goes first. Work that can be gone on with is first brought
 //! to a state that is kept.
 
-use std::sync::{Arc, OnceLock, atomic::AtomicBool};
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::output;
 
 /// Set by the first signal, where there is work to be brought to an end.
 static FINISH: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -15,7 +21,7 @@ pub fn finish_first() -> Arc<AtomicBool> {
 /// of files is an error like that of a full disk.
 #[cfg(unix)]
 pub fn clean_up() {
-    use std::{process::exit, sync::atomic::Ordering, thread};
+    use std::{process::exit, sync::atomic::Ordering};
 
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -29,14 +35,26 @@ pub fn clean_up() {
     thread::spawn(move || {
         for signal in signals.forever() {
             if FINISH.get().is_some_and(|finish| !finish.swap(true, Ordering::Relaxed)) {
-                eprintln!("stopping after this step; a second signal stops at once");
+                last_words("stopping after this step; a second signal stops at once");
                 continue;
             }
             higanbana_io::writer::abandon();
-            eprintln!("error: interrupted; nothing half-written is left");
+            last_words("error: interrupted; nothing half-written is left");
             exit(128 + signal);
         }
     });
+}
+
+/// Says something, unless that takes long: another thread may hold standard error and wait for a reader that
+/// never comes.
+#[cfg(unix)]
+fn last_words(text: &'static str) {
+    let (said, waiting) = mpsc::channel();
+    thread::spawn(move || {
+        output::say(text);
+        let _ = said.send(());
+    });
+    let _ = waiting.recv_timeout(Duration::from_millis(200));
 }
 
 /// Elsewhere there are none.

@@ -15,6 +15,7 @@ use higanbana_core::{
 use higanbana_io::{
     Leftover,
     apply::{ApplyError, Resolved, Survey},
+    lossy,
 };
 use serde::Serialize;
 
@@ -30,8 +31,10 @@ const LEADING: usize = 16;
 #[derive(Debug, Serialize)]
 pub struct FileRanks {
     /// The file.
+    #[serde(serialize_with = "lossy::path")]
     pub file: PathBuf,
     /// The base model, if one was given.
+    #[serde(serialize_with = "lossy::option")]
     pub base: Option<PathBuf>,
     /// How it spells its names.
     pub dialect: &'static str,

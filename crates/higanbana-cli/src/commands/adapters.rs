@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return output::json(&chosen.iter().map(|kind| as_json(kind)).collect::<Vec<_>>());
     }
     if arguments.markdown {
-        return output::line(docs::markdown_table(&registry).trim_end());
+        return output::lines(docs::markdown_table(&registry).trim_end());
     }
     if arguments.name.is_some() {
         return chosen.iter().try_for_each(|kind| describe(kind));
@@ -59,7 +59,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ]);
     }
     output::show(&table)?;
-    output::line("\n`higanbana adapters NAME` shows the options of one.")
+    output::line("")?;
+    output::line("`higanbana adapters NAME` shows the options of one.")
 }
 
 fn describe(kind: &Kind) -> Result<()> {

@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let tensors = file.tensors.len();
     if arguments.json {
         return output::json(&json!({
-            "output": arguments.output,
+            "output": arguments.output.to_string_lossy(),
             "bytes": bytes,
             "dialect": arguments.to.name(),
             "tensors": tensors,

@@ -135,5 +135,6 @@ fn show(lines: &[Line]) -> Result<()> {
         table.add_row(names.into_iter().chain(row));
     }
     output::show(&table)?;
-    output::line("\nRelative deviation from the CPU in f64, of the value and of all gradients")
+    output::line("")?;
+    output::line("Relative deviation from the CPU in f64, of the value and of all gradients")
 }

@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let seconds = begin.elapsed().as_secs_f64();
     if arguments.json {
         return output::json(&json!({
-            "output": output,
+            "output": output.to_string_lossy(),
             "bytes": bytes,
             "algorithm": arguments.adapter,
             "dialect": extracted.dialect.name(),
@@ -91,8 +91,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     refit::show(&extracted.layers)?;
     let total = extracted.total();
+    output::line("")?;
     output::line(format!(
-        "\n{}: {}, {} parameters, {}, in {seconds:.1} s",
+        "{}: {}, {} parameters, {}, in {seconds:.1} s",
         output.display(),
         output::count(extracted.layers.len(), "adapter"),
         total.parameters,

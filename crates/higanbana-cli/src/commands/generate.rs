@@ -17,7 +17,7 @@ use higanbana_diffusion::{
 };
 use higanbana_io::{Checkpoint, writer};
 
-use super::merge::{Adapter, parse};
+use super::merge::{Adapter, adapter};
 use crate::{compute::Compute, output, refit::Storage};
 
 /// Generate images from a prompt with Stable Diffusion, and adapters on it
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PROMPT")]
     negative: Option<String>,
     /// Adapter files, each with its strength: as trained is 1
-    #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = parse)]
+    #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = adapter())]
     adapters: Vec<Adapter>,
     /// The scheduler; the model's own if left out
     #[arg(long, value_name = "NAME", value_parser = scheduler)]
@@ -212,12 +212,12 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
         let strength = adapter.strength.unwrap_or(1.0);
         let placed = attach_file(&mut pipeline, &adapter.path, strength, &registry)?.placed;
         output::leftovers(&adapter.path, &placed.notes, &placed.leftovers, false)?;
-        eprintln!(
+        output::say(format!(
             "{} at {strength}: {} modules, {} weights and biases",
             adapter.path.display(),
             placed.modules,
             placed.parameters
-        );
+        ));
     }
     Ok(pipeline)
 }
@@ -227,10 +227,13 @@ fn numbered(path: &Path, number: usize, count: usize) -> PathBuf {
     if count == 1 {
         return path.into();
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    let dot = if extension.is_empty() { "" } else { "." };
-    path.with_file_name(format!("{stem}-{number}{dot}{extension}"))
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 /// The settings of an image, in the form that the web UIs read.

@@ -85,8 +85,9 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
         ]);
     }
     output::show(&table)?;
+    output::line("")?;
     output::line(format!(
-        "\n{}: {} of {}, {}, {}{}",
+        "{}: {} of {}, {}, {}{}",
         adapters.file.display(),
         output::count(adapters.modules, "module"),
         adapters.dialect,
@@ -134,14 +135,15 @@ fn show_contents(contents: &Contents) -> Result<()> {
 fn show_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
     const SHOWN: usize = 80;
     if !metadata.is_empty() {
-        output::line("\nmetadata")?;
+        output::line("")?;
+        output::line("metadata")?;
     }
     for (key, value) in metadata {
         let mut start: String = value.chars().take(SHOWN).collect();
         if start.len() < value.len() {
             start += "...";
         }
-        output::line(format!("  {key}: {}", start.replace(char::is_control, " ")))?;
+        output::line(format!("  {key}: {start}"))?;
     }
     Ok(())
 }

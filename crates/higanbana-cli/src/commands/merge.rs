@@ -1,12 +1,16 @@
 //! `higanbana merge`: adapters become part of the base.
 
 use std::{
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use anyhow::Result;
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser, ValueParser},
+};
 use higanbana_io::apply::{Merge, Planned, Source};
 use serde_json::json;
 
@@ -20,7 +24,7 @@ pub struct Arguments {
     /// The base model
     base: PathBuf,
     /// Adapter files, each with its strength: as trained is 1, a negative one takes away
-    #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = parse)]
+    #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = adapter())]
     adapters: Vec<Adapter>,
     /// The merged model
     #[arg(short, long, value_name = "OUT")]
@@ -54,18 +58,39 @@ pub struct Adapter {
 /// Splits `ADAPTER:MU`. Names may hold colons: what is there under the whole name is meant; else a
 /// number after the last colon is a strength, and anything else that follows the name of a file was
 /// meant to be one.
-pub fn parse(text: &str) -> Result<Adapter, String> {
-    let named = |path: &str, strength| match path {
-        "" => Err("name an adapter file before the strength".to_string()),
-        path => Ok(Adapter { path: path.into(), strength }),
+fn parse(text: &OsStr) -> Result<Adapter, String> {
+    let named = |path: &OsStr, strength| match path.is_empty() {
+        true => Err("name an adapter file before the strength".to_string()),
+        false => Ok(Adapter { path: path.into(), strength }),
     };
-    match text.rsplit_once(':') {
+    match split(text) {
         _ if Path::new(text).exists() => named(text, None),
-        Some((path, mu)) if mu.parse::<f64>().is_ok() || Path::new(path).is_file() => {
-            named(path, Some(strength(mu)?))
+        Some((path, mu)) if mu.parse::<f64>().is_ok() || Path::new(&path).is_file() => {
+            named(&path, Some(strength(&mu)?))
         }
         _ => named(text, None),
     }
+}
+
+/// [`parse`], of a name in whatever encoding.
+pub fn adapter() -> ValueParser {
+    OsStringValueParser::new().try_map(|text| parse(&text)).into()
+}
+
+/// What stands before and after the last colon.
+#[cfg(unix)]
+fn split(text: &OsStr) -> Option<(OsString, String)> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = text.as_bytes();
+    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+    let after = String::from_utf8_lossy(&bytes[colon + 1..]).into_owned();
+    Some((OsStr::from_bytes(&bytes[..colon]).into(), after))
+}
+
+#[cfg(not(unix))]
+fn split(text: &OsStr) -> Option<(OsString, String)> {
+    let (path, after) = text.to_str()?.rsplit_once(':')?;
+    Some((path.into(), after.into()))
 }
 
 fn strength(text: &str) -> Result<f64, String> {
@@ -120,7 +145,7 @@ fn show(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
 fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
     let adapters = merge.planned().iter().map(|planned| {
         json!({
-            "file": planned.source.path,
+            "file": planned.source.path.to_string_lossy(),
             "strength": planned.source.strength,
             "dialect": planned.dialect.name(),
             "modules": planned.placed.modules,
@@ -130,8 +155,8 @@ fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
         })
     });
     output::json(&json!({
-        "output": arguments.output,
-        "base": arguments.base,
+        "output": arguments.output.to_string_lossy(),
+        "base": arguments.base.to_string_lossy(),
         "adapters": adapters.collect::<Vec<_>>(),
         "tensors": merge.tensors(),
         "changed": merge.changed(),
@@ -155,14 +180,14 @@ mod tests {
             ("a:1:2", "a:1", Some(2.0)),
             ("a:", "a:", None),
         ] {
-            assert_eq!(parse(text), Ok(Adapter { path: path.into(), strength }), "{text}");
+            assert_eq!(parse(text.as_ref()), Ok(Adapter { path: path.into(), strength }), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_strength_is_refused() {
         for text in ["", ":0.5", "a:inf", "a:NaN"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse(text.as_ref()).is_err(), "{text}");
         }
         assert!(strength("much").is_err());
     }

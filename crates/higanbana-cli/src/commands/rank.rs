@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (true, _, Some(second)) => {
             output::json(&serde_json::json!({ "first": first, "second": second }))
         }
-        (_, true, _) => output::line(table.csv().trim_end()),
+        (_, true, _) => output::lines(table.csv().trim_end()),
         _ => show(&table, [Some(&first), second.as_ref()]),
     }
 }
@@ -109,7 +109,7 @@ fn file(
     })?;
     output::leftovers(path, &ranks.notes, &ranks.leftovers, false)?;
     for unknown in &ranks.unknown {
-        eprintln!("warning: {}: {unknown}", path.display());
+        output::say(format!("warning: {}: {unknown}", path.display()));
     }
     Ok(ranks)
 }
@@ -131,8 +131,9 @@ fn show(table: &Table, files: [Option<&FileRanks>; 2]) -> Result<()> {
     output::show(&shown)?;
     for file in files.into_iter().flatten() {
         let FileRanks { file, total, .. } = file;
+        output::line("")?;
         output::line(format!(
-            "\n{}: {}, {}; ranks {} of at most {}; mean stable rank {}, mean effective rank {}; norm {}",
+            "{}: {}, {}; ranks {} of at most {}; mean stable rank {}, mean effective rank {}; norm {}",
             file.display(),
             output::count(total.layers, "layer"),
             output::count(total.parameters, "parameter"),

@@ -91,7 +91,7 @@ fn all(arguments: &Arguments) -> Result<()> {
     match failed.pop() {
         None => Ok(()),
         Some(last) => {
-            failed.iter().for_each(|error| eprintln!("{}", output::message(error)));
+            failed.iter().for_each(|error| output::say(output::message(error)));
             Err(last)
         }
     }
@@ -114,7 +114,8 @@ fn adapters(arguments: &Arguments) -> Result<()> {
         return output::json(&rows);
     }
     show(&rows)?;
-    output::line(format!("\nResults: {}; the page: {}", results.display(), page.display()))
+    output::line("")?;
+    output::line(format!("Results: {}; the page: {}", results.display(), page.display()))
 }
 
 fn show(rows: &[Row]) -> Result<()> {
@@ -144,8 +145,9 @@ fn show(rows: &[Row]) -> Result<()> {
     )?;
     let worst = rows.iter().map(|row| row.deviation).fold(0.0, f64::max);
     let weights: usize = rows.iter().map(|row| row.weights).sum();
+    output::line("")?;
     output::line(format!(
-        "\n{weights} weights of {} files; the largest relative deviation from LyCORIS is {worst:.1e}",
+        "{weights} weights of {} files; the largest relative deviation from LyCORIS is {worst:.1e}",
         rows.len()
     ))
 }

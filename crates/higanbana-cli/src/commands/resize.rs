@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .map(|path| fs::metadata(path).map_or(0, |about| about.len()));
     if arguments.json {
         return output::json(&json!({
-            "output": arguments.output,
+            "output": arguments.output.to_string_lossy(),
             "bytes": bytes,
             "layers": refit::layers(layers)?,
             "total": refit::total(&total)?,
@@ -79,8 +79,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }));
     }
     refit::show(layers)?;
+    output::line("")?;
     output::line(format!(
-        "\n{}: {}, {} parameters, {} after {}; relative error {}",
+        "{}: {}, {} parameters, {} after {}; relative error {}",
         arguments.output.display(),
         output::count(layers.len(), "adapter"),
         total.parameters,

@@ -1,6 +1,9 @@
 //! `higanbana run`: one run of a plan, or a few in a row.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -52,14 +55,14 @@ impl Work {
     }
 
     /// These options, where they are not the default ones, for another call.
-    pub fn arguments(&self) -> Vec<String> {
+    pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Vec::new();
-        let mut option = |name: &str, value: String| arguments.extend([name.into(), value]);
+        let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         if self.chunk != 1 {
-            option("--chunk", self.chunk.to_string());
+            option("--chunk", self.chunk.to_string().into());
         }
         if let Some(runs) = &self.runs {
-            option("--runs", runs.display().to_string());
+            option("--runs", runs.into());
         }
         if !self.compute.is_default() {
             option("--device", self.compute.name().into());
@@ -107,7 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         0 => Ok(()),
         1 => Err(failures.remove(0)),
         count => {
-            failures.iter().for_each(|failure| eprintln!("{}", output::message(failure)));
+            failures.iter().for_each(|failure| output::say(output::message(failure)));
             bail!("{count} of {} runs failed", chosen.len())
         }
     }
@@ -115,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn perform(planned: &Planned, lab: &Lab, arguments: &Arguments) -> Result<()> {
     let bar = output::progress(0);
-    bar.set_message(planned.run.clone());
+    bar.set_message(&planned.run);
     let performed =
         planned.perform(lab, &arguments.work.folder(&arguments.plan), &|done, total| {
             bar.set_length(total as u64);
@@ -124,7 +127,7 @@ fn perform(planned: &Planned, lab: &Lab, arguments: &Arguments) -> Result<()> {
     bar.finish_and_clear();
     let performed = performed?;
     if arguments.json {
-        return output::line(performed.result.to_string());
+        return output::json_text(performed.result.to_string());
     }
     let how = if performed.before { "was done" } else { "done" };
     output::line(format!("{} {}: {how}", planned.index, planned.run))

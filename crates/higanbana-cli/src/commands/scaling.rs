@@ -89,12 +89,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ]);
     }
     output::show(&table)?;
-    output::line(format!(
-        "\nThe degree is {} and c = {}: {}.",
-        scaling.degree,
-        rule.c(),
-        rule.why
-    ))?;
+    output::line("")?;
+    output::line(format!("The degree is {} and c = {}: {}.", scaling.degree, rule.c(), rule.why))?;
     if let Some((initial, rate)) = plus {
         output::line(format!(
             "LoRA+ with ratio {} is a single rate with the initial values of the first factor × {} and the \

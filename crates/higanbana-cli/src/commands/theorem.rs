@@ -116,7 +116,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }));
     }
     if !arguments.all {
-        let answer = questions[0].answer(&registry, &device)?;
+        let bar = output::progress(0);
+        let answer = questions[0].answer(&registry, &device);
+        bar.finish_and_clear();
+        let answer = answer?;
         if arguments.json {
             output::json(&answer)?;
         } else {
@@ -135,14 +138,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for answer in answers {
         match answer {
             Ok(answer) => {
-                let json = || serde_json::to_string(&answer);
-                output::line(if arguments.json { json()? } else { line(&answer) })?;
+                if arguments.json {
+                    output::json_text(serde_json::to_string(&answer)?)?;
+                } else {
+                    output::line(line(&answer))?;
+                }
                 failures.extend((!answer.holds()).then(|| contradiction(&answer)));
             }
             Err(error) => failures.push(error.to_string()),
         }
     }
-    failures.iter().for_each(|failure| eprintln!("{failure}"));
+    failures.iter().for_each(output::say);
     match failures.len() {
         0 => Ok(()),
         n => Err(anyhow!("{n} cells have no answer, or contradict the theorem")),

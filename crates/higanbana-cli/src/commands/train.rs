@@ -12,7 +12,7 @@ use higanbana_io::{
     writer,
 };
 use higanbana_train::{Progress, Recipe, Trainer, recipe::ScaleFrom};
-use indicatif::{HumanDuration, ProgressBar};
+use indicatif::HumanDuration;
 
 use crate::{compute::Compute, output, signals};
 
@@ -113,14 +113,14 @@ fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> 
         Ok(trainer.map_err(|error| error.of(path))?)
     })?;
     let feed = trainer.feed();
-    eprintln!(
+    output::say(format!(
         "{} to {}, {} values, {}",
         output::count(feed.pictures.len(), "image"),
         folder.display(),
         trainer.parameters(),
         output::count(trainer.steps(), "step")
-    );
-    feed.left_out.iter().for_each(|problem| eprintln!("left out: {problem}"));
+    ));
+    feed.left_out.iter().for_each(|problem| output::say(format!("left out: {problem}")));
 
     let mut run = match arguments.overwrite {
         true => Run::begin_anew(&folder, &table)?,
@@ -145,7 +145,7 @@ fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> 
         }
     };
     let result = run.finish(&outcome)?;
-    eprintln!("in {:.1} s", begin.elapsed().as_secs_f64());
+    output::say(format!("in {:.1} s", begin.elapsed().as_secs_f64()));
     done(arguments, &folder, &result)?;
     Ok(folder)
 }
@@ -172,7 +172,7 @@ fn check(arguments: &Arguments, folder: &Path, identity: &str) -> Result<()> {
     }
 }
 
-fn show(bar: &ProgressBar, progress: &Progress) {
+fn show(bar: &output::Progress, progress: &Progress) {
     // Steps of an earlier process took none of this one's time.
     if bar.position() == 0 {
         bar.set_position(progress.step as u64);

@@ -116,6 +116,7 @@ fn one() -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file.
+    #[serde(serialize_with = "higanbana_io::lossy::path")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,

@@ -17,7 +17,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plan = Plan { full: arguments.full, ..Plan::committed() };
     let chapter = Chapter::run(plan, &registry, &device, |total, cell| {
         bar.set_length(total as u64);
-        bar.set_message(cell.to_string());
+        bar.set_message(cell);
         bar.inc(1);
     })?;
     bar.finish_and_clear();
@@ -29,15 +29,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         output::json(&chapter)?;
     } else {
         show(&chapter)?;
-        output::line(format!(
-            "\nThe page is {}, the numbers are {}",
-            html.display(),
-            json.display()
-        ))?;
+        let (html, json) = (html.display(), json.display());
+        output::line("")?;
+        output::line(format!("The page is {html}, the numbers are {json}"))?;
     }
     let violations = chapter.violations();
     for line in violations.iter().chain(&chapter.failures) {
-        eprintln!("{line}");
+        output::say(line);
     }
     match violations.len() + chapter.failures.len() {
         0 => Ok(()),
@@ -69,18 +67,21 @@ fn lines(chapter: &Chapter) -> Result<String> {
 fn show(chapter: &Chapter) -> Result<()> {
     let plan = &chapter.plan;
     grid(&chapter.cells)?;
+    output::line("")?;
     output::line(format!(
-        "\n0: equal bit for bit over {} steps, in f64 and in f32, under one gamma",
+        "0: equal bit for bit over {} steps, in f64 and in f32, under one gamma",
         plan.steps
     ))?;
     summary(&chapter.cells, plan, plan.gamma_steps)?;
+    output::line("")?;
     output::line(format!(
-        "\nThe UNet of Stable Diffusion, tiny, {} steps, every layer with a gamma of its own",
+        "The UNet of Stable Diffusion, tiny, {} steps, every layer with a gamma of its own",
         plan.unet_steps
     ))?;
     summary(&chapter.unet, plan, plan.unet_steps)?;
+    output::line("")?;
     output::line(format!(
-        "\nTensors rounded to half precision after each of {} steps of {}: deviation at the last",
+        "Tensors rounded to half precision after each of {} steps of {}: deviation at the last",
         plan.steps, plan.optimizer
     ))?;
     half(&chapter.half)

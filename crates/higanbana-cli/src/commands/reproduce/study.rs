@@ -31,15 +31,17 @@ pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
     write_text(&json, &performed.results, true)?;
     write_text(&html, &page::<C>(&performed.results, &performed.failures)?, true)?;
     if arguments.json {
-        output::line(performed.results.trim_end())?;
+        output::json_text(&performed.results)?;
     } else {
         let study = study::<C>(&performed.results)?;
-        output::line(format!("{}\n", study.title))?;
+        output::line(&study.title)?;
+        output::line("")?;
         study.findings.iter().try_for_each(|finding| output::line(format!("  {finding}")))?;
         let (html, json) = (html.display(), json.display());
-        output::line(format!("\nThe page is {html}, the numbers are {json}"))?;
+        output::line("")?;
+        output::line(format!("The page is {html}, the numbers are {json}"))?;
     }
-    performed.failures.iter().for_each(|failure| eprintln!("{failure}"));
+    performed.failures.iter().for_each(output::say);
     match performed.failures.len() {
         0 => Ok(()),
         count => bail!("{count} of {} runs of {} failed", plan.runs.len(), C::NAME),

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let open: Vec<_> = rows.iter().filter(|row| !row.is_done()).collect();
     if *json {
-        output::line(sweep::json(&rows)?.trim_end())?;
+        output::json_text(sweep::json(&rows)?)?;
     } else {
         let mut table = output::table(&["index>", "run", "state", "reason"]);
         for row in &open {

@@ -1,6 +1,9 @@
 //! The line that submits runs to an engine. Each engine counts in its own variable, or is given the index.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+};
 
 use clap::ValueEnum;
 use higanbana_lab::parallel::processors;
@@ -21,11 +24,11 @@ pub enum Engine {
 /// What is to be submitted.
 pub struct Submission<'a> {
     /// This program.
-    pub program: String,
+    pub program: OsString,
     /// The plan.
-    pub plan: String,
+    pub plan: OsString,
     /// Options of `higanbana run`.
-    pub work: Vec<String>,
+    pub work: Vec<OsString>,
     /// Indices; never none.
     pub tasks: BTreeSet<usize>,
     /// How many at a time.
@@ -45,27 +48,37 @@ impl Engine {
         }
     }
 
+    /// That the engine has the options.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check(self, submission: &Submission) -> Result<(), String> {
+        match self {
+            Self::Local if !submission.options.is_empty() => {
+                Err("local has no options of its own behind `--`".into())
+            }
+            Self::Hq if submission.jobs.is_some() => {
+                Err("hq limits by resources: give them behind `--`, not --jobs".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The line for a shell.
     ///
     /// # Errors
-    /// When the engine has no such option.
+    /// When a name is no text.
     pub fn line(self, submission: &Submission) -> Result<String, String> {
         let Submission { plan, jobs, options, .. } = submission;
         let engine = std::iter::once(self.program()).chain(options.iter().map(String::as_str));
         let engine = engine.map(quoted).collect::<Vec<_>>().join(" ");
-        let (command, array) = (submission.command().join(" "), submission.array());
+        let (command, array) = (submission.command()?.join(" "), submission.array());
         let (list, at_a_time) = (submission.list(), jobs.unwrap_or_else(processors));
         Ok(match self {
-            Self::Local if !options.is_empty() => {
-                return Err("local has no options of its own behind `--`".into());
-            }
             Self::Local => format!("{list} | {engine} -P {at_a_time} -n 1 {command} --index"),
             Self::Slurm => {
                 let limit = jobs.map_or(String::new(), |jobs| format!("%{jobs}"));
                 format!("{engine} --array={array}{limit} --wrap {}", quoted(&command))
-            }
-            Self::Hq if jobs.is_some() => {
-                return Err("hq limits by resources: give them behind `--`, not --jobs".into());
             }
             Self::Hq => {
                 let (program, rest) = engine.split_once(' ').unwrap_or((&engine, ""));
@@ -73,7 +86,8 @@ impl Engine {
                 format!("{program} submit --array={array}{rest} -- {command}")
             }
             Self::Parallel => {
-                let (log, command) = (quoted(&format!("{plan}.joblog")), command + " --index {}");
+                let log = quoted(&format!("{}.joblog", text(plan)?));
+                let command = command + " --index {}";
                 format!("{list} | {engine} --joblog {log} -j {at_a_time} {}", quoted(&command))
             }
         })
@@ -92,9 +106,13 @@ impl Engine {
 
 impl Submission<'_> {
     /// `higanbana run`, without an index, each word quoted.
-    pub fn command(&self) -> Vec<String> {
-        let words = [self.program.as_str(), "run", "--plan", &self.plan];
-        words.into_iter().chain(self.work.iter().map(String::as_str)).map(quoted).collect()
+    ///
+    /// # Errors
+    /// When a name is no text.
+    pub fn command(&self) -> Result<Vec<String>, String> {
+        let words = [&self.program, OsStr::new("run"), OsStr::new("--plan"), &self.plan];
+        let words = words.into_iter().chain(self.work.iter().map(OsString::as_os_str));
+        words.map(|word| text(word).map(quoted)).collect()
     }
 
     /// First and last of each run of indices in a row.
@@ -126,6 +144,14 @@ impl Submission<'_> {
     }
 }
 
+/// A name as text, which a line for a shell is.
+fn text(name: &OsStr) -> Result<&str, String> {
+    name.to_str().ok_or_else(|| {
+        let name = name.display();
+        format!("{name}: a name that is not UTF-8 stands in no line; take --engine local with --go")
+    })
+}
+
 /// A word as a shell reads it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
@@ -141,14 +167,15 @@ mod tests {
 
     fn line(engine: Engine, jobs: Option<usize>, options: &[&str]) -> Result<String, String> {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        engine.line(&Submission {
+        let submission = Submission {
             program: "/opt/my bin/higanbana".into(),
             plan: "plan.jsonl".into(),
             work: vec!["--chunk".into(), "2".into()],
             tasks: [0, 1, 2, 5, 7, 8].into(),
             jobs,
             options: &options,
-        })
+        };
+        engine.check(&submission).and_then(|()| engine.line(&submission))
     }
 
     #[test]

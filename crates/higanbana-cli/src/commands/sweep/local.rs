@@ -15,7 +15,7 @@ pub fn run(submission: &Submission) -> Result<bool> {
     let bar = output::progress(tasks.len());
     let endings = parallel::each(&tasks, jobs, |task| {
         let mut command = Command::new(&submission.program);
-        command.args(["run", "--plan", &submission.plan]).args(&submission.work);
+        command.args(["run", "--plan"]).arg(&submission.plan).args(&submission.work);
         command.args(["--index", &task.to_string()]);
         let ended = command.stdin(Stdio::null()).output();
         bar.inc(1);
@@ -29,7 +29,7 @@ pub fn run(submission: &Submission) -> Result<bool> {
             failed = true;
             let said = String::from_utf8_lossy(&ended.stderr);
             let last = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            eprintln!("{task}: {}: {last}", ended.status);
+            output::say(format!("{task}: {}: {last}", ended.status));
         }
     }
     Ok(failed)

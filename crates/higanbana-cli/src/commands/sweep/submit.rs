@@ -57,24 +57,33 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let submission = Submission {
-        program: program.display().to_string(),
-        plan: file.display().to_string(),
+        program: program.into(),
+        plan: file.into(),
         work: work.arguments(),
         tasks,
         jobs: *jobs,
         options,
     };
-    let line = engine.line(&submission).map_err(output::usage)?;
+    engine.check(&submission).map_err(output::usage)?;
     if let Some(note) = engine.note(&submission) {
-        eprintln!("note: {note}");
+        output::say(format!("note: {note}"));
     }
+    let line = || engine.line(&submission).map_err(output::usage);
     if !go {
-        return output::line(line);
+        return output::line(line()?);
     }
-    eprintln!("{} of {}", open.count(), output::count(rows.len(), "run"));
+    let some = format!("{} of {}", open.count(), output::count(rows.len(), "run"));
     let failed = match engine {
-        Engine::Local => local::run(&submission)?,
-        _ => shell(&line, engine.program())?,
+        // Child processes take a name in any encoding.
+        Engine::Local => {
+            output::say(some);
+            local::run(&submission)?
+        }
+        _ => {
+            let line = line()?;
+            output::say(some);
+            shell(&line, engine.program())?
+        }
     };
     if failed {
         bail!("some runs failed; `higanbana sweep collect {}` lists them", file.display());

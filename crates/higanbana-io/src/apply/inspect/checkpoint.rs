@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub struct Contents {
     /// The file.
+    #[serde(serialize_with = "crate::lossy::path")]
     pub file: PathBuf,
     /// Its size.
     pub bytes: u64,

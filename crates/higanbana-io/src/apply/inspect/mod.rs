@@ -32,6 +32,7 @@ pub enum Inspection {
 #[derive(Debug, Serialize)]
 pub struct Adapters {
     /// The file.
+    #[serde(serialize_with = "crate::lossy::path")]
     pub file: PathBuf,
     /// Its size.
     pub bytes: u64,
