@@ -152,7 +152,7 @@ fn the_model_of_two_encoders_is_told_sizes_and_a_pooled_text() {
     let expected =
         [[60.0, 32.0, 14.0, 0.0, 32.0, 32.0], [32.0, 96.0, 0.0, 32.0, 32.0, 32.0]].concat();
     assert_eq!(values(added.time_ids.clone()), expected);
-    let [positive, _] = desk.pipeline.encode("wide", None, 0).unwrap();
+    let positive = desk.pipeline.encode(&[("wide", 0)]).unwrap().swap_remove(0);
     let second = |all: Vec<f32>| all[all.len() / 2..].to_vec();
     assert!(deviation(&values(positive.context), &second(values(batch.context.clone()))) < 1e-6);
     assert!(deviation(&values(positive.pooled), &second(values(added.text_embeds.clone()))) < 1e-6);

@@ -154,6 +154,21 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+impl Study {
+    /// The page.
+    ///
+    /// # Errors
+    /// When the template is at fault.
+    pub fn page(&self) -> Result<String, ReportError> {
+        let mut environment = environment();
+        environment.add_template("study.html", include_str!("templates/study.html"))?;
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(environment
+            .get_template("study.html")?
+            .render(context! { study => Serde(self), version => version })?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,20 +182,5 @@ mod tests {
             csv_line(fields),
             "\"'=1+1\",\"'+x\",\"'-a,\"\"b\"\"\",\"'@SUM(A1)\",\"'\tx\",\"'\r=1\",\"'＝1\",-1.5,+2e-3,a=b,–\n"
         );
-    }
-}
-
-impl Study {
-    /// The page.
-    ///
-    /// # Errors
-    /// When the template is at fault.
-    pub fn page(&self) -> Result<String, ReportError> {
-        let mut environment = environment();
-        environment.add_template("study.html", include_str!("templates/study.html"))?;
-        let version = env!("CARGO_PKG_VERSION");
-        Ok(environment
-            .get_template("study.html")?
-            .render(context! { study => Serde(self), version => version })?)
     }
 }
