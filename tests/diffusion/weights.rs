@@ -115,14 +115,11 @@ fn shards_and_half_precision_are_read() {
 fn a_folder_without_what_is_needed_says_so() {
     let folder = unet_folder("unet_sd1");
     let path = folder.path();
-    fs::rename(path.join(FILE), path.join("diffusion_pytorch_model.bin")).unwrap();
-    assert!(
-        message(path)
-            .contains("has no diffusion_pytorch_model.safetensors or model.safetensors; pickled")
-    );
+    fs::rename(path.join(FILE), path.join("other.safetensors")).unwrap();
+    assert!(message(path).contains("is a directory without weights (such as"), "{}", message(path));
     fs::remove_file(path.join("config.json")).unwrap();
     assert!(message(path).contains("config.json: cannot be read"));
-    assert!(matches!(Weights::folder(&path.join("absent")), Err(ModelError::Read { .. })));
+    assert!(message(&path.join("absent")).contains("cannot be read"));
 }
 
 #[test]

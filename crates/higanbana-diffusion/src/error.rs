@@ -20,16 +20,6 @@ pub enum ModelError {
         /// What the system said.
         source: io::Error,
     },
-    /// A folder holds no weights that can be read.
-    #[error("{}: has no {expected}{hint}", folder.display())]
-    NoWeights {
-        /// The folder.
-        folder: PathBuf,
-        /// Names that were looked for.
-        expected: String,
-        /// What to do with what is there instead.
-        hint: &'static str,
-    },
     /// A configuration is not JSON, or a field has the wrong type or an impossible value.
     #[error("{}: {reason}", path.display())]
     Config {

@@ -4,7 +4,7 @@ use burn::tensor::{BoolStore, DType};
 use safetensors::Dtype;
 
 /// Burn's dtype for a tensor of the file; none for the 4, 6 and 8-bit floats and complex numbers,
-/// which Burn cannot hold.
+/// which Burn cannot hold ([`crate::Checkpoint::read`] gives 8-bit floats as F16).
 pub fn burn_dtype(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::BOOL => DType::Bool(BoolStore::U8),

@@ -15,8 +15,8 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-    /// The path names a folder, a pipe or a device.
-    #[error("{}: is not a regular file; name a .safetensors file", path.display())]
+    /// The path names a pipe or a device.
+    #[error("{}: is not a regular file; name a file of weights", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -29,15 +29,35 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is recognised as something other than safetensors.
-    #[error("{}: is {what}, not safetensors; {remedy}", path.display())]
+    /// A directory has no weights under the names that diffusers and PEFT give them.
+    #[error(
+        "{}: is a directory without weights (such as model.safetensors, adapter_model.safetensors, unet/diffusion_pytorch_model.safetensors); name a file of it",
+        path.display()
+    )]
+    NoWeights {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file is of a format that is not read.
+    #[error("{}: is {what}, no file of weights that is read; {remedy}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
         /// What it is.
         what: &'static str,
-        /// How to get a safetensors file from it.
+        /// What to do.
         remedy: &'static str,
+    },
+    /// A PyTorch file cannot be read.
+    #[error(
+        "{}: cannot be read as a PyTorch file ({reason}); where it comes from, save a dictionary of its tensors with safetensors.torch.save_file",
+        path.display()
+    )]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// The file has no bytes at all.
     #[error("{}: is empty; download or copy it again", path.display())]
@@ -145,7 +165,20 @@ pub enum FileError {
         /// Its dtype, as the file or Burn calls it.
         dtype: String,
     },
-    /// A tensor has another shape than its place in the adapter asks for.
+    /// A tensor is quantised in a way that is not known.
+    #[error(
+        "{}: tensor {key:?} is quantised, as {by:?} tells, in a way that is not read; take the unquantised model",
+        path.display()
+    )]
+    Quantised {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// The tensor that tells how.
+        by: String,
+    },
+    /// A tensor has another shape than its place asks for.
     #[error("{}: tensor {key:?} has shape {shape:?}, {expected} is needed", path.display())]
     Shape {
         /// The file.

@@ -1,4 +1,4 @@
-//! Files: model checkpoints and adapter files of every dialect, in safetensors.
+//! Files: model checkpoints and adapter files of every dialect.
 
 pub mod apply;
 pub mod cast;
@@ -17,7 +17,8 @@ mod testing;
 pub mod writer;
 
 pub use apply::{ApplyError, Leftover, Merge, Source};
-pub use checkpoint::{Checkpoint, Info};
+use checkpoint::float8;
+pub use checkpoint::{Checkpoint, Info, weight_files};
 pub use dialect::{AdapterFile, AdapterReader, Dialect};
 pub use dtype::{burn_dtype, file_dtype};
 pub use error::FileError;

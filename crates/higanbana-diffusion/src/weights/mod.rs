@@ -10,14 +10,12 @@ mod single;
 mod table;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::{DType, Device, Tensor as BurnTensor, TensorData};
-use higanbana_io::{Checkpoint, FileError, Info, cast};
-use serde_json::Value;
+use higanbana_io::{Checkpoint, Dtype, FileError, Info, cast, weight_files};
 
 pub use how::How;
 pub(crate) use load::check;
@@ -71,9 +69,6 @@ pub fn tensor<const D: usize>(
     Ok(BurnTensor::<D>::from_data(values, (device, DType::F32)).cast(dtype))
 }
 
-/// Names under which diffusers and transformers save weights, without what follows.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
-
 impl Weights {
     /// The tensors of one file.
     ///
@@ -83,55 +78,16 @@ impl Weights {
         Self::files(path, vec![Checkpoint::open(path)?])
     }
 
-    /// The tensors of a folder: one file, or shards with an index; full precision before half.
+    /// The tensors of a folder: one file, or shards with an index; full precision before half,
+    /// safetensors before pickles.
     ///
     /// # Errors
     /// When there are none, or one cannot be read.
     pub fn folder(folder: &Path) -> Result<Self, ModelError> {
-        let read = |source| ModelError::Read { path: folder.into(), source };
-        let present: BTreeSet<String> = fs::read_dir(folder)
-            .map_err(read)?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
-        for variant in ["", ".fp16", ".bf16"] {
-            for stem in STEMS {
-                let file = format!("{stem}{variant}.safetensors");
-                let index = format!("{stem}.safetensors.index{variant}.json");
-                if present.contains(&file) {
-                    return Self::file(&folder.join(file));
-                }
-                if present.contains(&index) {
-                    return Self::shards(folder, &folder.join(index));
-                }
-            }
-        }
-        let pickled = present.iter().any(|name| name.ends_with(".bin") || name.ends_with(".pt"));
-        let hint = match pickled {
-            true => {
-                "; pickled weights are not read, save the model in Python with safe_serialization=True"
-            }
-            false => "",
-        };
-        let expected = STEMS.map(|stem| format!("{stem}.safetensors")).join(" or ");
-        Err(ModelError::NoWeights { folder: folder.into(), expected, hint })
-    }
-
-    /// The files that an index names; what they hold they say themselves.
-    fn shards(folder: &Path, index: &Path) -> Result<Self, ModelError> {
-        let wrong = |reason: &str| ModelError::Config { path: index.into(), reason: reason.into() };
-        let text = fs::read_to_string(index)
-            .map_err(|source| ModelError::Read { path: index.into(), source })?;
-        let json: Value = serde_json::from_str(&text).map_err(|e| wrong(&e.to_string()))?;
-        let map = json.get("weight_map").and_then(Value::as_object);
-        let map = map.ok_or_else(|| wrong("has no weight_map"))?;
-        let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
-        let names = names.ok_or_else(|| wrong("has a weight_map that names no files"))?;
-        // A name that leads out of the folder is no shard.
-        if names.iter().any(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-            return Err(wrong("names a file outside its folder"));
-        }
-        let files = names.into_iter().map(|name| Checkpoint::open(folder.join(name)));
-        Self::files(folder, files.collect::<Result<_, _>>()?)
+        let files = weight_files(folder)?;
+        let files = files.ok_or_else(|| FileError::NoWeights { path: folder.into() })?;
+        let files = files.into_iter().map(Checkpoint::open).collect::<Result<_, _>>()?;
+        Self::files(folder, files)
     }
 
     fn files(path: &Path, files: Vec<Checkpoint>) -> Result<Self, ModelError> {
@@ -190,6 +146,12 @@ impl Weights {
     fn info(&self, key: &str) -> Option<&Info> {
         let Stored { file, key, .. } = self.index.get(key)?;
         self.files[*file].info(key)
+    }
+
+    /// The element type in which a tensor is read.
+    fn dtype(&self, key: &str) -> Option<Dtype> {
+        let Stored { file, key, .. } = self.index.get(key)?;
+        self.files[*file].dtype_read(key)
     }
 
     /// A tensor as the model has it, in the element type of the file.

@@ -57,7 +57,7 @@ impl Weights {
         total: usize,
     ) -> Result<Entry<'a, ModelError>, ModelError> {
         let missing = || FileError::NoSuchKey { path: self.path.clone(), key: keys[0].clone() };
-        let dtype = self.info(&keys[0]).ok_or_else(missing)?.dtype;
+        let dtype = self.dtype(&keys[0]).ok_or_else(missing)?;
         let floats = burn_dtype(dtype).filter(DType::is_float);
         let wanted = saving.dtype.filter(|wanted| floats.is_some_and(|own| own != *wanted));
         let dtype = wanted.and_then(file_dtype).unwrap_or(dtype);

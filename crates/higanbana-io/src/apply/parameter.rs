@@ -89,10 +89,11 @@ impl Parameter {
 /// Checks that a tensor can be computed with.
 ///
 /// # Errors
-/// When the base stores it in 8 bits or fewer, or as integers: such weights are quantised.
+/// When the base stores it as integers, or in fewer than 8 bits: such weights are quantised.
 pub fn expect_float(base: &Checkpoint, key: &str) -> Result<(), ApplyError> {
     match base.info(key).map(|info| info.dtype) {
         Some(Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16) | None => Ok(()),
+        Some(Dtype::F8_E4M3 | Dtype::F8_E5M2) => Ok(()),
         Some(dtype) => Err(ApplyError::base(
             base.path(),
             key,

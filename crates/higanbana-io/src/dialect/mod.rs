@@ -7,8 +7,11 @@
 //! | diffusers | `unet.a.b.lora_B.weight`, also older spellings; alpha in the metadata |
 //! | PEFT | `base_model.model.a.b.lora_B.weight`; alpha in `adapter_config.json` |
 //!
+//! cloneofsimo/lora's files, which count their pairs, are read as kohya's.
+//!
 //! Reading gives every module LyCORIS's own tensor names (suffixes), whatever the file calls them.
 
+mod cloneofsimo;
 mod config;
 mod encode;
 mod encoded;
@@ -29,6 +32,7 @@ use std::{
     str::FromStr,
 };
 
+pub use cloneofsimo::tokens;
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub(crate) use network::Counted;

@@ -9,6 +9,7 @@ use higanbana_core::{Arguments, Registry};
 
 use super::{
     AdapterFile, Dialect, Tensors, Unused,
+    cloneofsimo::{Counted, is_token},
     config::{Configs, config_path},
     key::{Key, Keys},
     network::arguments,
@@ -49,6 +50,7 @@ impl AdapterReader {
             unused: Vec::new(),
             notes: Vec::new(),
         };
+        reader.notes.extend_from_slice(reader.checkpoint.notes());
         let foreign = reader.sort(&keys)?;
         reader.drop_bare_tensors();
         reader.dialect = reader.recognise(foreign);
@@ -66,8 +68,15 @@ impl AdapterReader {
     /// Gives every tensor its place; whether one was in a foreign spelling.
     fn sort(&mut self, keys: &Keys) -> Result<bool, FileError> {
         let mut any_foreign = false;
+        let counted = Counted::of(&self.checkpoint)?;
         for key in self.checkpoint.names() {
-            let Key { module, suffix, form } = match keys.place(key) {
+            if is_token(&self.checkpoint, key) {
+                let reason = "the embedding of a token, not part of the adapter";
+                self.unused.push(Unused { key: key.clone(), reason });
+                continue;
+            }
+            let named = counted.as_ref().and_then(|counted| counted.key(key));
+            let Key { module, suffix, form } = match keys.place(named.as_ref().unwrap_or(key)) {
                 Ok(place) => place,
                 Err(reason) => {
                     self.unused.push(Unused { key: key.clone(), reason });
@@ -87,6 +96,12 @@ impl AdapterReader {
                     second: key.clone(),
                 });
             }
+        }
+        if counted.is_some() {
+            self.notes.push(format!(
+                "{}: its pairs are counted, not named: taken in the order of SD 1's and 2's layers in diffusers",
+                self.checkpoint.path().display()
+            ));
         }
         Ok(any_foreign)
     }

@@ -8,7 +8,7 @@ use super::RefitError;
 use crate::{
     Checkpoint, Info,
     apply::{Parameter, expect_float, read_matrix},
-    cast,
+    cast, float8,
 };
 
 /// A checkpoint before and after tuning.
@@ -58,16 +58,24 @@ impl Pair {
     }
 
     /// Whether the tensors differ by more than the element type that they are saved in: those of a
-    /// checkpoint and of its copy in 16 bits do not.
+    /// checkpoint and of its copy in 16 or 8 bits do not, unless that is scaled.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn differ(&self, key: &str) -> Result<bool, RefitError> {
-        let [base, tuned] = self.infos(key).map(|info| info.map(|info| info.dtype));
-        if base == tuned {
+        let dtypes = self.infos(key).map(|info| info.map(|info| info.dtype));
+        let scaled = self.base.scale_of(key)?.is_some() || self.tuned.scale_of(key)?.is_some();
+        if dtypes[0] == dtypes[1] && !scaled {
             return Ok(self.base.read_bytes(key)? != self.tuned.read_bytes(key)?);
         }
         let (base, tuned) = (self.base.read(key)?, self.tuned.read(key)?);
+        let eight = dtypes.into_iter().flatten().find(|dtype| float8::is(*dtype));
+        if let Some(dtype) = eight.filter(|_| !scaled) {
+            let rounded = |data: &TensorData| -> Vec<f32> {
+                data.iter::<f32>().map(|value| float8::rounded(dtype, value)).collect()
+            };
+            return Ok(rounded(&base) != rounded(&tuned));
+        }
         let (Some(a), Some(b)) = (precision(base.dtype()), precision(tuned.dtype())) else {
             return Ok(true);
         };

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_core::Registry;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     parameter::{Parameter, read_matrix},
 };
 use crate::{
-    AdapterReader, Checkpoint, Dialect, FileError, cast,
+    AdapterReader, Checkpoint, Dialect, Dtype, FileError, burn_dtype, cast,
     writer::{self, Entry},
 };
 
@@ -55,6 +55,8 @@ pub struct Merge<'a> {
     readers: Vec<AdapterReader>,
     planned: Vec<Planned>,
     patches: BTreeMap<String, Vec<Patch>>,
+    /// The scales of 8-bit weights that are adapted, each with its weight.
+    scales: BTreeMap<String, String>,
 }
 
 /// A module of one of the files and the parameter that it adapts.
@@ -78,11 +80,26 @@ impl<'a> Merge<'a> {
 
     /// Number of tensors of the base that will change.
     pub fn changed(&self) -> usize {
-        self.patches.values().filter(|patches| self.active(patches).next().is_some()).count()
+        self.patches.keys().filter(|key| self.changes(key)).count()
+    }
+
+    /// What a user should know of the base, one line each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.base.notes().to_vec();
+        let widened =
+            self.patches.keys().filter(|key| self.dtype_of(key) != self.stored(key)).count();
+        if widened > 0 {
+            notes.push(format!(
+                "{}: {widened} of its 8-bit weights change and are F16 in the result, unscaled; 8 bits would not hold the change",
+                self.base.path().display()
+            ));
+        }
+        notes
     }
 
     /// Merges and writes. Tensors that are not adapted, and the metadata, are copied as they are;
-    /// the others are rounded to their own element type. `progress` is told each tensor's key.
+    /// the others are rounded to their own element type, 8-bit floats to F16. `progress` is told each
+    /// tensor's key.
     ///
     /// # Errors
     /// When a tensor of the base is not finite or would no longer be, or the output exists or
@@ -96,7 +113,7 @@ impl<'a> Merge<'a> {
         let entries = self.base.names().iter().map(|key| {
             let info = self.base.info(key).expect("it has a name");
             let progress = &progress;
-            Entry::new(key, info.dtype, info.shape.clone(), move || {
+            Entry::new(key, self.dtype_of(key), info.shape.clone(), move || {
                 progress(key);
                 self.bytes(key)
             })
@@ -104,10 +121,29 @@ impl<'a> Merge<'a> {
         writer::write(out, entries.collect(), self.base.metadata(), overwrite)
     }
 
+    fn stored(&self, key: &str) -> Dtype {
+        self.base.info(key).expect("it has a name").dtype
+    }
+
+    /// Element type of a tensor of the result.
+    fn dtype_of(&self, key: &str) -> Dtype {
+        match self.stored(key) {
+            Dtype::F8_E4M3 | Dtype::F8_E5M2 if self.changes(key) => Dtype::F16,
+            stored => stored,
+        }
+    }
+
+    fn changes(&self, key: &str) -> bool {
+        self.patches.get(key).is_some_and(|patches| self.active(patches).next().is_some())
+    }
+
     /// The bytes of a tensor of the result.
     fn bytes(&self, key: &str) -> Result<Vec<u8>, ApplyError> {
         let active = || self.active(self.patches.get(key).map_or(&[], Vec::as_slice));
-        if active().next().is_none() {
+        if self.scales.get(key).is_some_and(|weight| self.changes(weight)) {
+            return self.ones(key);
+        }
+        if !self.changes(key) {
             return Ok(self.base.read_bytes(key)?);
         }
         let w0 = read_matrix(&self.base, key, &self.device, self.dtype)?;
@@ -122,8 +158,8 @@ impl<'a> Merge<'a> {
                 }
             };
         }
-        let (path, dtype) = (self.base.path(), self.base.info(key).map(|info| info.dtype));
-        let dtype = dtype.and_then(crate::burn_dtype).expect("a float type, by the plan");
+        let path = self.base.path();
+        let dtype = burn_dtype(self.dtype_of(key)).expect("a float type, by the plan");
         let data = cast::cast(w.into_data(), dtype)
             .map_err(|error| ApplyError::base(path, key, error.to_string()))?;
         match cast::check_finite(path, key, &data) {
@@ -137,6 +173,16 @@ impl<'a> Merge<'a> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The scale of a weight that is scaled no longer.
+    fn ones(&self, key: &str) -> Result<Vec<u8>, ApplyError> {
+        let scale = self.base.read(key)?;
+        let ones = TensorData::ones::<f32, _>(scale.shape().clone());
+        let ones = cast::cast(ones, scale.dtype());
+        let ones =
+            ones.map_err(|error| ApplyError::base(self.base.path(), key, error.to_string()))?;
+        Ok(ones.as_bytes().to_vec())
     }
 
     /// The patch that adds most to an element, or no number.

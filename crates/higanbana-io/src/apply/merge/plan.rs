@@ -35,12 +35,17 @@ impl<'a> Merge<'a> {
             readers: Vec::new(),
             planned: Vec::new(),
             patches: BTreeMap::new(),
+            scales: BTreeMap::new(),
         };
         for source in sources {
             let reader = AdapterReader::open(&source.path, registry)?;
             let planned = merge.add(source, &reader, &names)?;
             merge.planned.push(planned);
             merge.readers.push(reader);
+        }
+        for weight in merge.patches.keys() {
+            let scale = merge.base.scale_of(weight)?;
+            merge.scales.extend(scale.map(|scale| (scale.to_string(), weight.clone())));
         }
         Ok(merge)
     }

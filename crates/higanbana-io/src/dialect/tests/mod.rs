@@ -1,3 +1,4 @@
+mod counted;
 mod form;
 mod hostile;
 mod peft;

@@ -7,27 +7,25 @@ use std::{
     path::Path,
 };
 
-use safetensors::{Dtype, tensor::TensorInfo};
+use safetensors::tensor::TensorInfo;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use crate::{FileError, dtype::byte_length};
+use super::LENGTH_BYTES;
+use crate::{FileError, Info, dtype::byte_length};
 
 /// A tensor's description in the header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub info: Info,
     /// Where its bytes lie, counted from the end of the header.
-    pub(super) bytes: Range<usize>,
+    pub bytes: Range<usize>,
 }
 
 /// A header: metadata, and tensors in the order of their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     pub metadata: BTreeMap<String, String>,
-    pub tensors: Vec<(String, Info)>,
+    pub tensors: Vec<(String, Placed)>,
 }
 
 impl Header {
@@ -38,7 +36,7 @@ impl Header {
             let reason = e.to_string().replace(char::is_control, " ");
             FileError::Header { path: path.into(), reason }
         })?;
-        header.tensors.sort_by_key(|(_, info)| (info.bytes.start, info.bytes.end));
+        header.tensors.sort_by_key(|(_, placed)| (placed.bytes.start, placed.bytes.end));
         header.check(path, json.len() as u64, data_length)?;
         Ok(header)
     }
@@ -46,7 +44,7 @@ impl Header {
     /// The tensors tile the data section: no overlap, no gap, nothing behind the last.
     fn check(&self, path: &Path, json_length: u64, data_length: u64) -> Result<(), FileError> {
         let mut expected = 0;
-        for (key, Info { dtype, shape, bytes }) in &self.tensors {
+        for (key, Placed { info: Info { dtype, shape }, bytes }) in &self.tensors {
             let (begin, end) = (bytes.start, bytes.end);
             if begin != expected || end < begin {
                 let (path, key) = (path.into(), key.clone());
@@ -63,7 +61,7 @@ impl Header {
             }
             expected = end;
         }
-        let before = super::LENGTH_BYTES + json_length;
+        let before = LENGTH_BYTES + json_length;
         match (expected as u64).cmp(&data_length) {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(FileError::Truncated {
@@ -109,7 +107,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             }
             let TensorInfo { dtype, shape, data_offsets: (begin, end) } =
                 map.next_value().map_err(within)?;
-            header.tensors.push((key, Info { dtype, shape, bytes: begin..end }));
+            header.tensors.push((key, Placed { info: Info { dtype, shape }, bytes: begin..end }));
         }
         Ok(header)
     }
