@@ -2,6 +2,7 @@
 # installed. Twelve runs, of which one fails and one is killed half-way; the second submission has just
 # these two. Nothing is left of it.
 set -euo pipefail
+. .ci/skip
 
 cargo build --release
 
@@ -36,15 +37,13 @@ download() {
 }
 if ! (download) >"$scratch/log" 2>&1; then
     tail -n 1 "$scratch/log"
-    echo "skipped: there is no slurmctld, and Debian's packages could not be had"
-    exit 0
+    skip "there is no slurmctld, and Debian's packages could not be had"
 fi
 root=$scratch/root
 for package in "$scratch"/debs/*.deb; do dpkg -x "$package" "$root"; done
 plugins=$(find "$root" -name auth_none.so -printf %h)
 if [ -z "$plugins" ]; then
-    echo "skipped: this Slurm cannot do without an authentication service (auth/none)"
-    exit 0
+    skip "this Slurm cannot do without an authentication service (auth/none)"
 fi
 
 free_port() {

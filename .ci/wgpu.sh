@@ -1,5 +1,6 @@
 # The law battery on `wgpu`, over lavapipe, Mesa's Vulkan driver for the CPU.
 set -euo pipefail
+. .ci/skip
 
 find_lavapipe() {
     find /usr/share/vulkan/icd.d -name 'lvp_icd*.json' 2>/dev/null | sort | head -n 1
@@ -19,8 +20,7 @@ if [ -z "$driver" ]; then
     driver=$(find_lavapipe || true)
 fi
 if [ -z "$driver" ]; then
-    echo "skipped: there is no Vulkan driver (mesa-vulkan-drivers), and none could be installed"
-    exit 0
+    skip "there is no Vulkan driver (mesa-vulkan-drivers), and none could be installed"
 fi
 
 XDG_RUNTIME_DIR=$(mktemp -d)

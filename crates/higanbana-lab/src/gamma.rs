@@ -4,8 +4,8 @@
 //! act with $W_{0,l} + \gamma_l T_l(A)$, and one without $\gamma$ from the initial values, learning rates and
 //! hyperparameters that [`Scaling`](higanbana_train::Scaling) says. Measured is
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
-//! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two no rounding is
-//! involved, and the two have to be equal bit for bit. Each cell has its negative controls: the same with
+//! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two both are
+//! rounded alike, and have to be equal bit for bit. Each cell has its negative controls: the same with
 //! one rule broken, which has to show.
 //!
 //! What is trained is a two-layer nonlinear network under one $\gamma$, or the UNet of Stable Diffusion with a

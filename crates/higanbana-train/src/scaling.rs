@@ -168,7 +168,7 @@ impl Scaling {
         self.blocks.iter().position(|block| block.names.iter().any(|known| known == name))
     }
 
-    /// Whether no rounding is involved: every factor is a power of two.
+    /// Whether both trainings are rounded alike: every factor is a power of two.
     pub fn is_dyadic(&self) -> bool {
         is_power_of_two(self.gamma) && self.blocks.iter().all(|block| is_power_of_two(block.factor))
     }

@@ -17,7 +17,7 @@ pub struct Cell {
     pub degree: u32,
     /// $c$.
     pub c: i32,
-    /// $\gamma = 4^{-m}$: $a = 1/4$, without rounding.
+    /// $\gamma = 4^{-m}$: $a = 1/4$, and both are rounded alike.
     pub dyadic_gamma: f64,
     /// Deviation there, in f64 and in f32.
     pub dyadic: [f64; 2],
@@ -26,7 +26,7 @@ pub struct Cell {
     /// Why they need not be, on this device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unbounded: Option<&'static str>,
-    /// Deviation with rounding, in f64 and in f32.
+    /// Deviation where every factor is rounded, in f64 and in f32.
     pub rounded: [f64; 2],
     /// Bounds of that.
     pub bounds: [Option<f64>; 2],
@@ -37,7 +37,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// From the trainings without rounding and with it, each in f64 and in f32.
+    /// From the trainings that are rounded alike and those that are not, each in f64 and in f32.
     pub(super) fn new([double, single]: [Answer; 2], rounded: [Answer; 2]) -> Self {
         Self {
             adapter: double.adapter,

@@ -14,9 +14,9 @@ use crate::parallel;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Steps of the trainings without rounding, and of those that are drawn.
+    /// Steps of the trainings that are rounded alike, and of those that are drawn.
     pub steps: usize,
-    /// $\gamma$ of the trainings with rounding.
+    /// $\gamma$ of the trainings where every factor is rounded.
     pub gamma: f64,
     /// Their steps: over more the deviation grows as chaos does.
     pub gamma_steps: usize,
@@ -64,7 +64,7 @@ pub struct Chapter {
     pub losses: Vec<Curve>,
     /// How far those with one rule broken depart.
     pub departures: Vec<Curve>,
-    /// Deviation after each step with rounding, by optimizer.
+    /// Deviation after each step where every factor is rounded, by optimizer.
     pub growth: Vec<Curve>,
     /// Tensors of half precision.
     pub half: Vec<Half>,
@@ -75,11 +75,11 @@ pub struct Chapter {
 pub struct Worst {
     /// Cells that are equal bit for bit.
     pub exact: usize,
-    /// The largest deviation without rounding.
+    /// The largest deviation where both are rounded alike.
     pub dyadic: (f64, String),
-    /// The largest with rounding in f64.
+    /// The largest where every factor is rounded, in f64.
     pub double: (f64, String),
-    /// The largest with rounding in f32.
+    /// The largest where every factor is rounded, in f32.
     pub single: (f64, String),
     /// The smallest deviation of each negative control.
     pub controls: Vec<(&'static str, f64, String)>,
@@ -182,7 +182,7 @@ impl Plan {
         net == Network::Mlp || self.full || crossing
     }
 
-    /// Without rounding in f64, there with controls, and in f32; with rounding in both.
+    /// Rounded alike in f64, there with controls, and in f32; with rounded factors in both.
     fn cell(
         &self,
         &Pair { net, subject, rule, dyadic }: &Pair,

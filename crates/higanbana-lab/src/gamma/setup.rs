@@ -101,7 +101,7 @@ impl Setup {
         }
     }
 
-    /// Whether no rounding is involved.
+    /// Whether both trainings are rounded alike.
     pub(super) fn is_dyadic(&self) -> bool {
         self.scalings.iter().all(Scaling::is_dyadic)
     }

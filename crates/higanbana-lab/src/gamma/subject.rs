@@ -106,7 +106,7 @@ impl Subject {
         Ok(total(&self.homogeneity(registry)?))
     }
 
-    /// $\gamma = 4^{-m}$: a factor of 1/4 replaces it, without rounding.
+    /// $\gamma = 4^{-m}$: a factor of 1/4 replaces it, under which numbers are rounded as before.
     ///
     /// # Errors
     /// When the adapter cannot be built.

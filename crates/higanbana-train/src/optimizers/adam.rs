@@ -3,7 +3,8 @@
 //! $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2, \qquad
 //! U = \frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon}$$
 //!
-//! AMSGrad divides by the largest $v$ so far.
+//! AMSGrad puts the largest $v$ so far in the place of $v_t$, under the correction of this step:
+//! $\hat v_t = \max_{s \le t} v_s / (1 - \beta_2^t)$.
 
 use burn::optim::AdamConfig;
 
@@ -37,7 +38,7 @@ pub(super) const AMSGRAD: Rule = Rule {
     name: "amsgrad",
     title: "AMSGrad",
     reference: "arXiv:1904.09237",
-    formula: r"\hat m_t / (\sqrt{\max_{s \le t} \hat v_s} + \epsilon)",
+    formula: r"\hat m_t / (\sqrt{\max_{s \le t} v_s / (1 - \beta_2^t)} + \epsilon)",
     state: &[("moment_1", -1), ("moment_2", -2), ("max_moment_2", -2)],
     build: |settings| build(settings, true),
     ..ADAM

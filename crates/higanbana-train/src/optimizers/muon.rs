@@ -1,9 +1,10 @@
 //! Muon: momentum, orthogonalised by Newton and Schulz's iteration.
 //!
-//! $$U = \operatorname{NS}\left(\frac{B_t}{\max(\epsilon, \lVert B_t \rVert_F)}\right), \qquad
-//! B_t = \mu V_t + G_t, \quad V_t = \mu V_{t-1} + G_t$$
+//! $$U = \sqrt{\max(1, h/w)} \operatorname{NS}\left(\frac{B_t}{\max(\epsilon, \lVert B_t \rVert_F)}\right),
+//! \qquad B_t = \mu V_t + G_t, \quad V_t = \mu V_{t-1} + G_t$$
 //!
-//! Tensors of more dimensions are matrices `[out, rest]`; vectors take AdamW with the same rate.
+//! of a matrix of $h$ rows and $w$ columns, with five steps of the iteration. Tensors of more dimensions
+//! are matrices `[out, rest]`; vectors take AdamW with the same rate.
 
 use burn::optim::{MuonConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 
@@ -14,7 +15,7 @@ pub(super) const MUON: Rule = Rule {
     name: "muon",
     title: "Muon",
     reference: "Jordan 2024",
-    formula: r"\operatorname{NS}(B_t / \max(\epsilon, \lVert B_t \rVert)),\; B_t = \mu V_t + G_t",
+    formula: r"\sqrt{\max(1, h/w)}\,\operatorname{NS}(B_t / \max(\epsilon, \lVert B_t \rVert)),\; B_t = \mu V_t + G_t",
     why: "the iteration starts from momentum divided by its norm; vectors take AdamW",
     hyperparameters: &[
         Hyperparameter::decoupled_decay(0.0, 1),
