@@ -7,6 +7,7 @@ pub mod dialect;
 mod dtype;
 mod error;
 mod hash;
+pub mod ledger;
 pub mod lossy;
 mod model;
 pub mod names;

@@ -14,17 +14,20 @@
 //! A hash of all that is in it tells whether a file is as it was written: whoever trains on from a tensor of
 //! zeros would not see it.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::TensorData;
-use higanbana_io::{Checkpoint as File, FileError, writer::write_tensors};
+use higanbana_io::{
+    Checkpoint as File,
+    ledger::{Ledger, LedgerError},
+    writer::write_tensors,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{TrainError, model::GroupState, weights::Weights};
+
+/// What the names of checkpoints in the folder of a run begin with.
+pub const NAMES: &str = "checkpoints/step-";
 
 /// The state between two steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,11 +47,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes it into a folder and removes all but the last `keep` there.
+    /// Writes it into the folder of a run and removes all but the last `keep` that the run wrote there.
     ///
     /// # Errors
     /// When it cannot be written; the ones before stay.
-    pub fn save(&self, folder: &Path, keep: usize) -> Result<(), FileError> {
+    pub fn save(&self, files: &mut Ledger, keep: usize) -> Result<(), LedgerError> {
         let mut tensors = BTreeMap::new();
         let mut put = |kind: &str, weights: &Weights| {
             tensors.extend(weights.iter().map(|(k, v)| (format!("{kind}.{k}"), v.clone())));
@@ -67,27 +70,27 @@ impl Checkpoint {
         let about = [("step", step), ("lines", lines), ("images", self.images.clone())];
         let mut about = BTreeMap::from(about.map(|(name, value)| (name.to_string(), value)));
         about.insert(HASH.into(), hash(&about, &tensors));
-        let path = folder.join(format!("step-{:08}.safetensors", self.step));
-        write_tensors(&path, &tensors, &about, true)?;
-        let saved = saved(folder);
-        let kept = &saved[saved.len().saturating_sub(keep.max(1))..];
-        // Older ones, and what was being written when a process was killed. What cannot be removed does
-        // no harm.
-        let others = entries(folder).into_iter().filter(|path| !kept.contains(path));
-        others.for_each(|path| drop(fs::remove_file(path)));
+        let name = format!("{NAMES}{:08}.safetensors", self.step);
+        files.write(&name, |path, replaces| -> Result<(), LedgerError> {
+            Ok(write_tensors(path, &tensors, &about, replaces)?)
+        })?;
+        let saved = files.files(NAMES);
+        let older = &saved[..saved.len().saturating_sub(keep.max(1))];
+        // What cannot be removed does no harm.
+        older.iter().for_each(|name| drop(files.remove(name)));
         Ok(())
     }
 
-    /// The last one in a folder that is whole: one that was cut off is passed over, as is one that
-    /// cannot be read.
+    /// The last one of a run that is whole: one that was cut off is passed over, as is one that cannot be
+    /// read.
     ///
     /// # Errors
     /// When there are some, and none can be read; when the one to go on from is whole and not as it was
     /// written.
-    pub fn last(folder: &Path) -> Result<Option<Self>, TrainError> {
+    pub fn last(files: &Ledger) -> Result<Option<Self>, TrainError> {
         let mut first = None;
-        for path in saved(folder).iter().rev() {
-            match Self::read(path) {
+        for name in files.files(NAMES).iter().rev() {
+            match Self::read(&files.folder().join(name)) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
                 Err(TrainError::Changed { path }) => return Err(TrainError::Changed { path }),
                 Err(error) => drop(first.get_or_insert(error)),
@@ -154,24 +157,10 @@ fn hash(about: &BTreeMap<String, String>, tensors: &BTreeMap<String, TensorData>
     format!("{:x}", hash.finalize())
 }
 
-/// The checkpoints of a folder, the last step last.
-fn saved(folder: &Path) -> Vec<PathBuf> {
-    let mut paths = entries(folder);
-    paths.retain(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("step-") && name.ends_with(".safetensors")
-    });
-    paths.sort();
-    paths
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    entries.map(|entry| entry.path()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn checkpoint(step: usize) -> Checkpoint {
@@ -190,40 +179,39 @@ mod tests {
     #[test]
     fn the_last_whole_one_comes_back() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Checkpoint::last(folder.path()).unwrap(), None);
-        for step in [5, 20, 100] {
-            checkpoint(step).save(folder.path(), 2).unwrap();
+        let mut files = Ledger::claim(folder.path()).unwrap();
+        assert_eq!(Checkpoint::last(&files).unwrap(), None);
+        for step in [5, 20, 100, 100] {
+            checkpoint(step).save(&mut files, 2).unwrap();
         }
-        let left = folder.path().join(".half-written");
-        fs::write(&left, b"{").unwrap();
-        checkpoint(100).save(folder.path(), 2).unwrap();
-        assert!(!left.exists());
-        assert_eq!(entries(folder.path()).len(), 2);
-        assert_eq!(Checkpoint::last(folder.path()).unwrap(), Some(checkpoint(100)));
+        assert_eq!(files.files("").len(), 2);
+        assert_eq!(Checkpoint::last(&files).unwrap(), Some(checkpoint(100)));
 
         // Damaged as by a failing disk, it is passed over.
-        let last = folder.path().join("step-00000100.safetensors");
+        let path = |name: &str| folder.path().join("checkpoints").join(name);
+        let last = path("step-00000100.safetensors");
         let bytes = fs::read(&last).unwrap();
         fs::write(&last, &bytes[..bytes.len() - 7]).unwrap();
-        assert_eq!(Checkpoint::last(folder.path()).unwrap(), Some(checkpoint(20)));
-        fs::write(folder.path().join("step-00000020.safetensors"), b"").unwrap();
-        let error = Checkpoint::last(folder.path()).unwrap_err().to_string();
+        assert_eq!(Checkpoint::last(&files).unwrap(), Some(checkpoint(20)));
+        fs::write(path("step-00000020.safetensors"), b"").unwrap();
+        let error = Checkpoint::last(&files).unwrap_err().to_string();
         assert!(error.contains("step-00000100.safetensors"), "{error}");
     }
 
     /// Changes a saved one and writes it as a whole file again.
     fn changed(change: impl FnOnce(&mut BTreeMap<String, String>, &mut Weights)) -> TrainError {
         let folder = tempfile::tempdir().unwrap();
+        let mut files = Ledger::claim(folder.path()).unwrap();
         for step in [5, 20] {
-            checkpoint(step).save(folder.path(), 2).unwrap();
+            checkpoint(step).save(&mut files, 2).unwrap();
         }
-        let last = folder.path().join("step-00000020.safetensors");
+        let last = folder.path().join(format!("{NAMES}00000020.safetensors"));
         let file = File::open(&last).unwrap();
         let tensors = file.names().iter().map(|name| (name.clone(), file.read(name).unwrap()));
         let (mut about, mut tensors) = (file.metadata().clone(), tensors.collect());
         change(&mut about, &mut tensors);
         write_tensors(&last, &tensors, &about, true).unwrap();
-        Checkpoint::last(folder.path()).unwrap_err()
+        Checkpoint::last(&files).unwrap_err()
     }
 
     #[test]
@@ -249,5 +237,21 @@ mod tests {
             tensors.insert("weights.a.c".into(), moved);
         });
         assert!(matches!(error, TrainError::Changed { .. }), "{error}");
+    }
+
+    #[test]
+    fn files_of_others_are_neither_read_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Ledger::claim(folder.path()).unwrap();
+        checkpoint(5).save(&mut files, 1).unwrap();
+        let others = ["sd15.safetensors", "step-00000001.safetensors", "step-00000009.safetensors"];
+        let path = |name: &str| folder.path().join("checkpoints").join(name);
+        others.iter().for_each(|name| fs::write(path(name), "mine").unwrap());
+        for step in [6, 7] {
+            checkpoint(step).save(&mut files, 1).unwrap();
+        }
+        assert_eq!(Checkpoint::last(&files).unwrap(), Some(checkpoint(7)));
+        assert!(matches!(checkpoint(9).save(&mut files, 1), Err(LedgerError::Foreign { .. })));
+        assert!(others.iter().all(|name| fs::read(path(name)).unwrap() == b"mine"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use higanbana_adapters::InjectError;
 use higanbana_diffusion::ModelError;
-use higanbana_io::{FileError, run::RunError};
+use higanbana_io::{FileError, ledger::LedgerError, run::RunError};
 
 use crate::{ScalingError, data::Problem};
 
@@ -20,6 +20,9 @@ pub enum TrainError {
     /// The folder of the run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A file there.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The adapters cannot be placed.
     #[error(transparent)]
     Inject(#[from] InjectError),

@@ -15,9 +15,10 @@
 //!
 //! The time of an event is its step: two runs of the same recipe write the same file.
 
-use std::path::Path;
-
-use higanbana_io::{FileError, writer::write_bytes};
+use higanbana_io::{
+    ledger::{Ledger, LedgerError},
+    writer::write_bytes,
+};
 use serde_json::Value;
 
 /// Name of the file; TensorBoard looks for the middle of it.
@@ -77,12 +78,12 @@ impl Events {
         self.scalars(line["step"].as_u64().unwrap_or_default(), scalars);
     }
 
-    /// Writes the file into a folder.
+    /// Writes the file into the folder of a run.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
-        write_bytes(&folder.join(NAME), &self.bytes, true)
+    pub fn write(&self, files: &mut Ledger) -> Result<(), LedgerError> {
+        files.write(NAME, |path, replaces| Ok(write_bytes(path, &self.bytes, replaces)?))
     }
 
     /// The content of the file.

@@ -9,23 +9,25 @@ use std::{
 use burn::tensor::DType;
 use higanbana_core::{Registry, Tensors};
 use higanbana_diffusion::{Pipeline, schedulers::Prediction};
-use higanbana_io::{AdapterFile, Dialect, FileError, Names, cast, dialect};
+use higanbana_io::{AdapterFile, Dialect, Names, cast, dialect, ledger::Ledger};
 use serde_json::json;
 
 use crate::{Progress, Recipe, TrainError, feed::Feed, network::Network};
 
-/// Writes the adapters of a network.
+/// Writes the adapters of a network into the folder of a run.
 ///
 /// # Errors
 /// When a module has no name, or the file cannot be written.
 pub fn save(
-    path: &Path,
+    files: &mut Ledger,
+    name: &str,
     network: &Network,
     pipeline: &Pipeline,
     registry: &Registry,
     metadata: BTreeMap<String, String>,
     dtype: DType,
 ) -> Result<(), TrainError> {
+    let path = &files.folder().join(name);
     let mut modules = BTreeMap::<String, Tensors>::new();
     for (prefix, site, adapter) in network.adapters()? {
         let module = modules.entry(format!("{prefix}.{}", site.path)).or_default();
@@ -52,20 +54,21 @@ pub fn save(
         metadata,
         unused: Vec::new(),
     };
-    file.encode(registry, Dialect::Kohya, Some(&names), &described)?.write(path, true)?;
-    Ok(())
+    let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
+    files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
 }
 
-/// Writes the models of a pipeline as a folder, in the place of one from before the run was killed.
+/// Writes the models of a pipeline as a folder of a run, in the place of one that the run wrote before.
 ///
 /// # Errors
 /// When a weight is not finite in that element type, or the folder cannot be written.
-pub fn save_model(folder: &Path, pipeline: &Pipeline, dtype: DType) -> Result<(), TrainError> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)
-            .map_err(|source| FileError::Write { path: folder.into(), source })?;
-    }
-    Ok(pipeline.save(folder, dtype)?)
+pub fn save_model(
+    files: &mut Ledger,
+    name: &str,
+    pipeline: &Pipeline,
+    dtype: DType,
+) -> Result<(), TrainError> {
+    files.write_folder(name, |folder| Ok(pipeline.fill(folder, dtype)?))
 }
 
 /// What the field's tools read of a training. Nothing in it depends on when or where it ran.

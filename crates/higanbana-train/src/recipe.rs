@@ -25,6 +25,7 @@
 //!
 //! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
 
+mod names;
 mod numbers;
 mod read;
 mod set;

@@ -1,17 +1,17 @@
 //! Images on the way: a contact sheet that grows by a row.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
 use higanbana_diffusion::{
     Pipeline, Request,
     pipeline::{Pixels, png, to_pixels},
 };
-use higanbana_io::writer::write_bytes;
+use higanbana_io::{ledger::Ledger, writer::write_bytes};
 
 use crate::{TrainError, recipe::Sample};
+
+/// What the names of rows in the folder of a run begin with.
+pub const ROWS: &str = "samples/step-";
+/// Name of the sheet there.
+pub const SHEET: &str = "samples.png";
 
 /// Pixels between two images.
 pub const GAP: usize = 2;
@@ -42,13 +42,13 @@ pub fn check(sample: &Sample, clip_skip: usize, pipeline: &Pipeline) -> Result<(
     })
 }
 
-/// Makes the images of a row and puts it below the others of `folder`, whose rows are
-/// `samples/step-N.png` and whose sheet is `samples.png`.
+/// Makes the images of a row and puts it below the others of the run, whose rows are `samples/step-N.png`
+/// and whose sheet is `samples.png`.
 ///
 /// # Errors
 /// When an image cannot be made, or a file not be written.
 pub fn add_row(
-    folder: &Path,
+    files: &mut Ledger,
     step: usize,
     sample: &Sample,
     clip_skip: usize,
@@ -61,45 +61,33 @@ pub fn add_row(
         let rgb = to_pixels(made).swap_remove(0);
         images.push(Pixels { size: [height, width], rgb });
     }
-    let rows = folder.join("samples");
-    fs::create_dir_all(&rows).map_err(|error| TrainError::Data {
-        path: rows.clone(),
-        reason: format!("cannot be made ({error})"),
-    })?;
-    let row = beside(&images, [0, 1]);
     let about = format!("step {step}: {}", sample.prompts.join(" | "));
-    let path = rows.join(format!("step-{step:08}.png"));
-    write_bytes(&path, &png(row.size, &row.rgb, &about)?, true)?;
-
-    let sheet = beside(&all(&rows)?, [1, 0]);
-    write_bytes(&folder.join("samples.png"), &png(sheet.size, &sheet.rgb, &about)?, true)?;
-    Ok(())
+    let write = |files: &mut Ledger, name: &str, image: Pixels| {
+        let bytes = png(image.size, &image.rgb, &about)?;
+        files.write(name, |path, replaces| -> Result<(), TrainError> {
+            Ok(write_bytes(path, &bytes, replaces)?)
+        })
+    };
+    write(files, &format!("{ROWS}{step:08}.png"), beside(&images, [0, 1]))?;
+    let sheet = beside(&all(files)?, [1, 0]);
+    write(files, SHEET, sheet)
 }
 
 /// Removes the sheet and the rows of an earlier run.
 ///
 /// # Errors
 /// When that is not possible.
-pub fn clear(folder: &Path) -> Result<(), TrainError> {
-    let (rows, sheet) = (folder.join("samples"), folder.join("samples.png"));
-    let gone = |path: &Path, removed: io::Result<()>| match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TrainError::Data {
-            path: path.into(),
-            reason: format!("cannot be removed ({error})"),
-        }),
-        _ => Ok(()),
-    };
-    gone(&rows, fs::remove_dir_all(&rows))?;
-    gone(&sheet, fs::remove_file(&sheet))
+pub fn clear(files: &mut Ledger) -> Result<(), TrainError> {
+    for name in files.files(ROWS).iter().map(String::as_str).chain([SHEET]) {
+        files.remove(name)?;
+    }
+    Ok(())
 }
 
 /// The rows so far, in the order of their steps.
-fn all(rows: &Path) -> Result<Vec<Pixels>, TrainError> {
-    let entries = fs::read_dir(rows).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
-    paths.sort();
-    paths.iter().map(|path| Ok(Pixels::read(path)?)).collect()
+fn all(files: &Ledger) -> Result<Vec<Pixels>, TrainError> {
+    let names = files.files(ROWS);
+    names.iter().map(|name| Ok(Pixels::read(&files.folder().join(name))?)).collect()
 }
 
 /// Images below each other, `[1, 0]`, or side by side, `[0, 1]`, on white.

@@ -142,10 +142,9 @@ impl<'a> Trainer<'a> {
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&Progress),
     ) -> Result<Outcome, TrainError> {
-        let folder = run.checkpoints()?;
-        let mut last = self.resume(run, &folder)?;
+        let mut last = self.resume(run)?;
         if self.step == 0 {
-            sheet::clear(run.folder())?;
+            sheet::clear(run.files())?;
             self.look(run)?;
         }
         while self.step < self.steps {
@@ -153,7 +152,7 @@ impl<'a> Trainer<'a> {
             let loss = match self.advance() {
                 Ok(loss) => loss,
                 Err(TrainError::NotFinite { what, step, layer, batch, .. }) => {
-                    let kept = self.keep_last_good(run, &folder, last)?;
+                    let kept = self.keep_last_good(run, last)?;
                     return Err(TrainError::NotFinite { what, step, layer, batch, kept });
                 }
                 Err(error) => return Err(error),
@@ -174,16 +173,16 @@ impl<'a> Trainer<'a> {
             let every = self.recipe.train.checkpoint;
             if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps
             {
-                self.checkpoint(run)?.save(&folder, self.recipe.train.keep)?;
+                self.checkpoint(run)?.save(run.files(), self.recipe.train.keep)?;
                 last = Some(self.step);
-                Events::of(&run.metrics()?).write(run.folder())?;
+                Events::of(&run.metrics()?).write(run.files())?;
             }
             if stopped {
                 return Err(TrainError::Stopped { step: self.step, of: self.steps });
             }
         }
         // It may have been killed between the last checkpoint and this.
-        Events::of(&run.metrics()?).write(run.folder())?;
+        Events::of(&run.metrics()?).write(run.files())?;
         self.finish(run)
     }
 
@@ -208,7 +207,7 @@ impl<'a> Trainer<'a> {
         Progress { step: self.step, of: self.steps, loss, batches, epochs }
     }
 
-    fn finish(&mut self, run: &Run) -> Result<Outcome, TrainError> {
+    fn finish(&mut self, run: &mut Run) -> Result<Outcome, TrainError> {
         let lines = run.metrics()?;
         let per_epoch = self.order.batches().div_ceil(self.recipe.train.accumulation);
         let losses = lines.iter().rev().take(per_epoch).filter_map(|line| line["loss"].as_f64());

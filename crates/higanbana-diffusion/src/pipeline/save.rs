@@ -21,7 +21,16 @@ impl Pipeline {
     /// When that is a single file, a weight is not finite, or the new folder exists or cannot be written.
     pub fn save(&self, folder: &Path, dtype: DType) -> Result<(), ModelError> {
         let output = writer::Folder::new(folder)?;
-        let (from, to) = (&self.path, output.path());
+        self.fill(output.path(), dtype)?;
+        Ok(output.commit()?)
+    }
+
+    /// [`Self::save`] into a folder that is there and empty.
+    ///
+    /// # Errors
+    /// As there; what is written until then stays.
+    pub fn fill(&self, to: &Path, dtype: DType) -> Result<(), ModelError> {
+        let from = &self.path;
         copy_configs(from, to)?;
         if SchedulerConfig::read(&from.join(SCHEDULER))? != self.scheduler {
             write(&to.join(SCHEDULER), &self.scheduler.text())?;
@@ -35,6 +44,6 @@ impl Pipeline {
             save(&encoder.model, &file(part), dtype)?;
             copy_files(&from.join(part.tokenizer()), &to.join(part.tokenizer()))?;
         }
-        Ok(output.commit()?)
+        Ok(())
     }
 }

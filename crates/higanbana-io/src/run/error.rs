@@ -1,11 +1,8 @@
 //! What can go wrong with the folder of a run.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::FileError;
+use crate::{FileError, ledger::LedgerError};
 
 /// Why a run cannot be begun, written to or asked, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -13,12 +10,9 @@ pub enum RunError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another process works on it.
-    #[error("{}: another process works on this run; wait for it, or stop it", folder.display())]
-    Claimed {
-        /// The folder.
-        folder: PathBuf,
-    },
+    /// The folder is claimed by another process, or holds what no run wrote.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The folder is that of another configuration.
     #[error("{}: holds a run with {what}; name another folder, or remove this one", folder.display())]
     Changed {
@@ -26,14 +20,6 @@ pub enum RunError {
         folder: PathBuf,
         /// What is different about it.
         what: String,
-    },
-    /// The file system has no locks.
-    #[error("{}: cannot be locked ({source}); choose a file system that has locks", path.display())]
-    NoLock {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
     },
 }
 

@@ -1,11 +1,9 @@
-//! `metrics.jsonl`: the lines of a run, and by its lock the claim on it.
+//! `metrics.jsonl`: the lines of a run.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
+    fs::{File, OpenOptions},
+    io::{Read, Seek, Write},
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use serde::Serialize;
@@ -14,7 +12,7 @@ use serde_json::Value;
 use super::RunError;
 use crate::FileError;
 
-/// The file, locked as long as this lives.
+/// The file.
 #[derive(Debug)]
 pub(super) struct Metrics {
     path: PathBuf,
@@ -22,26 +20,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub fn claim(path: &Path) -> Result<Self, RunError> {
+    pub fn open(path: &Path) -> Result<Self, FileError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.map_err(|source| FileError::Write { path: path.into(), source })?;
-        // Who asks whether a run is under way holds the lock for a moment.
-        for _ in 0..4 {
-            if try_lock(path, file.try_lock())? {
-                return Ok(Self { path: path.into(), file });
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Err(RunError::Claimed { folder: path.parent().unwrap_or(path).into() })
-    }
-
-    /// Whether another process has the claim.
-    pub fn is_claimed(path: &Path) -> Result<bool, RunError> {
-        match File::open(path) {
-            Ok(file) => Ok(!try_lock(path, file.try_lock_shared())?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(FileError::Open { path: path.into(), source }.into()),
-        }
+        Ok(Self { path: path.into(), file })
     }
 
     /// Appends in one write: a kill leaves whole lines and, at worst, a part of one at the end.
@@ -89,14 +71,5 @@ impl Metrics {
             .and_then(|()| file.read_to_end(&mut bytes))
             .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
         Ok(bytes)
-    }
-}
-
-/// Whether the lock was had.
-fn try_lock(path: &Path, locked: Result<(), TryLockError>) -> Result<bool, RunError> {
-    match locked {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(source)) => Err(RunError::NoLock { path: path.into(), source }),
     }
 }

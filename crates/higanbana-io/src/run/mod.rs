@@ -1,20 +1,19 @@
 //! A run: a folder that holds what was asked for, what was measured on the way, and the answer.
 //!
 //! ```text
-//! run.toml        the resolved configuration; the SHA-256 of this file is the identity of the run
-//! metrics.jsonl   a JSON object a line, appended as the run goes on; who writes it holds its lock
-//! checkpoints/    what a run that was killed goes on from
-//! error.txt       why the last attempt failed, in one line
-//! result.json     {"run": identity, "version": of the toolkit, "result": ...}: written last, by rename
+//! run.toml          the resolved configuration; the SHA-256 of this file is the identity of the run
+//! metrics.jsonl     a JSON object a line, appended as the run goes on
+//! checkpoints/      what a run that was killed goes on from
+//! error.txt         why the last attempt failed, in one line
+//! result.json       {"run": identity, "version": of the toolkit, "result": ...}: written last, by rename
+//! higanbana.ledger  which of the files there are the run's own
 //! ```
 //!
 //! `result.json` is the done flag. A run is *identified* by its configuration and not by its folder: a
 //! folder of another configuration is refused, naming the key that differs, and never taken for done.
 //!
-//! A run is *claimed* by an exclusive lock on `metrics.jsonl`, so that no two processes work on it. The
-//! system releases the lock when the process ends, however it ends: the claim of a killed run needs no
-//! clean-up, no clock and no guess. Network file systems pass such locks on (NFS does since Linux 2.6.12;
-//! Lustre where it is mounted with `flock`); where there are none, [`Run::begin`] says so.
+//! What a run writes, its [`Ledger`] lists, which is also the claim on it: no two processes work on a run. A
+//! folder may hold files of others; a run that would have to replace one is refused.
 //!
 //! ```
 //! use higanbana_io::run::{Begun, Run};
@@ -42,31 +41,31 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{FileError, writer::write_text};
+use crate::{FileError, ledger::Ledger, writer::write_text};
 pub use error::RunError;
 use metrics::Metrics;
 pub use state::State;
 
 const CONFIGURATION: &str = "run.toml";
 const METRICS: &str = "metrics.jsonl";
-const CHECKPOINTS: &str = "checkpoints";
 const ERROR: &str = "error.txt";
 const RESULT: &str = "result.json";
+const CHECKPOINTS: &str = "checkpoints/";
+
+/// What every run may write.
+const NAMES: [&str; 5] = [CONFIGURATION, METRICS, ERROR, RESULT, CHECKPOINTS];
 
 /// A run under way in this process. Dropped without [`Run::finish`] or [`Run::fail`], it is interrupted.
 #[derive(Debug)]
 pub struct Run {
-    folder: PathBuf,
     identity: String,
+    ledger: Ledger,
     metrics: Metrics,
 }
 
@@ -80,14 +79,23 @@ pub enum Begun {
 }
 
 impl Run {
+    /// That a run may use a folder, before it does any work: of what it would write there, these names
+    /// beside its own, as [`Ledger::check`] has them, nothing is another's.
+    ///
+    /// # Errors
+    /// Naming the first thing that is.
+    pub fn check(folder: &Path, names: &[&str]) -> Result<(), RunError> {
+        Ok(Ledger::check(folder, &[&NAMES, names].concat())?)
+    }
+
     /// Claims the run of this configuration in `folder`, which is made where it is missing.
     ///
     /// One that was killed goes on from its checkpoints, its metrics cut back to whole lines. Without
     /// checkpoints there is nothing to go on from, and the metrics begin anew.
     ///
     /// # Errors
-    /// When the folder holds another configuration, another process has the claim, or files cannot be
-    /// read or written.
+    /// When the folder holds another configuration or what no run wrote, another process has the claim, or
+    /// files cannot be read or written.
     pub fn begin(folder: &Path, configuration: &toml::Table) -> Result<Begun, RunError> {
         let text = configuration.to_string();
         let identity = sha256(&text);
@@ -95,68 +103,59 @@ impl Run {
         if let Some(result) = state::result(folder, &identity)? {
             return Ok(Begun::Done(result));
         }
-        let failed = |source| FileError::Write { path: folder.into(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let metrics = Metrics::claim(&folder.join(METRICS))?;
+        let ledger = claim(folder)?;
         // The one who had the claim until now may have finished.
         if let Some(result) = state::result(folder, &identity)? {
             return Ok(Begun::Done(result));
         }
         match state::read(&folder.join(CONFIGURATION))? {
-            Some(found) if found == text => (),
-            Some(found) => return Err(RunError::changed(folder, &found, configuration)),
-            None => write_text(&folder.join(CONFIGURATION), &text, false)?,
+            Some(found) if found != text => Err(RunError::changed(folder, &found, configuration)),
+            _ => Ok(Begun::Open(Self::open(ledger, &text)?)),
         }
-        remove(&folder.join(ERROR))?;
-        let mut run = Self { folder: folder.into(), identity, metrics };
-        if is_empty(&run.folder.join(CHECKPOINTS)) {
-            run.rewind(0)?;
-        } else {
-            run.metrics.cut()?;
-        }
-        Ok(Begun::Open(run))
     }
 
     /// As [`Run::begin`], but what the folder holds of an earlier run, whatever its configuration and
-    /// even if it is done, goes first.
+    /// even if it is done, goes first; what other things that run made, such as an adapter, stay.
     ///
     /// # Errors
-    /// When another process has the claim, or files cannot be read or written.
+    /// When the folder holds what no run wrote, another process has the claim, or files cannot be read or
+    /// written.
     pub fn begin_anew(folder: &Path, configuration: &toml::Table) -> Result<Self, RunError> {
-        let failed = |source| FileError::Write { path: folder.into(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let metrics = Metrics::claim(&folder.join(METRICS))?;
+        let mut ledger = claim(folder)?;
         // The done flag first: a half-removed run is not done.
-        for name in [RESULT, CONFIGURATION, ERROR] {
-            remove(&folder.join(name))?;
+        for name in [RESULT, CONFIGURATION, CHECKPOINTS] {
+            ledger.remove(name)?;
         }
-        let checkpoints = folder.join(CHECKPOINTS);
-        if checkpoints.exists() {
-            let failed = |source| FileError::Write { path: checkpoints.clone(), source };
-            fs::remove_dir_all(&checkpoints).map_err(failed)?;
+        Self::open(ledger, &configuration.to_string())
+    }
+
+    fn open(mut ledger: Ledger, text: &str) -> Result<Self, RunError> {
+        if !ledger.has(CONFIGURATION) {
+            write(&mut ledger, CONFIGURATION, text)?;
         }
-        let text = configuration.to_string();
-        write_text(&folder.join(CONFIGURATION), &text, false)?;
-        let mut run = Self { folder: folder.into(), identity: sha256(&text), metrics };
-        run.rewind(0)?;
+        ledger.remove(ERROR)?;
+        let metrics = ledger.write(METRICS, |path, _| Ok::<_, RunError>(Metrics::open(path)?))?;
+        let mut run = Self { identity: sha256(text), ledger, metrics };
+        match run.ledger.files(CHECKPOINTS).is_empty() {
+            true => run.rewind(0)?,
+            false => run.metrics.cut()?,
+        }
         Ok(run)
     }
 
     /// The folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.ledger.folder()
     }
 
-    /// The folder of checkpoints, made where it is missing. It is the run's own to fill and to tidy.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn checkpoints(&self) -> Result<PathBuf, RunError> {
-        let path = self.folder.join(CHECKPOINTS);
-        match fs::create_dir_all(&path) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(FileError::Write { path, source }.into()),
-        }
+    /// The folder of what a run that was killed goes on from, whether it is there or not.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder().join(CHECKPOINTS.trim_end_matches('/'))
+    }
+
+    /// The files of the run: whatever it writes beside its metrics and its result, it writes so.
+    pub fn files(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Appends a line of metrics. Numbers that JSON lacks, NaN and infinities, become `null`.
@@ -187,8 +186,8 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written; the run is not done then.
-    pub fn finish(self, result: &impl Serialize) -> Result<Value, RunError> {
-        let path = self.folder.join(RESULT);
+    pub fn finish(mut self, result: &impl Serialize) -> Result<Value, RunError> {
+        let path = self.folder().join(RESULT);
         let config = |error: serde_json::Error| FileError::Config {
             path: path.clone(),
             reason: error.to_string(),
@@ -197,7 +196,7 @@ impl Run {
         let all = json!({
             "run": self.identity, "version": env!("CARGO_PKG_VERSION"), "result": result,
         });
-        write_text(&path, &format!("{all:#}\n"), true)?;
+        write(&mut self.ledger, RESULT, &format!("{all:#}\n"))?;
         Ok(result)
     }
 
@@ -205,9 +204,9 @@ impl Run {
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn fail(self, reason: &str) -> Result<(), RunError> {
+    pub fn fail(mut self, reason: &str) -> Result<(), RunError> {
         let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok(write_text(&self.folder.join(ERROR), &(line + "\n"), true)?)
+        write(&mut self.ledger, ERROR, &(line + "\n"))
     }
 }
 
@@ -220,15 +219,15 @@ fn sha256(text: &str) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 
-fn is_empty(folder: &Path) -> bool {
-    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+/// The claim on a folder in which nothing stands in a run's way.
+fn claim(folder: &Path) -> Result<Ledger, RunError> {
+    Run::check(folder, &[])?;
+    let ledger = Ledger::claim(folder)?;
+    // Others may have written there since.
+    ledger.allow(&NAMES)?;
+    Ok(ledger)
 }
 
-fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(FileError::Write { path: path.into(), source })
-        }
-        _ => Ok(()),
-    }
+fn write(ledger: &mut Ledger, name: &str, text: &str) -> Result<(), RunError> {
+    ledger.write(name, |path, replaces| Ok(write_text(path, text, replaces)?))
 }

@@ -5,8 +5,8 @@ use std::{fs, io, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ERROR, METRICS, RESULT, RunError, metrics::Metrics};
-use crate::FileError;
+use super::{ERROR, METRICS, RESULT, RunError};
+use crate::{FileError, ledger::Ledger};
 
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +32,7 @@ impl State {
         if let Some(result) = result(folder, identity)? {
             return Ok(Self::Done(result));
         }
-        let metrics = folder.join(METRICS);
-        if Metrics::is_claimed(&metrics)? {
+        if Ledger::is_claimed(folder)? {
             return Ok(Self::Running);
         }
         // It may have ended since the first look.
@@ -42,7 +41,8 @@ impl State {
         }
         Ok(match read(&folder.join(ERROR))? {
             Some(reason) => Self::Failed(reason.trim().into()),
-            None if metrics.exists() => Self::Interrupted,
+            // Earlier versions had no ledger.
+            None if Ledger::is_in(folder)? || folder.join(METRICS).exists() => Self::Interrupted,
             None => Self::Missing,
         })
     }
@@ -59,7 +59,8 @@ pub(super) fn result(folder: &Path, identity: &str) -> Result<Option<Value>, Run
     let path = folder.join(RESULT);
     let Some(text) = read(&path)? else { return Ok(None) };
     let written: Written = serde_json::from_str(&text).map_err(|error| {
-        let reason = format!("is no result of a run ({error}); remove it to run again");
+        let reason =
+            format!("is no result of a run ({error}); name another folder, or move it away");
         FileError::Config { path, reason }
     })?;
     if written.run != identity {

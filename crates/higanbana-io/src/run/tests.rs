@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::*;
+use crate::ledger::LEDGER;
 
 fn open(folder: &Path, configuration: &toml::Table) -> Run {
     match Run::begin(folder, configuration).unwrap() {
@@ -57,7 +58,7 @@ fn a_finished_run_is_not_run_again() {
     let mut names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, [METRICS, RESULT, CONFIGURATION]);
+    assert_eq!(names, [LEDGER, METRICS, RESULT, CONFIGURATION]);
 }
 
 #[test]
@@ -121,7 +122,10 @@ fn a_killed_run_goes_on_from_whole_lines() {
     for step in 0..2 {
         run.record(&json!({ "step": step })).unwrap();
     }
-    fs::write(run.checkpoints().unwrap().join("step-1"), "").unwrap();
+    let written = run.files().write("checkpoints/step-1", |path, replaces| {
+        write_text(path, "", replaces).map_err(RunError::from)
+    });
+    written.unwrap();
     drop(run);
     tear(folder.path());
     let mut run = open(folder.path(), &configuration());
@@ -163,8 +167,68 @@ fn files_that_are_not_a_runs_own_are_named() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join(RESULT), "{\"run\": 3").unwrap();
     let error = refused(folder.path(), &configuration());
-    assert!(error.contains("result.json: is no result of a run") && error.contains("remove it"));
+    assert!(error.contains("result.json: is no result of a run"), "{error}");
+    assert!(error.ends_with("name another folder, or move it away"), "{error}");
     // A file where the folder should be.
     let error = refused(&folder.path().join(RESULT).join("a"), &configuration());
     assert!(error.contains("result.json/a"), "{error}");
+}
+
+/// What stood in a folder before a run, and under which of the names that a run writes.
+#[test]
+fn a_folder_that_is_not_a_runs_own_is_refused_as_it_is() {
+    for name in [CONFIGURATION, METRICS, ERROR, "checkpoints/sd15.safetensors", "checkpoints"] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "mine").unwrap();
+        let anew = Run::begin_anew(folder.path(), &configuration()).unwrap_err().to_string();
+        for error in [refused(folder.path(), &configuration()), anew] {
+            let first = folder.path().join(name.split('/').next().unwrap());
+            assert!(error.starts_with(&format!("{}: ", first.display())), "{error}");
+            assert!(error.contains("name another folder, or move it away"), "{error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        assert!(!folder.path().join(LEDGER).exists());
+    }
+}
+
+/// Files of others that come into the folder of a run stay there, whatever becomes of the run.
+#[test]
+fn a_run_that_begins_anew_removes_its_own_files_alone() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut run = open(folder.path(), &configuration());
+    for name in ["checkpoints/step-1", "adapter"] {
+        let write = |path: &Path, replaces| Ok::<_, RunError>(write_text(path, "", replaces)?);
+        run.files().write(name, write).unwrap();
+    }
+    drop(run);
+    for name in ["checkpoints/sd15.safetensors", "notes.txt"] {
+        fs::write(path(name), "mine").unwrap();
+    }
+    Run::begin_anew(folder.path(), &configuration()).unwrap().finish(&1).unwrap();
+    assert!(!path("checkpoints/step-1").exists() && path("adapter").exists());
+    for name in ["checkpoints/sd15.safetensors", "notes.txt"] {
+        assert_eq!(fs::read(path(name)).unwrap(), b"mine");
+    }
+    // What takes the place of a file of the run is not the run's.
+    fs::remove_file(path(RESULT)).unwrap();
+    fs::create_dir(path(RESULT)).unwrap();
+    let error = Run::begin_anew(folder.path(), &configuration()).unwrap_err().to_string();
+    assert!(error.contains("result.json: "), "{error}");
+}
+
+/// A run of an earlier version: what is done is read, what is not cannot be told from files of others.
+#[test]
+fn a_run_without_a_ledger_is_read() {
+    let folder = tempdir().unwrap();
+    open(folder.path(), &configuration()).finish(&3).unwrap();
+    fs::remove_file(folder.path().join(LEDGER)).unwrap();
+    let state = || State::of(folder.path(), &identity(&configuration())).unwrap();
+    assert_eq!(state(), State::Done(3.into()));
+    assert!(matches!(Run::begin(folder.path(), &configuration()), Ok(Begun::Done(_))));
+    fs::remove_file(folder.path().join(RESULT)).unwrap();
+    assert_eq!(state(), State::Interrupted);
+    assert!(refused(folder.path(), &configuration()).contains("higanbana.ledger does not list it"));
 }

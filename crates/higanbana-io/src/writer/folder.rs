@@ -7,7 +7,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::output::{Listed, folder_of, without_path};
+use super::{
+    output::{folder_of, without_path},
+    temporary::Held,
+};
 use crate::FileError;
 
 /// A folder under way: a temporary one beside it until it is complete. Dropped without
@@ -15,7 +18,7 @@ use crate::FileError;
 pub struct Folder {
     path: PathBuf,
     temporary: TempDir,
-    listed: Listed,
+    held: Held,
 }
 
 impl Folder {
@@ -27,9 +30,14 @@ impl Folder {
         if path.symlink_metadata().is_ok() {
             return Err(FileError::Exists { path: path.into() });
         }
-        let (temporary, listed) = Listed::folder(folder_of(path)?)
+        Self::to_replace(path)
+    }
+
+    /// The same where what is there now will have been removed by the time of [`Folder::commit`].
+    pub(crate) fn to_replace(path: &Path) -> Result<Self, FileError> {
+        let (temporary, held) = Held::folder(folder_of(path)?)
             .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
-        Ok(Self { path: path.into(), temporary, listed })
+        Ok(Self { path: path.into(), temporary, held })
     }
 
     /// Where its files belong until it is complete.
@@ -42,7 +50,7 @@ impl Folder {
     /// # Errors
     /// When there is something by now, or the system refuses.
     pub fn commit(self) -> Result<(), FileError> {
-        let Self { path, temporary, listed: _listed } = self;
+        let Self { path, temporary, held: _held } = self;
         if path.symlink_metadata().is_ok() {
             return Err(FileError::Exists { path });
         }

@@ -3,6 +3,7 @@
 mod draft;
 mod folder;
 mod output;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +25,10 @@ use crate::{
 pub use draft::Draft;
 pub use folder::Folder;
 use output::Output;
-pub use output::{abandon, check, write_bytes, write_text};
+pub use output::{check, write_bytes, write_text};
 pub(crate) use output::{commit, stage_bytes};
+pub use temporary::abandon;
+pub(crate) use temporary::tidy_claimed;
 
 /// A tensor to write: its description now, its bytes when their turn comes.
 pub struct Entry<'a, E> {

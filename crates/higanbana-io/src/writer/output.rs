@@ -1,15 +1,14 @@
 //! An output under way: a temporary file beside it until it is complete.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
+use super::temporary::Held;
 use crate::FileError;
 
 /// An output under way. Dropped without [`Output::commit`], it leaves nothing behind.
@@ -17,57 +16,7 @@ pub(crate) struct Output {
     path: PathBuf,
     overwrite: bool,
     temporary: NamedTempFile,
-    listed: Listed,
-}
-
-/// Temporary files and folders of this process.
-static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// One of [`UNDER_WAY`], as long as this lives.
-pub(super) struct Listed(PathBuf);
-
-impl Listed {
-    /// A new temporary file.
-    fn file(folder: &Path) -> io::Result<(NamedTempFile, Self)> {
-        Self::new(|| builder(0o666).tempfile_in(folder), NamedTempFile::path)
-    }
-
-    /// A new temporary folder.
-    pub fn folder(folder: &Path) -> io::Result<(TempDir, Self)> {
-        Self::new(|| builder(0o777).tempdir_in(folder), TempDir::path)
-    }
-
-    /// It is listed before a signal can ask for the list.
-    fn new<T>(
-        make: impl FnOnce() -> io::Result<T>,
-        path: impl Fn(&T) -> &Path,
-    ) -> io::Result<(T, Self)> {
-        let mut under_way = under_way();
-        let temporary = make()?;
-        under_way.insert(path(&temporary).into());
-        let listed = Self(path(&temporary).into());
-        Ok((temporary, listed))
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        under_way().remove(&self.0);
-    }
-}
-
-fn under_way() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes what is half-written, for a process that ends now: a signal runs no destructor. No output
-/// can be begun any more.
-pub fn abandon() {
-    let under_way = under_way();
-    for path in under_way.iter() {
-        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
-    }
-    std::mem::forget(under_way);
+    held: Held,
 }
 
 impl Output {
@@ -83,9 +32,9 @@ impl Output {
         if there.is_some() && !overwrite {
             return Err(FileError::Exists { path: path.into() });
         }
-        let (temporary, listed) = Listed::file(folder_of(path)?)
+        let (temporary, held) = Held::file(folder_of(path)?)
             .map_err(|error| FileError::Write { path: path.into(), source: without_path(error) })?;
-        Ok(Self { path: path.into(), overwrite, temporary, listed })
+        Ok(Self { path: path.into(), overwrite, temporary, held })
     }
 
     pub fn file(&mut self) -> &mut File {
@@ -104,7 +53,7 @@ impl Output {
     }
 
     fn rename(self) -> Result<(), FileError> {
-        let Self { path, overwrite, temporary, listed: _listed } = self;
+        let Self { path, overwrite, temporary, held: _held } = self;
         let renamed =
             if overwrite { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
         match renamed.map_err(|e| e.error) {
@@ -182,20 +131,4 @@ pub(super) fn without_path(error: io::Error) -> io::Error {
         Some((what, _)) => io::Error::new(error.kind(), what),
         None => error,
     }
-}
-
-/// Temporary files are private by default; an output has the permissions of any other new file.
-#[cfg(unix)]
-fn builder(mode: u32) -> Builder<'static, 'static> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut builder = Builder::new();
-    builder.prefix(".higanbana-").permissions(std::fs::Permissions::from_mode(mode));
-    builder
-}
-
-#[cfg(not(unix))]
-fn builder(_: u32) -> Builder<'static, 'static> {
-    let mut builder = Builder::new();
-    builder.prefix(".higanbana-");
-    builder
 }

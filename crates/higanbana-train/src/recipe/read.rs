@@ -120,8 +120,8 @@ impl Recipe {
 
 /// Whether a file of this name, and a folder, can be made beside those of a run.
 fn is_name(name: &str) -> bool {
-    const TAKEN: &str =
-        ". .. checkpoints samples samples.png run.toml metrics.jsonl result.json error.txt";
+    const TAKEN: &str = ". .. checkpoints samples samples.png run.toml metrics.jsonl result.json \
+                         error.txt higanbana.ledger";
     let file = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);
     (1..=200).contains(&name.len())
         && name.chars().all(file)

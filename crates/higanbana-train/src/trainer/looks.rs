@@ -48,30 +48,29 @@ impl Trainer<'_> {
     }
 
     /// Adds a row to the contact sheet, if it is time for it.
-    pub(super) fn look(&mut self, run: &Run) -> Result<(), TrainError> {
+    pub(super) fn look(&mut self, run: &mut Run) -> Result<(), TrainError> {
         let Some(sample) = self.recipe.sample.clone() else { return Ok(()) };
         if self.step.is_multiple_of(sample.every) || self.step == self.steps {
-            let (step, folder, skip) = (self.step, run.folder(), self.recipe.data.clip_skip);
-            self.with_trained(|pipeline| sheet::add_row(folder, step, &sample, skip, pipeline))?;
+            let (step, files, skip) = (self.step, run.files(), self.recipe.data.clip_skip);
+            self.with_trained(|pipeline| sheet::add_row(files, step, &sample, skip, pipeline))?;
         }
         Ok(())
     }
 
     /// Writes what was trained into the folder of the run; gives its name there.
-    pub(super) fn save(&mut self, run: &Run, loss: f64) -> Result<String, TrainError> {
-        let dtype = self.recipe.precision.into();
-        let path = run.folder().join(&self.recipe.name);
+    pub(super) fn save(&mut self, run: &mut Run, loss: f64) -> Result<String, TrainError> {
+        let (dtype, name) = (self.recipe.precision.into(), self.recipe.product());
         if self.recipe.adapter.is_none() {
-            self.with_trained(|pipeline| file::save_model(&path, pipeline, dtype))?;
-            return Ok(self.recipe.name.clone());
+            let files = run.files();
+            self.with_trained(|pipeline| file::save_model(files, &name, pipeline, dtype))?;
+            return Ok(name);
         }
-        let name = format!("{}.safetensors", self.recipe.name);
         let progress = self.progress(loss);
         let prediction = self.task.prediction;
         let metadata =
             file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress);
-        let path = run.folder().join(&name);
-        file::save(&path, &self.shown(), &self.pipeline, self.registry, metadata, dtype)?;
+        let (network, pipeline) = (self.shown(), &self.pipeline);
+        file::save(run.files(), &name, &network, pipeline, self.registry, metadata, dtype)?;
         Ok(name)
     }
 

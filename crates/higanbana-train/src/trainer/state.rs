@@ -1,7 +1,5 @@
 //! The state of a training, from step to step and from process to process.
 
-use std::path::Path;
-
 use burn::store::RecordError;
 use higanbana_io::run::Run;
 
@@ -15,12 +13,9 @@ use crate::{
 
 impl Trainer<'_> {
     /// Takes up the last checkpoint; gives its step.
-    pub(super) fn resume(
-        &mut self,
-        run: &mut Run,
-        folder: &Path,
-    ) -> Result<Option<usize>, TrainError> {
-        let Some(checkpoint) = Checkpoint::last(folder)? else {
+    pub(super) fn resume(&mut self, run: &mut Run) -> Result<Option<usize>, TrainError> {
+        let folder = run.checkpoints();
+        let Some(checkpoint) = Checkpoint::last(run.files())? else {
             run.rewind(0)?;
             return Ok(None);
         };
@@ -30,7 +25,7 @@ impl Trainer<'_> {
             of.iter().map(|(path, data)| (path.clone(), data.shape().clone())).collect()
         };
         let wrong = |reason: &str| {
-            Err(TrainError::Checkpoint { path: folder.into(), reason: reason.into() })
+            Err(TrainError::Checkpoint { path: folder.clone(), reason: reason.into() })
         };
         if shapes(&known) != shapes(&weights) {
             return wrong("is of another model; --overwrite begins anew");
@@ -45,7 +40,7 @@ impl Trainer<'_> {
         self.network = weights::write(self.network.clone(), &weights);
         self.average = average.or(self.average.take());
         let unreadable = |error: RecordError| TrainError::Checkpoint {
-            path: folder.into(),
+            path: folder.clone(),
             reason: error.to_string(),
         };
         self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
@@ -79,13 +74,13 @@ impl Trainer<'_> {
     /// Keeps the state before a step that failed, where it is whole. Says what there is.
     pub(super) fn keep_last_good(
         &self,
-        run: &Run,
-        folder: &Path,
+        run: &mut Run,
         last: Option<usize>,
     ) -> Result<String, TrainError> {
+        let folder = run.checkpoints();
         let checkpoint = self.checkpoint(run)?;
         if weights::first_not_finite(&checkpoint.weights).is_none() && self.step > 0 {
-            checkpoint.save(folder, self.recipe.train.keep)?;
+            checkpoint.save(run.files(), self.recipe.train.keep)?;
             return Ok(format!("the state of step {} is kept in {}", self.step, folder.display()));
         }
         Ok(match last {
