@@ -7,6 +7,7 @@ mod cli {
     mod diffusion;
     mod export;
     mod extract;
+    mod foreign;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;

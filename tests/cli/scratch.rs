@@ -110,7 +110,7 @@ fn write_model(folder: &Path) {
 }
 
 /// The folder of a model without weights, a sheet of four images, and the recipe.
-fn desk() -> Desk {
+pub fn desk() -> Desk {
     let desk = Desk::new();
     write_model(&desk.path("model"));
     fs::create_dir(desk.path("images")).unwrap();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail};
-use higanbana_io::Leftover;
+use higanbana_io::{Leftover, writer::Place};
 use serde::Serialize;
 
 pub use progress::{Progress, progress, steps};
@@ -102,8 +102,8 @@ pub fn one_line(message: &str) -> String {
     format!("{line}; try --help")
 }
 
-/// Refuses an output that is one of the inputs, also under another name, and one that is no name of a
-/// file.
+/// Refuses an output that is one of the inputs, also under another name, that is a file of an input folder,
+/// and one that is no name of a file.
 ///
 /// # Errors
 /// When it is.
@@ -114,14 +114,30 @@ pub fn differs_from_inputs<'a>(
     if output == "-" {
         return Err(usage("-: an output is a file, not standard output; name one, such as ./-"));
     }
-    let Ok(real) = output.canonicalize() else { return Ok(()) };
-    for input in inputs {
-        if input.canonicalize().is_ok_and(|input| input == real) {
-            let output = output.display();
-            return Err(usage(format!("{output}: is an input; name another output")));
-        }
+    let is_input = |input: &Path| match Place::of(output, input) {
+        Place::Same => true,
+        Place::Within => output.exists(),
+        Place::Around | Place::Apart => false,
+    };
+    match inputs.into_iter().any(is_input) {
+        true => Err(usage(format!("{}: is an input; name another output", output.display()))),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// Refuses a folder or file that a command fills or replaces as it needs, where that is an input, holds one
+/// or lies in one.
+///
+/// # Errors
+/// When it does.
+pub fn keeps_apart(target: &Path, input: &Path) -> Result<()> {
+    let how = match Place::of(target, input) {
+        Place::Apart => return Ok(()),
+        Place::Same => "is an input".to_string(),
+        Place::Within => format!("lies in {}, an input", input.display()),
+        Place::Around => format!("holds {}, an input", input.display()),
+    };
+    Err(usage(format!("{}: {how}; name another output", target.display())))
 }
 
 /// Refuses to write files of which one, such as a configuration beside another, was read.

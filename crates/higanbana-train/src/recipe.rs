@@ -25,8 +25,8 @@
 //!
 //! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
 
-mod names;
 mod numbers;
+mod paths;
 mod read;
 mod set;
 

@@ -37,7 +37,7 @@ pub struct Arguments {
 /// Exports.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { model, output: out, dtype, config, overwrite } = arguments;
-    output::differs_from_inputs(out, [&**model])?;
+    output::differs_from_inputs(out, config.iter().chain([model]).map(|input| &**input))?;
     let single = model.is_file();
     if !single && config.is_some() {
         return Err(output::usage("--config: a model directory has its own configurations"));

@@ -118,7 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let count = request.images();
     let outputs: Vec<PathBuf> =
         (1..=count).map(|i| numbered(&arguments.output, i, count)).collect();
-    let inputs = arguments.image.iter().chain(&arguments.noise);
+    let inputs = [&arguments.model].into_iter().chain(&arguments.config);
+    let inputs = inputs.chain(&arguments.image).chain(&arguments.noise);
     let inputs = inputs.chain(arguments.adapters.iter().map(|adapter| &adapter.path));
     for path in outputs.iter().chain(&arguments.save_latents) {
         output::differs_from_inputs(path, inputs.clone().map(|input| &**input))?;

@@ -4,13 +4,17 @@ mod gamma;
 mod index;
 mod study;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use higanbana_io::writer::write_text;
+use higanbana_io::{
+    ledger::{Ledger, LedgerError},
+    writer::write_text,
+};
 use higanbana_lab::{
     adapters::{Fixtures, Reload, Row, run as compare},
+    experiment::Experiment,
     expressivity::Expressivity,
     initialisation::Initialisation,
     rank::Rank,
@@ -59,8 +63,34 @@ enum Chapter {
     Initialisation,
 }
 
+impl Chapter {
+    /// What it writes into the folder.
+    fn names(self) -> Vec<String> {
+        fn study<C: Experiment>() -> Vec<String> {
+            study::names(C::NAME).into()
+        }
+        match self {
+            Self::All => {
+                let chapters = Self::value_variants().iter().filter(|it| !matches!(it, Self::All));
+                chapters.flat_map(|it| it.names()).chain([index::NAME.into()]).collect()
+            }
+            Self::Adapters => ADAPTERS.map(String::from).into(),
+            Self::Gamma => gamma::NAMES.map(String::from).into(),
+            Self::Rank => study::<Rank>(),
+            Self::Expressivity => study::<Expressivity>(),
+            Self::Spectra => study::<Spectra>(),
+            Self::Initialisation => study::<Initialisation>(),
+        }
+    }
+}
+
+/// Results of the chapter `adapters`, and its page.
+const ADAPTERS: [&str; 2] = ["results/adapters.json", "adapters.html"];
+
 /// Runs the chapter.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let names = arguments.chapter.names();
+    Ledger::check(&arguments.out, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
     match arguments.chapter {
         Chapter::All => all(arguments),
         Chapter::Adapters => adapters(arguments),
@@ -99,23 +129,35 @@ fn all(arguments: &Arguments) -> Result<()> {
 
 fn adapters(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
-    let folder = arguments.out.join("results");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let registry = crate::registry();
     let rows = output::steps(|step| {
         let cases = Fixtures::committed().cases.len();
         Ok(compare(&registry, &device, |case| step(case, cases))?)
     })?;
-    let (results, page) = (folder.join("adapters.json"), arguments.out.join("adapters.html"));
-    write_text(&results, &report::results(&rows)?, true)?;
-    write_text(&page, &report::adapters(&rows, &registry)?, true)?;
+    let texts = [report::results(&rows)?, report::adapters(&rows, &registry)?];
+    let [results, page] = write(&arguments.out, ADAPTERS, texts)?;
     if arguments.json {
         return output::json(&rows);
     }
     show(&rows)?;
     output::line("")?;
     output::line(format!("Results: {}; the page: {}", results.display(), page.display()))
+}
+
+/// Writes files into the folder; gives their paths. The claim on it lasts as long as that: chapters may be
+/// measured side by side.
+fn write<const N: usize>(
+    out: &Path,
+    names: [impl AsRef<str>; N],
+    texts: [String; N],
+) -> Result<[PathBuf; N]> {
+    let mut files = Ledger::claim(out)?;
+    for (name, text) in names.iter().zip(&texts) {
+        files.write(name.as_ref(), |path, replaces| -> Result<(), LedgerError> {
+            Ok(write_text(path, text, replaces)?)
+        })?;
+    }
+    Ok(names.map(|name| out.join(name.as_ref())))
 }
 
 fn show(rows: &[Row]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `higanbana train`: from captioned images to an adapter file, or to a model.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -8,8 +9,8 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_io::{
-    run::{Begun, Run, identity},
-    writer,
+    run::{Begun, Run, State, identity},
+    writer::{self, Place},
 };
 use higanbana_train::{Progress, Recipe, Trainer, recipe::ScaleFrom};
 use indicatif::HumanDuration;
@@ -70,49 +71,127 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Err(output::usage("--output: is the folder of one run; give one recipe"));
     }
     // What is wrong with the last is to be known before the first is trained.
-    arguments.report.as_ref().map_or(Ok(()), |page| writer::check(page, true))?;
-    let recipes = arguments.recipes.iter().map(|path| read(arguments, path));
-    let recipes = recipes.collect::<Result<Vec<_>>>()?;
+    let trainings = arguments.recipes.iter().map(|path| Training::read(arguments, path));
+    let trainings = trainings.collect::<Result<Vec<_>>>()?;
+    trainings.iter().try_for_each(|training| training.check(arguments))?;
+    if let Some(page) = &arguments.report {
+        let inputs = trainings.iter().flat_map(|it| [it.inputs(), it.targets()].concat());
+        output::differs_from_inputs(page, inputs.collect::<Vec<_>>().iter().map(|it| &**it))?;
+        writer::check(page, true)?;
+    }
     let mut folders = Vec::new();
-    for (path, recipe) in arguments.recipes.iter().zip(recipes) {
-        folders.push(train(arguments, path, recipe)?);
+    for training in trainings {
+        folders.push(train(arguments, training)?);
     }
     let Some(page) = &arguments.report else { return Ok(()) };
     writer::write_text(page, &higanbana_lab::training::page(&folders)?, true)?;
     output::line(page.display().to_string())
 }
 
-fn read(arguments: &Arguments, path: &Path) -> Result<Recipe> {
-    let mut overrides = arguments.overrides.clone();
-    overrides.extend(arguments.from_scratch.then(|| "from_scratch=true".into()));
-    let mut recipe = Recipe::read(path, &overrides)?;
-    if let Some(alpha) = arguments.scale_from {
-        let Some(adapter) = &mut recipe.adapter else {
-            bail!("{}: --scale-from is about an adapter, and there is none", path.display());
-        };
-        adapter.scale_from = Some(ScaleFrom { alpha });
+/// A training that is asked for.
+struct Training<'a> {
+    /// The file of the recipe.
+    path: &'a Path,
+    /// The recipe as it is written down in the folder of the run.
+    recipe: Recipe,
+    /// The folder of the run.
+    folder: PathBuf,
+}
+
+impl<'a> Training<'a> {
+    fn read(arguments: &Arguments, path: &'a Path) -> Result<Self> {
+        let mut overrides = arguments.overrides.clone();
+        overrides.extend(arguments.from_scratch.then(|| "from_scratch=true".into()));
+        let mut recipe = Recipe::read(path, &overrides)?;
+        if let Some(alpha) = arguments.scale_from {
+            let Some(adapter) = &mut recipe.adapter else {
+                bail!("{}: --scale-from is about an adapter, and there is none", path.display());
+            };
+            adapter.scale_from = Some(ScaleFrom { alpha });
+        }
+        let beside = || parent(path).join("runs").join(path.file_stem().unwrap_or_default());
+        let folder = arguments.output.clone().unwrap_or_else(beside);
+        Ok(Self { path, recipe, folder })
     }
-    Ok(recipe)
+
+    fn located(&self) -> Recipe {
+        self.recipe.clone().located(parent(self.path))
+    }
+
+    /// What is read.
+    fn inputs(&self) -> Vec<PathBuf> {
+        [vec![self.path.into()], self.located().models(), self.located().images()].concat()
+    }
+
+    /// What the run writes.
+    fn targets(&self) -> Vec<PathBuf> {
+        Run::targets(&self.folder, &self.recipe.names())
+    }
+
+    /// That the folder is free, or is to be gone on with, before any work is done.
+    fn check(&self, arguments: &Arguments) -> Result<()> {
+        let (folder, identity) = (&self.folder, identity(&self.recipe.table()));
+        let done = !arguments.overwrite && matches!(State::of(folder, &identity)?, State::Done(_));
+        if done {
+            return Ok(());
+        }
+        for target in self.targets() {
+            output::keeps_apart(&target, self.path)?;
+            self.located().models().iter().try_for_each(|it| output::keeps_apart(&target, it))?;
+            // Below a folder of images there may be runs.
+            let images = self.located().images().into_iter();
+            let mut images = images.filter(|it| Place::of(&target, it) != Place::Within);
+            images.try_for_each(|it| output::keeps_apart(&target, &it))?;
+        }
+        lies_beside(folder, self.located().images().iter())?;
+        Run::check(folder, &self.recipe.names())?;
+        let begun = folder.join("run.toml").exists();
+        if begun && !arguments.resume && !arguments.overwrite {
+            bail!(
+                "{}: holds a run that has not ended; --resume goes on with it, --overwrite begins anew",
+                folder.display()
+            )
+        }
+        if !begun && arguments.resume && arguments.recipes.len() == 1 {
+            bail!("{}: holds no run to go on with; leave out --resume", folder.display())
+        }
+        Ok(())
+    }
+}
+
+/// That a run is not among the images that it trains on: its contact sheet would come to be one of them.
+fn lies_beside(folder: &Path, images: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<()> {
+    match images.into_iter().any(|it| Place::of(folder, it.as_ref()) == Place::Same) {
+        true => Err(output::usage(format!(
+            "{}: holds images that are trained on; name another output",
+            folder.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// The folder of a file.
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Trains one recipe. Gives the folder of its run.
-fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> {
+fn train(arguments: &Arguments, training: Training) -> Result<PathBuf> {
     let begin = Instant::now();
-    let beside = path.parent().unwrap_or(Path::new(""));
-    let stem = path.file_stem().unwrap_or_default();
-    let folder = arguments.output.clone().unwrap_or_else(|| beside.join("runs").join(stem));
+    let located = training.located();
+    let Training { path, recipe, folder } = training;
     let table = recipe.table();
-    check(arguments, &folder, &identity(&table))?;
 
     let device = arguments.compute.device()?;
     let registry = crate::registry();
-    let located = recipe.located(beside);
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);
         let trainer = Trainer::new(located, &registry, &device, arguments.skip_bad, &mut tell);
         Ok(trainer.map_err(|error| error.of(path))?)
     })?;
     let feed = trainer.feed();
+    let images: BTreeSet<&Path> = feed.pictures.iter().map(|it| parent(&it.path)).collect();
+    lies_beside(&folder, images)?;
     output::say(format!(
         "{} to {}, {} values, {}",
         output::count(feed.pictures.len(), "image"),
@@ -148,28 +227,6 @@ fn train(arguments: &Arguments, path: &Path, recipe: Recipe) -> Result<PathBuf> 
     output::say(format!("in {:.1} s", begin.elapsed().as_secs_f64()));
     done(arguments, &folder, &result)?;
     Ok(folder)
-}
-
-/// That the folder is free, or is to be gone on with, before any work is done.
-fn check(arguments: &Arguments, folder: &Path, identity: &str) -> Result<()> {
-    use higanbana_io::run::State;
-    if arguments.overwrite {
-        return Ok(());
-    }
-    let begun = folder.join("run.toml").exists();
-    match State::of(folder, identity)? {
-        State::Done(_) => Ok(()),
-        _ if begun && !arguments.resume => {
-            bail!(
-                "{}: holds a run that has not ended; --resume goes on with it, --overwrite begins anew",
-                folder.display()
-            )
-        }
-        _ if !begun && arguments.resume && arguments.recipes.len() == 1 => {
-            bail!("{}: holds no run to go on with; leave out --resume", folder.display())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn show(bar: &output::Progress, progress: &Progress) {

@@ -41,7 +41,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
     let dtype = DType::from(arguments.dtype);
-    output::differs_from_inputs(&arguments.output, [&*arguments.input])?;
+    output::differs_from_inputs(&arguments.output, [&*arguments.input, &*arguments.model])?;
     writer::check(&arguments.output, arguments.overwrite)?;
     let input = Checkpoint::open(&arguments.input)?;
     let sample: Tensor<4> = tensor(&input, "sample", &device, dtype)?;

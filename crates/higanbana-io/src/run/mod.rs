@@ -47,7 +47,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{FileError, ledger::Ledger, writer::write_text};
+use crate::{
+    FileError,
+    ledger::{LEDGER, Ledger},
+    writer::write_text,
+};
 pub use error::RunError;
 use metrics::Metrics;
 pub use state::State;
@@ -84,8 +88,16 @@ impl Run {
     ///
     /// # Errors
     /// Naming the first thing that is.
-    pub fn check(folder: &Path, names: &[&str]) -> Result<(), RunError> {
-        Ok(Ledger::check(folder, &[&NAMES, names].concat())?)
+    pub fn check(folder: &Path, names: &[String]) -> Result<(), RunError> {
+        let names = names.iter().map(String::as_str);
+        Ok(Ledger::check(folder, &NAMES.into_iter().chain(names).collect::<Vec<_>>())?)
+    }
+
+    /// The files and folders that these names, beside a run's own, come to in `folder`.
+    pub fn targets(folder: &Path, names: &[String]) -> Vec<PathBuf> {
+        let names = NAMES.into_iter().chain([LEDGER]).chain(names.iter().map(String::as_str));
+        let first = |name: &str| folder.join(name.split(['/', '*']).next().unwrap_or_default());
+        names.map(first).collect()
     }
 
     /// Claims the run of this configuration in `folder`, which is made where it is missing.
@@ -221,7 +233,7 @@ fn sha256(text: &str) -> String {
 
 /// The claim on a folder in which nothing stands in a run's way.
 fn claim(folder: &Path) -> Result<Ledger, RunError> {
-    Run::check(folder, &[])?;
+    Ledger::check(folder, &NAMES)?;
     let ledger = Ledger::claim(folder)?;
     // Others may have written there since.
     ledger.allow(&NAMES)?;

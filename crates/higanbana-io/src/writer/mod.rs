@@ -3,6 +3,7 @@
 mod draft;
 mod folder;
 mod output;
+mod place;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use folder::Folder;
 use output::Output;
 pub use output::{check, write_bytes, write_text};
 pub(crate) use output::{commit, stage_bytes};
+pub use place::Place;
 pub use temporary::abandon;
 pub(crate) use temporary::tidy_claimed;
 

@@ -80,13 +80,15 @@ impl TrainingRun {
     }
 }
 
-/// The first and the last image of a folder, by their names.
+/// The first and the last row of a folder, by their names; others may lie there, too.
 fn rows(folder: &Path) -> io::Result<Option<[Vec<u8>; 2]>> {
     if !folder.is_dir() {
         return Ok(None);
     }
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    let is_row = |name: &str| name.starts_with("step-") && name.ends_with(".png");
+    paths.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_row));
     paths.sort();
     match &paths[..] {
         [first, .., last] => Ok(Some([fs::read(first)?, fs::read(last)?])),

@@ -4,14 +4,15 @@ use anyhow::{Context, Result, bail};
 use higanbana_lab::gamma::{Cell, Chapter, Half, Plan, TYPES, Worst, page};
 use higanbana_train::optimizers;
 
-use super::Arguments;
+use super::{Arguments, write};
 use crate::output;
+
+/// The page, and the numbers.
+pub const NAMES: [&str; 2] = ["gamma.html", "gamma.json"];
 
 /// Runs it: the table in the terminal, a page and the numbers in the folder.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.compute.device()?;
-    std::fs::create_dir_all(&arguments.out)
-        .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
     let registry = crate::registry();
     let bar = output::progress(0);
     let plan = Plan { full: arguments.full, ..Plan::committed() };
@@ -21,10 +22,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bar.inc(1);
     })?;
     bar.finish_and_clear();
-    let html = arguments.out.join("gamma.html");
-    let json = arguments.out.join("gamma.json");
-    higanbana_io::writer::write_text(&html, &page(&chapter)?, true)?;
-    higanbana_io::writer::write_text(&json, &lines(&chapter)?, true)?;
+    let [html, json] = write(&arguments.out, NAMES, [page(&chapter)?, lines(&chapter)?])?;
     if arguments.json {
         output::json(&chapter)?;
     } else {

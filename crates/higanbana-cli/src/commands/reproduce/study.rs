@@ -1,15 +1,19 @@
 //! The chapters that are experiments: planned, performed run by run, collected, shown.
 
-use anyhow::{Context, Result, anyhow, bail};
-use higanbana_io::writer::write_text;
+use anyhow::{Result, anyhow, bail};
 use higanbana_lab::{
     chapter::{Chapter, page, perform, study},
     experiment::Failure,
     sweep::Plan,
 };
 
-use super::Arguments;
+use super::{Arguments, write};
 use crate::output;
+
+/// What one writes: the plan, the results and the page.
+pub fn names(chapter: &str) -> [String; 3] {
+    [format!("{chapter}/plan.jsonl"), format!("{chapter}.json"), format!("{chapter}.html")]
+}
 
 /// Runs one: the plan and its runs, the results and the page in the folder; the findings on the terminal.
 pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
@@ -18,18 +22,16 @@ pub fn run<C: Chapter>(arguments: &Arguments) -> Result<()> {
     let failed = |error: Failure| anyhow!("{}: {error}", C::NAME);
     let plan =
         C::plan(&lab, arguments.full).and_then(|runs| Plan::of::<C>(&runs)).map_err(failed)?;
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    write_text(&folder.join("plan.jsonl"), &plan.text(), true)?;
+    let [of_plan, of_results, of_page] = names(C::NAME);
+    write(&arguments.out, [of_plan], [plan.text()])?;
     let bar = output::progress(plan.runs.len());
     bar.set_message(C::TITLE);
     let performed =
         perform::<C>(&lab, &plan, &folder.join("runs"), |_, _| bar.inc(1)).map_err(failed)?;
     bar.finish_and_clear();
-    let json = arguments.out.join(format!("{}.json", C::NAME));
-    let html = arguments.out.join(format!("{}.html", C::NAME));
-    write_text(&json, &performed.results, true)?;
-    write_text(&html, &page::<C>(&performed.results, &performed.failures)?, true)?;
+    let text = page::<C>(&performed.results, &performed.failures)?;
+    let texts = [performed.results.clone(), text];
+    let [json, html] = write(&arguments.out, [of_results, of_page], texts)?;
     if arguments.json {
         output::json_text(&performed.results)?;
     } else {

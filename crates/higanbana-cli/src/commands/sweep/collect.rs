@@ -41,11 +41,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         if !is_json(path) && !is_csv(path) {
             return Err(output::usage(format!("{}: name it .csv or .json", path.display())));
         }
-        output::differs_from_inputs(path, [file.as_path()])?;
-        check(path, *overwrite)?;
     }
     let plan = Plan::read(file)?;
-    let rows = collect(&plan, &runs.clone().unwrap_or_else(|| beside(file)));
+    let runs = runs.clone().unwrap_or_else(|| beside(file));
+    let folders: Vec<PathBuf> = plan.runs.iter().map(|run| run.folder(&runs)).collect();
+    for path in out {
+        output::differs_from_inputs(path, folders.iter().chain([file]).map(|input| &**input))?;
+        check(path, *overwrite)?;
+    }
+    let rows = collect(&plan, &runs);
     for path in out {
         let text = if is_json(path) { sweep::json(&rows)? } else { sweep::csv(&rows) };
         write_text(path, &text, *overwrite)?;

@@ -1,9 +1,25 @@
-//! What a training writes into the folder of its run.
+//! What a training reads, and what it writes into the folder of its run.
+
+use std::path::{Path, PathBuf};
 
 use super::Recipe;
 use crate::{checkpoint, events, sheet};
 
 impl Recipe {
+    /// The model that is trained or adapted, its configurations, and the file of a preset.
+    pub fn models(&self) -> Vec<PathBuf> {
+        let preset = self.adapter.iter().map(|adapter| Path::new(&adapter.preset));
+        let preset = preset.filter(|preset| preset.extension().is_some_and(|it| it == "toml"));
+        let paths = [&*self.model].into_iter().chain(self.config.as_deref()).chain(preset);
+        paths.map(Path::to_path_buf).collect()
+    }
+
+    /// The folders of images, also of those that are held out.
+    pub fn images(&self) -> Vec<PathBuf> {
+        let held_out = self.validation.iter().flat_map(|it| &it.concepts);
+        self.data.concepts.iter().chain(held_out).map(|concept| concept.folder.clone()).collect()
+    }
+
     /// Name of the adapter file, or of the folder of the trained model.
     pub fn product(&self) -> String {
         match &self.adapter {

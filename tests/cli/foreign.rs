@@ -1,0 +1,7 @@
+//! Files that were there before a command, or came while it ran: each is there afterwards, to the byte.
+
+mod files;
+mod model;
+mod planted;
+mod runs;
+mod train;
