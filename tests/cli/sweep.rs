@@ -226,6 +226,8 @@ fn what_cannot_be_planned_says_why() {
         with("axes.adapter = \"lora\""),
         "fit.toml: axis `adapter` is no array; write adapter = [\"lora\"]"
     );
+    let none = "fit.toml: `axes` is empty; write [axes] with values, or leave it out for one run";
+    assert_eq!(refused("axes = []\nexperiment = \"fit\""), none);
     let error = refused("experiment = \"fitt\"");
     assert!(error.starts_with("fit.toml: unknown experiment `fitt`: there are fit, "), "{error}");
     let error = with("axes.adapter = [\"lorra\"]");

@@ -39,6 +39,9 @@ pub struct Scale {
 /// Above what the field writes for a rank without a bound, 100000.
 const MOST_RANK: usize = 1 << 20;
 
+/// How many times the wider side of a layer its rank may be.
+const MOST_TIMES: usize = 16;
+
 impl Scale {
     /// From options; an `alpha` of 0 stands for the rank.
     ///
@@ -60,6 +63,21 @@ impl Scale {
         let alpha = if alpha == 0.0 { r } else { alpha };
         let value = alpha / if rs { r.sqrt() } else { r };
         Ok(Self { value, alpha: value * r })
+    }
+
+    /// [`Scale::new`] of factors whose thin side is the rank, at every rank.
+    ///
+    /// # Errors
+    /// As there, and when the rank has no meaning for a layer: rules give layers of every width one rank,
+    /// which may be more than the full rank of a narrow one, but not many times the wider side.
+    pub fn thin(site: &Site, rank: usize, alpha: f64, rs: bool) -> Result<Self, AdapterError> {
+        let most = MOST_TIMES * site.out().max(site.cols());
+        if rank > most && rank <= MOST_RANK {
+            let layer = format!("a layer of {}x{}", site.out(), site.cols());
+            let reason = format!("rank {rank} has no meaning for {layer}, give {most} at most");
+            return Err(AdapterError::option(site, reason));
+        }
+        Self::new(site, rank, alpha, rs)
     }
 
     /// From a file: `alpha / rank`; a file without `alpha`, or with 0, means the rank, as LyCORIS and

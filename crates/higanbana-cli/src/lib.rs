@@ -20,6 +20,7 @@
 
 mod commands;
 mod compute;
+mod memory;
 mod output;
 mod refit;
 mod signals;

@@ -21,6 +21,7 @@ mod fault;
 pub mod feed;
 pub mod file;
 pub mod groups;
+pub mod memory;
 pub mod model;
 pub mod network;
 pub mod objective;

@@ -91,7 +91,7 @@ impl Adapter for Glora {
     ];
 
     fn new(site: &Site, config: &GloraConfig, init: &mut Init) -> Result<Self, AdapterError> {
-        let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
+        let scale = Scale::thin(site, config.rank, config.alpha, config.rs_lora)?;
         let r = config.rank;
         let mut second = |cols| {
             if config.use_scalar {

@@ -72,7 +72,7 @@ impl Adapter for Lora {
     const PEFT: Option<&'static dyn PeftForm> = Some(&peft::Form);
 
     fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Self, AdapterError> {
-        let scale = Scale::new(site, config.rank, config.alpha, config.rs_lora)?;
+        let scale = Scale::thin(site, config.rank, config.alpha, config.rs_lora)?;
         let r = config.rank;
         let tucker = config.use_tucker && site.has_taps();
         let cols = if tucker { site.input() } else { site.cols() };

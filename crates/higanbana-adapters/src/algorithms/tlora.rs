@@ -130,7 +130,7 @@ impl Adapter for Tlora {
 
     fn new(site: &Site, config: &TloraConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let r = config.rank;
-        let scale = Scale::new(site, r, config.alpha, false)?;
+        let scale = Scale::thin(site, r, config.alpha, false)?;
         let schedule = RankSchedule::new(site, r, config.min_rank, config.alpha_rank_scale)?;
         let start = if config.use_data_init {
             spectrum::svd(init.weight())

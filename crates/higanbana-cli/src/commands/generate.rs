@@ -10,15 +10,15 @@ use anyhow::{Result, bail};
 use burn::tensor::{DType, Device, Tensor};
 use clap::Args;
 use higanbana_diffusion::{
-    Pipeline, Request,
-    pipeline::{attach_file, from_image, png, to_pixels},
+    ModelError, Pipeline, Request,
+    pipeline::{Memory, attach_file, from_image, png, to_pixels},
     schedulers,
     weights::tensor,
 };
 use higanbana_io::{Checkpoint, writer};
 
 use super::merge::{Adapter, adapter};
-use crate::{compute::Compute, output, refit::Storage};
+use crate::{compute::Compute, memory::Room, output, refit::Storage};
 
 /// Generate images from a prompt with Stable Diffusion, and adapters on it
 ///
@@ -101,6 +101,8 @@ pub struct Arguments {
     overwrite: bool,
     #[command(flatten)]
     compute: Compute,
+    #[command(flatten)]
+    room: Room,
 }
 
 fn scheduler(name: &str) -> Result<String, String> {
@@ -128,6 +130,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.save_latents.as_ref().is_some_and(|latents| outputs.contains(latents)) {
         return Err(output::usage("--save-latents: is the image's file too; name another"));
     }
+    let least = || {
+        let memory = Memory::read(&arguments.model, arguments.config.as_deref())?;
+        Ok::<_, ModelError>(memory.generation(&request, arguments.dtype.into()))
+    };
+    arguments.room.check(&device, least, "make fewer or smaller images, or take --tile")?;
     let pipeline = pipeline(arguments, &device)?;
     let [height, width] = pipeline.size(&request)?;
 

@@ -12,10 +12,10 @@ use higanbana_io::{
     run::{Begun, Run, State, identity},
     writer::{self, Place},
 };
-use higanbana_train::{Progress, Recipe, Trainer, recipe::ScaleFrom};
+use higanbana_train::{Progress, Recipe, Trainer, memory, recipe::ScaleFrom};
 use indicatif::HumanDuration;
 
-use crate::{compute::Compute, output, signals};
+use crate::{compute::Compute, memory::Room, output, signals};
 
 /// Train an adapter on captioned images, or a model
 ///
@@ -58,6 +58,8 @@ pub struct Arguments {
     report: Option<PathBuf>,
     #[command(flatten)]
     compute: Compute,
+    #[command(flatten)]
+    room: Room,
 }
 
 fn alpha(text: &str) -> Result<f64, String> {
@@ -183,6 +185,8 @@ fn train(arguments: &Arguments, training: Training) -> Result<PathBuf> {
     let table = recipe.table();
 
     let device = arguments.compute.device()?;
+    let less = "lower train.batch or data.resolution, or set train.gradient_checkpointing";
+    arguments.room.check(&device, || memory::least(&located), less)?;
     let registry = crate::registry();
     let mut trainer = output::steps(|step| {
         let mut tell = |what: &str, of: usize| step(what, of);

@@ -96,6 +96,25 @@ impl Request {
     pub fn images(&self) -> usize {
         self.noise.first().map_or(self.count, |noise| noise.dims()[0])
     }
+
+    /// Height and width in pixels of what is given, and what that is.
+    fn given(&self, factor: usize) -> Option<(&'static str, [usize; 2])> {
+        match (&self.image, self.noise.first()) {
+            // What is left over at the edges no latent covers.
+            (Some((image, _)), _) => {
+                Some(("image", [2, 3].map(|axis| image.dims()[axis] / factor * factor)))
+            }
+            (None, Some(noise)) => Some(("noise", [2, 3].map(|axis| noise.dims()[axis] * factor))),
+            (None, None) => None,
+        }
+    }
+
+    /// Height and width in pixels: those of what is given, those asked for, or those of the training of a
+    /// UNet that sees `own`.
+    pub(super) fn size_with(&self, own: Option<[usize; 2]>, factor: usize) -> [usize; 2] {
+        let own = own.unwrap_or([64, 64]).map(|side| side.saturating_mul(factor));
+        self.given(factor).map(|(_, size)| size).or(self.size).unwrap_or(own)
+    }
 }
 
 impl Pipeline {
@@ -106,23 +125,13 @@ impl Pipeline {
     /// more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
         let factor = self.factor();
-        let own = self.unet.config().sample_size.unwrap_or([64, 64]);
-        let own = own.map(|side| side.saturating_mul(factor));
-        let given = match (&request.image, request.noise.first()) {
-            // What is left over at the edges no latent covers.
-            (Some((image, _)), _) => {
-                Some(("image", [2, 3].map(|axis| image.dims()[axis] / factor * factor)))
-            }
-            (None, Some(noise)) => Some(("noise", [2, 3].map(|axis| noise.dims()[axis] * factor))),
-            (None, None) => None,
-        };
-        if let (Some([h, w]), Some((what, size))) = (request.size, given)
+        if let (Some([h, w]), Some((what, size))) = (request.size, request.given(factor))
             && size != [h, w]
         {
             let reason = format!("is {w}x{h}; the {what} is of {}x{}", size[1], size[0]);
             return Err(ModelError::input("size", reason));
         }
-        let [h, w] = given.map(|(_, size)| size).or(request.size).unwrap_or(own);
+        let [h, w] = request.size_with(self.unet.config().sample_size, factor);
         let pixels = [h, w, request.images()].iter().try_fold(1usize, |n, by| n.checked_mul(*by));
         if pixels.is_none_or(|pixels| pixels > MOST_PIXELS) {
             let reason = format!("is {w}x{h}, {} times; make fewer or smaller", request.images());

@@ -34,6 +34,11 @@ pub(super) fn plan(text: &str, lab: &Lab) -> Result<Plan, String> {
     let grids = match axes {
         None => vec![&empty],
         Some(Value::Table(grid)) => vec![grid],
+        Some(Value::Array(grids)) if grids.is_empty() => {
+            return Err(
+                "`axes` is empty; write [axes] with values, or leave it out for one run".into()
+            );
+        }
         Some(Value::Array(grids)) if grids.iter().all(Value::is_table) => {
             grids.iter().filter_map(Value::as_table).collect()
         }
