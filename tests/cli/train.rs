@@ -154,7 +154,7 @@ fn recipes_that_cannot_be_are_refused_by_the_key() {
         ("adapter.options.rank=9223372036854775807", "rank 9223372036854775807 is more than any"),
         (
             "adapter.algorithm=lora --set adapter.options.rank=1000000",
-            "rank 1000000 has no meaning for a layer of 8x72, give 1152 at most",
+            "rank 1000000 has no meaning for a layer of 64x16, give 1024 at most",
         ),
         ("train.clip=0.0", "train.clip: is 0; give a number above 0, 3e38 at most"),
         (

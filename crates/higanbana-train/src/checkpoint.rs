@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::TensorData;
 use higanbana_io::{
-    Checkpoint as File,
+    Checkpoint as File, FileError,
     ledger::{Ledger, LedgerError},
     writer::write_tensors,
 };

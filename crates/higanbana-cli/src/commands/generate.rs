@@ -130,9 +130,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.save_latents.as_ref().is_some_and(|latents| outputs.contains(latents)) {
         return Err(output::usage("--save-latents: is the image's file too; name another"));
     }
-    let least = || {
+    let least = || -> Result<f64, ModelError> {
         let memory = Memory::read(&arguments.model, arguments.config.as_deref())?;
-        Ok::<_, ModelError>(memory.generation(&request, arguments.dtype.into()))
+        memory.generation(&request, arguments.dtype.into())
     };
     arguments.room.check(&device, least, "make fewer or smaller images, or take --tile")?;
     let pipeline = pipeline(arguments, &device)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_io::{
-    run::{Begun, Run, State, identity},
+    run::{Begun, Run},
     writer::{self, Place},
 };
 use higanbana_train::{Progress, Recipe, Trainer, memory, recipe::ScaleFrom};
@@ -132,9 +132,8 @@ impl<'a> Training<'a> {
 
     /// That the folder is free, or is to be gone on with, before any work is done.
     fn check(&self, arguments: &Arguments) -> Result<()> {
-        let (folder, identity) = (&self.folder, identity(&self.recipe.table()));
-        let done = !arguments.overwrite && matches!(State::of(folder, &identity)?, State::Done(_));
-        if done {
+        let folder = &self.folder;
+        if !arguments.overwrite && Run::result(folder, &self.recipe.table())?.is_some() {
             return Ok(());
         }
         for target in self.targets() {

@@ -80,8 +80,11 @@ impl Memory {
     }
 
     /// Bytes of a generation: the weights, and the step or the image, whichever is more.
-    pub fn generation(&self, request: &Request, dtype: DType) -> f64 {
-        let [height, width] = request.size_with(self.unet.sample_size, self.factor());
+    ///
+    /// # Errors
+    /// When images of that size cannot be made.
+    pub fn generation(&self, request: &Request, dtype: DType) -> Result<f64, ModelError> {
+        let [height, width] = request.size_with(self.unet.sample_size, self.factor())?;
         let (count, bytes) = (request.images() as f64, dtype.size() as f64);
         let guided = request.guidance > 1.0 && self.unet.guidance_width.is_none();
         let samples = if guided { 2.0 * count } else { count };
@@ -100,7 +103,7 @@ impl Memory {
             .as_ref()
             .map_or(0, |vae| 2 * vae.channels.get(1).unwrap_or(&vae.channels[0]) + vae.channels[0]);
         let image = self.coder_bytes(dtype) * count * tile * last as f64;
-        self.weights(dtype) + step.max(image).max(2.0 * 4.0 * 3.0 * count * pixels)
+        Ok(self.weights(dtype) + step.max(image).max(2.0 * 4.0 * 3.0 * count * pixels))
     }
 
     /// Bytes of what the backward pass needs of the UNet, for so many samples of this height and width in
@@ -147,7 +150,7 @@ mod tests {
         let weights = 4.0 * 1_066_235_307.0;
         let at = |side, tile| {
             let request = Request { size: Some([side; 2]), tile, ..Request::default() };
-            memory.generation(&request, DType::F32) - weights
+            memory.generation(&request, DType::F32).unwrap() - weights
         };
         // 512 + 128 channels of 512 by 512 pixels.
         assert_eq!(at(512, None), 4.0 * 640.0 * 512.0 * 512.0);

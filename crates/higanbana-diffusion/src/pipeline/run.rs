@@ -109,11 +109,37 @@ impl Request {
         }
     }
 
-    /// Height and width in pixels: those of what is given, those asked for, or those of the training of a
-    /// UNet that sees `own`.
-    pub(super) fn size_with(&self, own: Option<[usize; 2]>, factor: usize) -> [usize; 2] {
+    /// Height and width of the images in pixels, for a UNet that was trained on `own` latents of which each
+    /// covers `factor` pixels a side.
+    ///
+    /// # Errors
+    /// As [`Pipeline::size`].
+    pub(super) fn size_with(
+        &self,
+        own: Option<[usize; 2]>,
+        factor: usize,
+    ) -> Result<[usize; 2], ModelError> {
+        let given = self.given(factor);
+        if let (Some([h, w]), Some((what, size))) = (self.size, given)
+            && size != [h, w]
+        {
+            let reason = format!("is {w}x{h}; the {what} is of {}x{}", size[1], size[0]);
+            return Err(ModelError::input("size", reason));
+        }
         let own = own.unwrap_or([64, 64]).map(|side| side.saturating_mul(factor));
-        self.given(factor).map(|(_, size)| size).or(self.size).unwrap_or(own)
+        let [h, w] = given.map(|(_, size)| size).or(self.size).unwrap_or(own);
+        let pixels = [h, w, self.images()].iter().try_fold(1usize, |n, by| n.checked_mul(*by));
+        if pixels.is_none_or(|pixels| pixels > MOST_PIXELS) {
+            let reason = format!("is {w}x{h}, {} times; make fewer or smaller", self.images());
+            return Err(ModelError::input("size", reason));
+        }
+        match h > 0 && w > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) {
+            true => Ok([h, w]),
+            false => {
+                let reason = format!("is {w}x{h}; give multiples of {factor}, {factor} at least");
+                Err(ModelError::input("size", reason))
+            }
+        }
     }
 }
 
@@ -124,26 +150,7 @@ impl Pipeline {
     /// When they are no multiples of what a latent covers or not those of what is given, or there are
     /// more pixels than memory holds.
     pub fn size(&self, request: &Request) -> Result<[usize; 2], ModelError> {
-        let factor = self.factor();
-        if let (Some([h, w]), Some((what, size))) = (request.size, request.given(factor))
-            && size != [h, w]
-        {
-            let reason = format!("is {w}x{h}; the {what} is of {}x{}", size[1], size[0]);
-            return Err(ModelError::input("size", reason));
-        }
-        let [h, w] = request.size_with(self.unet.config().sample_size, factor);
-        let pixels = [h, w, request.images()].iter().try_fold(1usize, |n, by| n.checked_mul(*by));
-        if pixels.is_none_or(|pixels| pixels > MOST_PIXELS) {
-            let reason = format!("is {w}x{h}, {} times; make fewer or smaller", request.images());
-            return Err(ModelError::input("size", reason));
-        }
-        match h > 0 && w > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) {
-            true => Ok([h, w]),
-            false => {
-                let reason = format!("is {w}x{h}; give multiples of {factor}, {factor} at least");
-                Err(ModelError::input("size", reason))
-            }
-        }
+        request.size_with(self.unet.config().sample_size, self.factor())
     }
 
     /// That a request can be met, as far as that is known before.

@@ -100,6 +100,14 @@ impl Run {
         names.map(first).collect()
     }
 
+    /// The result of the run of this configuration in `folder`, if it is done.
+    ///
+    /// # Errors
+    /// When the result there is that of another configuration, or none.
+    pub fn result(folder: &Path, configuration: &toml::Table) -> Result<Option<Value>, RunError> {
+        state::result(folder, &identity(configuration))
+    }
+
     /// Claims the run of this configuration in `folder`, which is made where it is missing.
     ///
     /// One that was killed goes on from its checkpoints, its metrics cut back to whole lines. Without
