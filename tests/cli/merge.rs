@@ -35,7 +35,7 @@ fn files_of_lycoris_merge_to_the_weights_that_it_acts_with() {
         ("tlora_principal", "1"),
     ] {
         let adapter = reference(&format!("{case}.safetensors"));
-        let command = format!("merge {base} {adapter}:{strength} -o merged --overwrite --strict");
+        let command = format!("merge {base} {adapter}:{strength} -o merged --overwrite");
         let out = desk.run(&command).succeeds();
         assert!(out.contains("modules of lycoris"), "{out}");
         let expected = reference(&format!("{case}.expected.safetensors"));
@@ -114,7 +114,7 @@ fn json_says_what_was_done() {
             ("lycoris_k.diff", TensorData::from([[0.0f32]])),
         ],
     );
-    let run = desk.run("merge base.safetensors a:0.5 c -o merged --json");
+    let run = desk.run("merge base.safetensors a:0.5 c -o merged --json --allow-incomplete");
     let json = run.json();
     assert_eq!((&json["tensors"], &json["changed"]), (&2.into(), &1.into()));
     assert_eq!(json["adapters"][0]["strength"], 0.5);
@@ -126,7 +126,7 @@ fn json_says_what_was_done() {
 }
 
 #[test]
-fn the_first_ten_reasons_are_listed_and_strict_refuses_them() {
+fn the_first_ten_reasons_are_listed_and_refused() {
     let desk = desk();
     let zero = || TensorData::from([[0.0f32]]);
     let layers: Vec<String> = (0..12).map(|i| format!("n{i}.weight")).collect();
@@ -138,7 +138,7 @@ fn the_first_ten_reasons_are_listed_and_strict_refuses_them() {
     };
     write("base", &layers, "m.weight");
     write("many", &keys, "lycoris_m.diff");
-    let run = desk.run("merge base many -o merged");
+    let run = desk.run("merge base many -o merged --allow-incomplete");
     run.succeeds();
     let err: Vec<String> = run.err().lines().map(String::from).collect();
     assert_eq!(err[0], "warning: many: no use for 12 of its modules and tensors");
@@ -148,15 +148,15 @@ fn the_first_ten_reasons_are_listed_and_strict_refuses_them() {
     );
     assert_eq!((err.len(), &*err[11]), (12, "  ... and 2 more"));
     // What has one reason has one line.
-    let run = desk.run("merge base.safetensors a many -o merged --overwrite");
+    let run = desk.run("merge base.safetensors a many -o merged --overwrite --allow-incomplete");
     run.succeeds();
     assert!(run.err().lines().count() < 12, "{}", run.err());
-    let message = desk.refusal("merge base.safetensors a many -o strict --strict");
+    let message = desk.refusal("merge base.safetensors a many -o whole");
     assert_eq!(
         message,
-        "many: no use for 12 of its modules and tensors; leave out --strict to go on"
+        "many: no use for 12 of its modules and tensors; pass --allow-incomplete to go on without them"
     );
-    desk.run("merge base.safetensors a b -o strict --strict").succeeds();
+    desk.run("merge base.safetensors a b -o whole").succeeds();
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn wrong_usage_is_exit_code_two() {
 }
 
 #[test]
-fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
+fn a_stray_key_beside_what_follows_from_the_base_is_refused() {
     let desk = Desk::new();
     let (base, adapter) = (reference("base.safetensors"), reference("tlora_principal.safetensors"));
     let original = higanbana_io::Checkpoint::open(adapter).unwrap();
@@ -273,7 +273,7 @@ fn a_stray_key_beside_what_follows_from_the_base_is_strictly_refused() {
         original.names().iter().map(|key| (key.as_str(), original.read(key).unwrap())).collect();
     tensors.push(("lycoris_lin.hada_t1", TensorData::from([1.0f32])));
     desk.tensors("stray", &tensors);
-    let message = desk.refusal(&format!("merge {base} stray -o out --strict"));
+    let message = desk.refusal(&format!("merge {base} stray -o out"));
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
     let message = desk.refusal("inspect stray --strict");
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
@@ -294,7 +294,7 @@ fn what_belongs_to_a_model_that_the_base_lacks_is_one_line() {
     run.succeeds();
     assert_eq!(
         run.err(),
-        "warning: both: no use for 12 of its modules and tensors\n  \
+        "note: both: no use for 12 of its modules and tensors\n  \
          lora_te_text_model_encoder_layers_0_mlp_fc1 and 11 more: of the text encoder, which the base \
          lacks (give one that has it)\n"
     );

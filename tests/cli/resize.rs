@@ -99,16 +99,16 @@ fn what_cannot_be_resized_is_refused_in_one_line() {
 }
 
 #[test]
-fn what_has_no_use_is_said_and_strictly_refused() {
+fn what_has_no_use_is_said_and_refused() {
     let desk = desk();
     let open = desk.open("adapter");
     let mut tensors: Vec<(&str, TensorData)> =
         open.names().iter().map(|key| (key.as_str(), open.read(key).unwrap())).collect();
     tensors.push(("lycoris_l.hada_t1", TensorData::from([1.0f32])));
     desk.tensors("stray", &tensors);
-    let message = desk.refusal("resize stray --rank 1 -o out --strict");
+    let message = desk.refusal("resize stray --rank 1 -o out");
     assert!(message.starts_with("stray: no use for 1 of its modules and tensors; "), "{message}");
-    let json = desk.run("resize stray --rank 1 -o out --json").json();
+    let json = desk.run("resize stray --rank 1 -o out --allow-incomplete --json").json();
     assert_eq!(json["leftovers"][0]["name"], "lycoris_l.hada_t1");
     assert_eq!(json["notes"], serde_json::json!([]));
 }

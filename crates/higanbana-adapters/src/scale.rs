@@ -34,6 +34,8 @@ impl Default for LowRankConfig {
 pub struct Scale {
     value: f64,
     alpha: f64,
+    /// Whether the file's `alpha` is divided by the root of the rank.
+    by_root: bool,
 }
 
 /// Above what the field writes for a rank without a bound, 100000.
@@ -62,7 +64,7 @@ impl Scale {
         let r = rank as f64;
         let alpha = if alpha == 0.0 { r } else { alpha };
         let value = alpha / if rs { r.sqrt() } else { r };
-        Ok(Self { value, alpha: value * r })
+        Ok(Self { value, alpha: value * r, by_root: false })
     }
 
     /// [`Scale::new`] of factors whose thin side is the rank, at every rank.
@@ -87,17 +89,26 @@ impl Scale {
     /// When `alpha` is not one finite number.
     pub fn read(parts: &Parts, rank: usize) -> Result<Self, AdapterError> {
         let alpha = parts.scalar("alpha")?.filter(|alpha| *alpha != 0.0).unwrap_or(rank as f64);
-        Ok(Self { value: alpha / rank as f64, alpha })
+        Ok(Self { value: alpha / rank as f64, alpha, by_root: false })
+    }
+
+    /// From a file in which LyCORIS has left $\alpha$ as it is under rsLoRA, whose metadata say so.
+    ///
+    /// # Errors
+    /// As [`Scale::read`].
+    pub fn read_stabilised(parts: &Parts, rank: usize) -> Result<Self, AdapterError> {
+        let Self { value, alpha, .. } = Self::read(parts, rank)?;
+        Ok(Self { value: value * (rank as f64).sqrt(), alpha, by_root: true })
     }
 
     /// $s = 1$.
     pub fn one(rank: usize) -> Self {
-        Self { value: 1.0, alpha: rank as f64 }
+        Self { value: 1.0, alpha: rank as f64, by_root: false }
     }
 
     /// This $s$, whatever the `alpha` of its file.
     pub fn of_file(value: f64, alpha: f64) -> Self {
-        Self { value, alpha }
+        Self { value, alpha, by_root: false }
     }
 
     /// That of this `alpha` in a file, and by what to multiply a factor, so that the update stays.
@@ -108,7 +119,13 @@ impl Scale {
 
     /// The same $s$ at another rank.
     pub fn at_rank(self, rank: usize) -> Self {
-        Self { alpha: self.value * rank as f64, ..self }
+        let rank = rank as f64;
+        Self { alpha: self.value * if self.by_root { rank.sqrt() } else { rank }, ..self }
+    }
+
+    /// $s = 1$ at another rank, in a file of the same kind.
+    pub fn one_at(self, rank: usize) -> Self {
+        Self { value: 1.0, ..self }.at_rank(rank)
     }
 
     /// $s$.
@@ -116,7 +133,8 @@ impl Scale {
         self.value
     }
 
-    /// What a file holds as `alpha`: $s r$, so that every reader's $\alpha/r$ is $s$.
+    /// What a file holds as `alpha`: $s r$, so that every reader's $\alpha/r$ is $s$; $s \sqrt r$ where its
+    /// metadata ask for that.
     pub fn file_alpha(self) -> f64 {
         self.alpha
     }

@@ -1,5 +1,6 @@
 //! What the commands say: reports, notes and errors.
 
+mod leftovers;
 mod progress;
 mod table;
 mod terminal;
@@ -10,9 +11,10 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail};
-use higanbana_io::{Leftover, writer::Place};
+use higanbana_io::writer::Place;
 use serde::Serialize;
 
+pub use leftovers::{Completeness, leftovers};
 pub use progress::{Progress, progress, steps};
 pub use table::{show, table};
 pub use terminal::{Stderr, json_text, line, lines, say};
@@ -23,46 +25,6 @@ pub use terminal::{Stderr, json_text, line, lines, say};
 /// When standard output cannot be written.
 pub fn json(value: &impl Serialize) -> Result<()> {
     json_text(serde_json::to_string_pretty(value)?)
-}
-
-/// Says on standard error what a user should know of a file, how much of it has no use, and lists the
-/// first of that.
-///
-/// # Errors
-/// When something has no use and `strict` is set.
-pub fn leftovers(
-    file: &Path,
-    notes: &[String],
-    leftovers: &[Leftover],
-    strict: bool,
-) -> Result<()> {
-    const SHOWN: usize = 10;
-    notes.iter().for_each(|note| say(format!("note: {note}")));
-    if leftovers.is_empty() {
-        return Ok(());
-    }
-    let (file, count) = (file.display(), leftovers.len());
-    say(format!("warning: {file}: no use for {count} of its modules and tensors"));
-    // What is left over for one reason is one line.
-    let mut alike = Vec::<(&Leftover, usize)>::new();
-    for leftover in leftovers {
-        match alike.iter_mut().find(|(first, _)| first.reason == leftover.reason) {
-            Some((_, more)) => *more += 1,
-            None => alike.push((leftover, 0)),
-        }
-    }
-    for (Leftover { name, reason }, more) in alike.iter().take(SHOWN) {
-        let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
-        say(format!("  {name}{more}: {reason}"));
-    }
-    let hidden = alike.iter().skip(SHOWN).map(|(_, more)| 1 + more).sum::<usize>();
-    if hidden > 0 {
-        say(format!("  ... and {hidden} more"));
-    }
-    if strict {
-        bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");
-    }
-    Ok(())
 }
 
 /// `1 module`, `2 modules`.

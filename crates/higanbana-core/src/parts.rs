@@ -78,6 +78,11 @@ impl<'a> Parts<'a> {
         self.arguments?.get(name).map(String::as_str)
     }
 
+    /// Whether the metadata say that one of the network's switches is on.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.argument(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
     /// Takes whatever is there for zeros of the shape that is asked for: where no site is known, reading
     /// still tells what is missing.
     #[must_use]

@@ -27,6 +27,11 @@ pub trait PeftForm: Debug + Sync {
         &[]
     }
 
+    /// The tensor of ours whose layer has a bias in their files, and our key of that.
+    fn bias(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// Their keys that are not read, and why.
     fn unread(&self) -> &'static [(&'static str, &'static str)] {
         &[]

@@ -1,9 +1,34 @@
 //! The hash by which web interfaces recognise an adapter file.
 
-use std::convert::Infallible;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use burn::tensor::TensorData;
 use sha2::{Digest, Sha256};
+
+use crate::Dialect;
+
+/// The entry of the metadata.
+const SSHS: &str = "sshs_model_hash";
+/// That of the model specification (`0x`, of the same bytes), kept up where a file has it.
+const MODELSPEC: &str = "modelspec.hash_sha256";
+/// An older one, of some bytes in the middle of the file, which nobody asks for any more.
+const LEGACY: &str = "sshs_legacy_hash";
+
+/// Puts `hash` ([`sshs_model_hash`]) in the place of those in the metadata of a file that held other
+/// tensors. kohya's scripts leave out the `0x`; diffusers and PEFT have no such entry.
+pub(crate) fn renew(metadata: &mut BTreeMap<String, String>, hash: &str, dialect: Dialect) {
+    metadata.remove(LEGACY);
+    metadata.remove(SSHS);
+    if let Some(said) = metadata.get_mut(MODELSPEC) {
+        *said = hash.into();
+    }
+    let own = match dialect {
+        Dialect::Lycoris => Some(hash),
+        Dialect::Kohya => hash.strip_prefix("0x"),
+        Dialect::Diffusers | Dialect::Peft => None,
+    };
+    metadata.extend(own.map(|hash| (SSHS.to_string(), hash.to_string())));
+}
 
 /// `sshs_model_hash` as LyCORIS writes it: `0x` and the SHA-256 of the tensors' raw data, one after
 /// the other. Names, shapes and metadata do not enter.

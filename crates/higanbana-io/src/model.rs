@@ -69,9 +69,7 @@ pub fn save(
     };
     let network = Network::of(registry, modules.values()).on(&names, shape);
     // The model's own paths are dotted.
-    let dialect = Dialect::Diffusers;
-    let (path, metadata, unused) = (path.to_path_buf(), BTreeMap::new(), Vec::new());
-    let file = AdapterFile { path, dialect, modules, metadata, unused };
+    let file = AdapterFile::new(path, Dialect::Diffusers, modules);
     file.encode(registry, to, Some(&names), &network)?.write(&file.path, overwrite)
 }
 

@@ -150,7 +150,7 @@ pub fn measure(
                 None => "its update is not known without the base; give --base FILE",
                 Some(_) => "the base does not have it",
             };
-            unknown.push(Leftover { name, reason: reason.into() });
+            unknown.push(Leftover { name, reason: reason.into(), harmless: false });
             return Ok(());
         };
         let against = found.parameter.is_some();

@@ -46,14 +46,9 @@ pub fn save(
     let names = Names::new(shapes.keys());
     let described = dialect::Network::of(registry, modules.values())
         .on(&names, |key| shapes.get(key).map(Vec::as_slice));
-    let file = AdapterFile {
-        path: path.into(),
-        // The paths of modules are dotted, below the component's.
-        dialect: Dialect::Diffusers,
-        modules,
-        metadata,
-        unused: Vec::new(),
-    };
+    // The paths of modules are dotted, below the component's.
+    let dialect = Dialect::Diffusers;
+    let file = AdapterFile { metadata, ..AdapterFile::new(Path::new(name), dialect, modules) };
     let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
     files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
 }

@@ -76,13 +76,7 @@ pub fn rewrite(case: &Value) -> Result<Encoded> {
         let written: Result<_> = written.map(same_type).collect();
         modules.insert(module.to_string(), written?);
     }
-    let file = AdapterFile {
-        path: reader.path().into(),
-        dialect: reader.dialect(),
-        modules,
-        metadata: BTreeMap::new(),
-        unused: Vec::new(),
-    };
+    let file = AdapterFile::new(reader.path(), reader.dialect(), modules);
     Ok(file.encode(&registry, Dialect::Lycoris, None, &Network::default())?)
 }
 

@@ -24,8 +24,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Init, Outline, Parts,
-    Site, SiteKind, Tensors, Variant, init, spectrum::SpectrumError,
+    Adapter, AdapterError, Budget, Call, Condition, Cost, Degree, Features, Glimpse, Init, Outline,
+    Parts, Site, SiteKind, Tensors, Variant, init, spectrum::SpectrumError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,17 @@ impl Adapter for DyLora {
                 Err(parts.misshapen("lora_mid.weight", "no core between nested ranks".into()))
             }
         }
+    }
+
+    /// Of a file whose metadata name the algorithm, and do not train the ranks one by one.
+    fn assumption(module: &Glimpse) -> Option<&'static str> {
+        let argument = |name: &str| module.arguments.get(name).map(String::as_str);
+        let is_it = argument("algo").is_some_and(|it| it.eq_ignore_ascii_case(Self::NAME));
+        let is_open = is_it && argument("block_size") != Some("1");
+        (is_open && module.keys.contains("lora_up.weight")).then_some(
+            "DyLoRA, read at alpha/rank as every program reads it; if LyCORIS trained it, at alpha over \
+             the number of blocks, its update is block_size times as large, 4 unless told otherwise",
+        )
     }
 
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {

@@ -46,7 +46,9 @@ impl Adapter for Full {
         &[SiteKind::Linear, SiteKind::Conv1d, SiteKind::Conv2d, SiteKind::Conv3d, SiteKind::Bias];
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
+        // A vector is the difference of a norm's scale.
+        let is_norm = dims(tensors, "diff").len() == 1;
+        Self::SITES.contains(&kind) && tensors.contains_key(key(kind)) && !is_norm
     }
 
     fn new(site: &Site, _config: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {

@@ -17,7 +17,8 @@
 //! Files from before LyCORIS 3 call the factors by each other's names: `a1 [r, in]`, `a2 [in, r]`,
 //! `b1 [r, in]`, `b2 [out, r]`. Shapes tell the two apart unless r = in = out; then the file is
 //! taken for a new one. Difference from LyCORIS: with `rs_lora` the file holds $\alpha\sqrt r$, so
-//! that $\alpha/r$ is right for every reader (LyCORIS writes $\alpha$ and rereads another update).
+//! that $\alpha/r$ is right for every reader. LyCORIS writes $\alpha$ and rereads another update; where
+//! the metadata of its file say `rs_lora`, it is read as LyCORIS trained it, at $\alpha/\sqrt r$.
 //!
 //! GLoRA: arXiv:2306.07967.
 
@@ -26,8 +27,8 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Init, Outline, Parts, Site,
-    SiteKind, Tensors, Variant,
+    Adapter, AdapterError, Budget, Call, Cost, Degree, Features, Glimpse, Init, Outline, Parts,
+    Site, SiteKind, Tensors, Variant,
     parts::{dims, scalar_data, to_data},
     spectrum::{self, SpectrumError},
     training::weigh_rows,
@@ -179,8 +180,20 @@ impl Adapter for Glora {
             b1: Param::from_tensor(parts.tensor(b1, [site.out(), r])?),
             b2: Param::from_tensor(parts.unfolded(b2, &kernel, [r, site.cols()])?),
             scalar: Scalar::none(),
-            scale: Scale::read(parts, r)?,
+            scale: match parts.is_set("rs_lora") {
+                true => Scale::read_stabilised(parts, r)?,
+                false => Scale::read(parts, r)?,
+            },
         })
+    }
+
+    /// Of a file without metadata, which LyCORIS may have trained under `rs_lora`.
+    fn assumption(module: &Glimpse) -> Option<&'static str> {
+        let is_open = module.arguments.is_empty() && module.alpha.is_some();
+        (is_open && module.keys.contains("a1.weight")).then_some(
+            "GLoRA whose file does not say whether LyCORIS trained it with rs_lora, read as trained \
+             without; if it was, its update is √rank times as large",
+        )
     }
 
     /// Each of the two products has a draw of its own.
@@ -226,7 +239,7 @@ impl Glora {
                 .map(|halves| halves.map(Param::from_tensor))
         };
         let ([a1, a2], [b1, b2]) = (cut(&a)?, cut(&b)?);
-        Ok(Self { a1, a2, b1, b2, scalar: Scalar::none(), scale: Scale::one(r) })
+        Ok(Self { a1, a2, b1, b2, scalar: Scalar::none(), scale: self.scale.one_at(r) })
     }
 
     /// $\frac{\alpha}{r}\sigma$ times a first factor.
@@ -311,6 +324,28 @@ mod tests {
             ("b2", square(4.0)),
         ]);
         read(&site, &file).write(&site)["a1.weight"].assert_eq(&square(1.0), true);
+    }
+
+    #[test]
+    fn lycoris_s_rs_lora_is_told_by_the_metadata() {
+        let site = Site::new("l", SiteKind::Linear, [3, 2]);
+        let mut file = new_layout();
+        for (key, wide) in [("a1", [2, 4]), ("a2", [4, 2]), ("b1", [3, 4]), ("b2", [4, 2])] {
+            file.insert(format!("{key}.weight"), TensorData::ones::<f32, _>(wide));
+        }
+        file.insert("alpha".into(), scalar_data(2.0));
+        for (said, scale) in [(None, 0.5), (Some("False"), 0.5), (Some("True"), 1.0)] {
+            let said = said.map(|said| ("rs_lora".to_string(), said.to_string()));
+            let arguments = said.into_iter().collect();
+            let parts = Parts::new("m", &file, &Device::default(), DType::F32)
+                .with_arguments(&arguments);
+            let adapter = Glora::read(&site, &parts).unwrap();
+            assert_eq!(adapter.scale.value(), scale);
+            adapter.write(&site)["alpha"].assert_eq(&scalar_data(2.0), true);
+            // What is cut stays what it says it is.
+            let cut = adapter.cut(&site, Budget::Rank(1)).unwrap();
+            cut.write(&site)["alpha"].assert_eq(&scalar_data(1.0), true);
+        }
     }
 
     #[test]

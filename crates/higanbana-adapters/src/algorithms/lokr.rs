@@ -322,7 +322,7 @@ fn rank(w1: &First, w2: &Second) -> Option<usize> {
 fn scale_of_whole(parts: &Parts) -> Result<Scale, AdapterError> {
     let Some(alpha) = parts.scalar("alpha")? else { return Ok(Scale::one(1)) };
     let r = alpha.max(0.0).powf(2.0 / 3.0).round();
-    let is_said = parts.argument("rs_lora").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    let is_said = parts.is_set("rs_lora");
     // Of a rank that is a square, alpha could as well be the rank.
     let rounding = parts.epsilon("alpha");
     let is_told = alpha.fract() != 0.0 && (r * r.sqrt() - alpha).abs() <= rounding * alpha;

@@ -7,6 +7,8 @@
 //! b_norm  c  [channels]   zeros
 //! ```
 //!
+//! ComfyUI saves these differences of a norm as it does those of any layer: `diff` and `diff_b`.
+//!
 //! Scale and shift are two sites with an adapter each; their files share a module. Difference from
 //! LyCORIS: a layer without a shift is no obstacle.
 //!
@@ -44,7 +46,8 @@ impl Adapter for Norm {
     const SITES: &'static [SiteKind] = &[SiteKind::Norm, SiteKind::NormBias];
 
     fn detect(kind: SiteKind, tensors: &Tensors) -> bool {
-        Self::SITES.contains(&kind) && tensors.contains_key(key(kind))
+        Self::SITES.contains(&kind)
+            && (tensors.contains_key(key(kind)) || dims(tensors, other_key(kind)).len() == 1)
     }
 
     fn new(site: &Site, _config: &NoOptions, init: &mut Init) -> Result<Self, AdapterError> {
@@ -72,11 +75,14 @@ impl Adapter for Norm {
     }
 
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
-        Ok(Self { norm: Param::from_tensor(parts.tensor(key(site.kind), [site.out()])?) })
+        let own = key(site.kind);
+        let key = if parts.has(own) { own } else { other_key(site.kind) };
+        Ok(Self { norm: Param::from_tensor(parts.tensor(key, [site.out()])?) })
     }
 
     fn outline(kind: SiteKind, tensors: &Tensors) -> Outline {
-        Outline::new(dims(tensors, key(kind)), None)
+        let own = dims(tensors, key(kind));
+        Outline::new(if own.is_empty() { dims(tensors, other_key(kind)) } else { own }, None)
     }
 
     fn sum(_site: &Site, terms: &[(f64, &Self)]) -> Option<Self> {
@@ -96,6 +102,11 @@ impl Adapter for Norm {
 
 fn key(kind: SiteKind) -> &'static str {
     if kind == SiteKind::NormBias { "b_norm" } else { "w_norm" }
+}
+
+/// ComfyUI's.
+fn other_key(kind: SiteKind) -> &'static str {
+    if kind == SiteKind::NormBias { "diff_b" } else { "diff" }
 }
 
 #[cfg(test)]

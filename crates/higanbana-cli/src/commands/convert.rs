@@ -42,9 +42,8 @@ pub struct Arguments {
     /// The base model: its names, and its weights where an update is computed from them
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// Refuse a file with a module or a tensor that has no use
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    completeness: output::Completeness,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -93,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let convert = Convert { registry: &registry, to: arguments.to, base, bake, device, compute };
     let converted = output::steps(|step| Ok(convert.run(&arguments.input, step)?))?;
     let Converted { file, layers, leftovers, notes, inputs } = &converted;
-    output::leftovers(&arguments.input, notes, leftovers, arguments.strict)?;
+    arguments.completeness.check(&arguments.input, notes, leftovers)?;
     output::keeps_inputs(&file.files(&arguments.output), inputs)?;
     file.write(&arguments.output, arguments.overwrite)?;
 

@@ -42,6 +42,8 @@ pub struct Arguments {
     /// Adapter files, each with its strength: as trained is 1
     #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = adapter())]
     adapters: Vec<Adapter>,
+    #[command(flatten)]
+    completeness: output::Completeness,
     /// The scheduler; the model's own if left out
     #[arg(long, value_name = "NAME", value_parser = scheduler)]
     scheduler: Option<String>,
@@ -219,7 +221,7 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
         let placed = attach_file(&mut pipeline, &adapter.path, strength, &registry)?.placed;
-        output::leftovers(&adapter.path, &placed.notes, &placed.leftovers, false)?;
+        arguments.completeness.check(&adapter.path, &placed.notes, &placed.leftovers)?;
         output::say(format!(
             "{} at {strength}: {} modules, {} weights and biases",
             adapter.path.display(),

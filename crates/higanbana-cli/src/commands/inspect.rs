@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_io::apply::{Adapters, Contents, Inspection, inspect};
 use indicatif::HumanBytes;
@@ -16,7 +16,7 @@ JSON of an adapter:
   adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm,
               shape: [number or null] or null, unfolded, rank or null,
               alpha or null, parameters, dtype, norm or null}],
-  leftovers: [{name, reason}], notes: [text], metadata: {key: text}
+  leftovers: [{name, reason, harmless}], notes: [text], metadata: {key: text}
 JSON of any other file:
   kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors,
   parameters, dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
@@ -55,7 +55,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     })?;
     if let Inspection::Adapter(adapters) = &inspection {
         let Adapters { notes, leftovers, .. } = &**adapters;
-        output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
+        output::leftovers(&arguments.file, notes, leftovers);
+        if arguments.strict && !leftovers.is_empty() {
+            let (file, count) = (arguments.file.display(), leftovers.len());
+            bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");
+        }
     }
     match (&inspection, arguments.json) {
         (_, true) => output::json(&inspection),

@@ -11,7 +11,7 @@ use clap::{
     Args,
     builder::{OsStringValueParser, TypedValueParser, ValueParser},
 };
-use higanbana_io::apply::{Merge, Planned, Source};
+use higanbana_io::apply::{Merge, Placed, Planned, Source};
 use serde_json::json;
 
 use crate::{output, refit::Arithmetic};
@@ -33,9 +33,8 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1.0, value_name = "MU", allow_negative_numbers = true)]
     #[arg(value_parser = strength)]
     multiplier: f64,
-    /// Refuse adapters that do not fit the base in every tensor
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    completeness: output::Completeness,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -114,7 +113,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = crate::registry();
     let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
     for Planned { source, placed, .. } in merge.planned() {
-        output::leftovers(&source.path, &placed.notes, &placed.leftovers, arguments.strict)?;
+        let Placed { notes, leftovers, .. } = placed;
+        arguments.completeness.check(&source.path, notes, leftovers)?;
     }
     output::steps(|step| {
         let progress = |key: &str| step(key, merge.tensors());

@@ -27,7 +27,7 @@ JSON:
                            leading}}],
   total: {layers, parameters, rank, rank_bound, stable_rank, effective_rank,
           frobenius, spectral},
-  unknown: [{name, reason}], leftovers: [{name, reason}], notes: [text]
+  unknown: [{name, reason}], leftovers: [{name, reason, harmless}], notes: [text]
 With --compare: {first: {...}, second: {...}}
 
 Measures are those of the update at strength 1 as the matrix [out, in·kernel], computed in f64; in \
@@ -107,7 +107,7 @@ fn file(
     let ranks = output::steps(|step| {
         Ok(measure(path, arguments.base.as_deref(), registry, device, step)?)
     })?;
-    output::leftovers(path, &ranks.notes, &ranks.leftovers, false)?;
+    output::leftovers(path, &ranks.notes, &ranks.leftovers);
     for unknown in &ranks.unknown {
         output::say(format!("warning: {}: {unknown}", path.display()));
     }

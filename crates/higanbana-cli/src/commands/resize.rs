@@ -24,7 +24,7 @@ pub struct Arguments {
     /// An adapter file; its metadata (algo of ss_network_args) tell algorithms apart whose tensors do
     /// not, such as one of nested ranks, which is cut to the leading ones
     file: PathBuf,
-    /// The smaller file, in the same dialect
+    /// The smaller file, in which every module keeps its name
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     #[command(flatten)]
@@ -32,9 +32,8 @@ pub struct Arguments {
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// Refuse a file with a module or a tensor that has no use
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    completeness: output::Completeness,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -59,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let resize = Resize { registry: &registry, budget, base, device, compute };
     let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;
     let Resized { file, layers, kept, not_smaller, leftovers, notes, inputs } = &resized;
-    output::leftovers(&arguments.file, notes, leftovers, arguments.strict)?;
+    arguments.completeness.check(&arguments.file, notes, leftovers)?;
     output::keeps_inputs(&file.files(&arguments.output), inputs)?;
     file.write(&arguments.output, arguments.overwrite)?;
 

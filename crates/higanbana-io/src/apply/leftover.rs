@@ -1,10 +1,21 @@
 //! What of an adapter file goes nowhere: nothing is dropped in silence.
+//!
+//! A result that lacks something which the user asked for is incomplete. A leftover is **harmless**, and
+//! the result whole without it, where it could have acted nowhere in what the user named:
+//!
+//! * a module of another model than the only one that the base is a file of: a text encoder's part of an
+//!   adapter on the file of a UNet;
+//! * an embedding bundled with the adapter, where a model takes the adapter: it is no update of a weight;
+//! * an `alpha` without the tensors that it scales.
+//!
+//! Every other one is not.
 
 use std::fmt;
 
 use higanbana_core::Tensors;
 
-use crate::{AdapterReader, Names, Target};
+use super::ApplyError;
+use crate::{AdapterReader, Names, Target, dialect::Unused, names::NameError};
 
 /// A module or a tensor of an adapter file that has no part in the result.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +24,8 @@ pub struct Leftover {
     pub name: String,
     /// Why.
     pub reason: String,
+    /// Whether the result is whole without it (see the [module](self)).
+    pub harmless: bool,
 }
 
 impl fmt::Display for Leftover {
@@ -34,8 +47,24 @@ impl Leftovers {
     /// Begins with the tensors that belong to no module.
     pub fn of(reader: &AdapterReader) -> Self {
         let unused = reader.unused().iter();
-        let keys = unused.map(|unused| leftover(&unused.key, unused.reason)).collect();
-        Self { modules: Vec::new(), keys }
+        let keys = unused.map(|unused| {
+            let harmless = unused.is_bundled() || unused.scales_nothing();
+            Leftover { harmless, ..leftover(&unused.key, unused.reason) }
+        });
+        Self { modules: Vec::new(), keys: keys.collect() }
+    }
+
+    /// Of a file that is written anew, in a dialect that has a place for what is bundled with an adapter,
+    /// or has none.
+    pub fn rewriting(reader: &AdapterReader, has_place: bool) -> Self {
+        let mut all = Self::of(reader);
+        let bundled = reader.unused().iter().map(Unused::is_bundled);
+        let keys = all.keys.into_iter().zip(bundled);
+        let kept = keys.filter(|(_, is_bundled)| !(*is_bundled && has_place));
+        all.keys = kept
+            .map(|(it, is_bundled)| Leftover { harmless: it.harmless && !is_bundled, ..it })
+            .collect();
+        all
     }
 
     /// What `module` means among the names of a base; if nothing, or not one thing, it is left over.
@@ -45,8 +74,14 @@ impl Leftovers {
             Ok(None) => names.unmatched(module, self.modules.len() < WITH_NEAREST),
             Err(error) => error,
         };
-        self.modules.push(leftover(module, error.to_string()));
+        let harmless = matches!(error, NameError::Elsewhere { .. }) && names.is_of_one_model();
+        self.modules.push(Leftover { harmless, ..leftover(module, error.to_string()) });
         None
+    }
+
+    /// A module that cannot be read.
+    pub fn broken(&mut self, module: &str, error: &ApplyError) {
+        self.modules.push(leftover(module, error.to_string()));
     }
 
     /// A module whose tensors no algorithm takes for `what`.
@@ -69,5 +104,5 @@ impl Leftovers {
 }
 
 fn leftover(name: &str, reason: impl Into<String>) -> Leftover {
-    Leftover { name: name.into(), reason: reason.into() }
+    Leftover { name: name.into(), reason: reason.into(), harmless: false }
 }

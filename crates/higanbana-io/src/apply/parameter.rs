@@ -17,6 +17,8 @@ pub struct Parameter {
     pub site: Site,
     /// The rows that are meant, where these are not all.
     pub rows: Option<Range<usize>>,
+    /// Whether the base stores it transposed; `site` is as adapters see it.
+    pub transposed: bool,
 }
 
 /// Which of a layer's two parameters a kind is.
@@ -27,7 +29,7 @@ pub(crate) fn weight_or_bias(kind: SiteKind) -> &'static str {
 impl Parameter {
     /// All of the tensor `key`.
     pub fn new(key: impl Into<String>, site: Site) -> Self {
-        Self { key: key.into(), site, rows: None }
+        Self { key: key.into(), site, rows: None, transposed: false }
     }
 
     /// Weight and bias of a target.
@@ -59,16 +61,33 @@ impl Parameter {
                     })?),
                 };
                 shape[0] = rows.as_ref().map_or(shape[0], |rows| rows.len());
-                Ok(Self { key: key.into(), site: Site::new(path, kind, shape), rows })
+                let transposed = target.transposed && shape.len() == 2;
+                if transposed {
+                    shape.reverse();
+                }
+                Ok(Self { key: key.into(), site: Site::new(path, kind, shape), rows, transposed })
             })
             .collect()
     }
 
-    /// Its value: all of `whole`, or its rows.
+    /// Its value: all of the base's matrix, or its rows, or the transposed.
     pub fn of_matrix(&self, whole: &Tensor<2>) -> Tensor<2> {
         match &self.rows {
+            None if self.transposed => whole.clone().transpose(),
             None => whole.clone(),
             Some(rows) => whole.clone().slice([rows.clone()]),
+        }
+    }
+
+    /// The base's matrix with an update of this parameter added.
+    pub fn add(&self, whole: Tensor<2>, update: Tensor<2>) -> Tensor<2> {
+        match &self.rows {
+            None if self.transposed => whole + update.transpose(),
+            None => whole + update,
+            Some(rows) => {
+                let sum = whole.clone().slice([rows.clone()]) + update;
+                whole.slice_assign([rows.clone()], sum)
+            }
         }
     }
 

@@ -56,7 +56,8 @@ impl Survey<'_> {
     /// Shows every adapter to `each`; `progress` is told each module and how many there are.
     ///
     /// # Errors
-    /// When a file cannot be read, a module contradicts itself or the base, or `each` fails.
+    /// When a file cannot be read, no module can, or `each` fails. One that contradicts itself or the base
+    /// is left over where others do not.
     pub fn run<E: From<ApplyError>>(
         &self,
         progress: impl Fn(&str, usize),
@@ -69,6 +70,7 @@ impl Survey<'_> {
         let how = ModuleReader { file: &reader, registry, device, dtype };
         let mut leftovers = Leftovers::of(&reader);
         let modules = reader.modules().count();
+        let (mut read, mut broken) = (0, None);
         for module in reader.modules() {
             progress(module, modules);
             let place = base.as_ref().and_then(|base| {
@@ -76,10 +78,21 @@ impl Survey<'_> {
                 Some((base as &dyn Model, target))
             });
             let tensors = reader.read(module).map_err(ApplyError::from)?;
-            let found = how.module(module, &tensors, place, &mut leftovers)?;
+            let found = match how.module(module, &tensors, place, &mut leftovers) {
+                Err(error @ ApplyError::Adapter { .. }) => {
+                    leftovers.broken(module, &error);
+                    broken = broken.or(Some(error));
+                    continue;
+                }
+                found => found?,
+            };
+            read += 1;
             let Some(found) = found else { continue };
             let surveyed = Surveyed { module, tensors: &tensors, dtype: &dtypes(&reader, module) };
             found.iter().try_for_each(|found| each(&surveyed, found))?;
+        }
+        if let (0, Some(error)) = (read, broken) {
+            return Err(error.into());
         }
         Ok(Overview {
             dialect: reader.dialect().name(),

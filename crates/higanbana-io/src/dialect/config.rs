@@ -24,23 +24,23 @@ pub(super) fn config_path(adapter: &Path) -> PathBuf {
 }
 
 /// Options of every algorithm about training, or about which layers were chosen.
-const HARMLESS: [&str; 15] = [
+const HARMLESS: [&str; 12] = [
     "auto_mapping",
     "base_model_name_or_path",
-    "bias",
     "ensure_weight_tying",
     "exclude_modules",
     "inference_mode",
     "layers_pattern",
     "layers_to_transform",
-    "modules_to_save",
     "peft_version",
     "revision",
     "runtime_config",
     "target_modules",
     "task_type",
-    "trainable_token_indices",
 ];
+
+/// Options by which tensors of the model itself are trained and saved along, to replace its own.
+const SAVED: [&str; 3] = ["bias", "modules_to_save", "trainable_token_indices"];
 
 /// PEFT's configuration of one model's adapter, as far as the tensors' meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
@@ -144,13 +144,29 @@ impl Configs {
         self.0.iter().find_map(|(prefix, config)| Some((config, module.strip_prefix(prefix)?)))
     }
 
-    /// Refuses options under which the tensors of the file at `path` are not what they look like.
-    /// What is to be said of the others, one line each.
-    pub fn check(&self, path: &Path, forms: &[Form]) -> Result<Vec<String>, FileError> {
+    /// Refuses options under which the tensors of the file at `path` are not what they look like, or
+    /// under which the tensors `saved` along replace the model's own. What is to be said of the others,
+    /// one line each.
+    pub fn check(
+        &self,
+        path: &Path,
+        forms: &[Form],
+        saved: &[&str],
+    ) -> Result<Vec<String>, FileError> {
         let mut notes = Vec::new();
         for (_, config) in &self.0 {
             for (option, value) in &config.options {
                 match config.meaning(option, value, forms) {
+                    _ if SAVED.contains(&&**option) => {
+                        if let (true, Some(first)) = (is_set(value) && value != "none", saved.first())
+                        {
+                            let reason = format!(
+                                "{option} is {value}, so that {first:?} and the like are to replace \
+                                 the model's own, which no adapter does; merge it with PEFT"
+                            );
+                            return Err(FileError::Config { path: path.into(), reason });
+                        }
+                    }
                     Meaning::None => (),
                     Meaning::Other(reason) => {
                         return Err(FileError::Config { path: path.into(), reason });
@@ -260,7 +276,7 @@ mod tests {
             let mut options: Map<String, Value> = options.into_iter().flatten().collect();
             options.insert("peft_type".into(), json!(peft_type));
             let configs = Configs(vec![(String::new(), config(Value::Object(options)))]);
-            assert_eq!(configs.check("f".as_ref(), &forms()).unwrap(), [""; 0], "{peft_type}");
+            assert_eq!(configs.check("f".as_ref(), &forms(), &["x"]).unwrap(), [""; 0], "{peft_type}");
         }
     }
 

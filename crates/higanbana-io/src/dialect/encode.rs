@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 use higanbana_core::{Registry, Tensors, parts::scalar_data};
 
 use super::{
-    AdapterFile, Dialect, Encoded, Network, encoded::Renamed, network, peft::Outgoing,
+    AdapterFile, config::METADATA, Dialect, Encoded, Network, encoded::Renamed, network, peft::Outgoing,
     rename::Translator,
 };
 use crate::{
     FileError,
     apply::of_weight,
-    names::{Architecture, Component, Names, Target},
-    sshs_model_hash, writer,
+    names::{Architecture, Names, Target},
 };
+
+/// The tensors of a module with its alpha, without which LyCORIS cannot load it.
+pub(super) fn with_alpha(registry: &Registry, tensors: &Tensors) -> Tensors {
+    let mut tensors = tensors.clone();
+    if let (false, Some(rank)) = (tensors.contains_key("alpha"), rank(registry, &tensors)) {
+        tensors.insert("alpha".into(), scalar_data(rank as f64));
+    }
+    tensors
+}
 
 /// The rank of a module's algorithm, if it has one that its `alpha` is divided by.
 fn rank(registry: &Registry, tensors: &Tensors) -> Option<usize> {
@@ -25,9 +33,13 @@ fn rank(registry: &Registry, tensors: &Tensors) -> Option<usize> {
 impl AdapterFile {
     /// The same adapter in the dialect `to`.
     ///
-    /// Modules are renamed by `names`, those of the base. Without a base, a file that has the dialect
-    /// keeps its names; else the published UNets and their text encoders are tried; failing that,
-    /// dotted names are their own path, and flattened names can only change their prefix.
+    /// Modules are renamed by `names`, those of the base. Without a base, a name of the dialect stays;
+    /// of others, the published UNets and their text encoders are tried; failing that, a name's prefix
+    /// has to tell the model, and behind it a dotted name is a path, while a flattened one can only
+    /// change its prefix.
+    ///
+    /// All metadata stay, but for those of hashes, which are computed anew, and what the dialect says
+    /// of itself.
     ///
     /// LyCORIS and kohya hold every algorithm. diffusers and PEFT hold those that say how
     /// ([`Adapter::PEFT`](higanbana_core::Adapter::PEFT)), one in a file; for diffusers, whose files have no
@@ -43,14 +55,17 @@ impl AdapterFile {
         names: Option<&Names>,
         network: &Network,
     ) -> Result<Encoded, FileError> {
-        let is_needed = names.is_none() && to != self.dialect;
-        let published = is_needed.then(|| self.published_names()).flatten();
-        let translator = Translator::new(&self.path, names.or(published.as_ref()), to);
+        let published = names.is_none().then(|| self.published_names()).flatten();
+        let modules = self.modules.keys().map(String::as_str);
+        let translator = match names {
+            Some(names) => Translator::new(&self.path, names, to),
+            None => Translator::alone(&self.path, published.as_ref(), to, modules),
+        };
         let mut renamed = Renamed::new();
         for (module, tensors) in &self.modules {
             let spot = translator.locate(module)?;
             let name = translator.name(module, spot.as_ref())?;
-            let component = spot.map_or(Component::Model, |spot| spot.component);
+            let component = spot.and_then(|spot| spot.component);
             if let Some((first, ..)) = renamed.insert(name.clone(), (module, component, tensors)) {
                 return Err(FileError::DuplicateKey {
                     path: self.path.clone(),
@@ -62,11 +77,13 @@ impl AdapterFile {
         }
         let arguments = &network::arguments(&self.metadata);
         let outgoing = Outgoing { path: &self.path, registry, arguments, to };
-        match to {
-            Dialect::Lycoris | Dialect::Kohya => Ok(self.encode_flat(registry, &renamed, network)),
-            Dialect::Diffusers => outgoing.to_diffusers(&renamed),
-            Dialect::Peft => outgoing.to_peft(&renamed),
-        }
+        let mut encoded = match to {
+            Dialect::Lycoris | Dialect::Kohya => self.encode_flat(registry, &renamed, network),
+            Dialect::Diffusers => outgoing.to_diffusers(&renamed)?.with_metadata(&self.metadata),
+            Dialect::Peft => outgoing.to_peft(&renamed)?.with_metadata(&self.metadata),
+        };
+        encoded.hash(to);
+        Ok(encoded)
     }
 
     /// The names of the published architecture that has all of the file's modules. A smaller UNet may
@@ -85,19 +102,13 @@ impl AdapterFile {
     fn encode_flat(&self, registry: &Registry, modules: &Renamed, network: &Network) -> Encoded {
         let mut out = BTreeMap::new();
         for (name, (_, _, tensors)) in modules {
-            for (suffix, data) in *tensors {
-                out.insert(format!("{name}.{suffix}"), data.clone());
-            }
-            // LyCORIS cannot load a module without alpha.
-            if let (false, Some(rank)) = (tensors.contains_key("alpha"), rank(registry, tensors)) {
-                out.insert(format!("{name}.alpha"), scalar_data(rank as f64));
-            }
+            let tensors = with_alpha(registry, tensors);
+            out.extend(tensors.into_iter().map(|(key, data)| (format!("{name}.{key}"), data)));
         }
+        out.extend(self.carried.clone());
         let mut metadata = self.metadata.clone();
-        metadata.retain(|key, _| key.starts_with("ss_") || key.starts_with("modelspec."));
+        metadata.remove(METADATA);
         network.describe(&mut metadata);
-        let in_file_order = writer::file_order(&out).into_iter().map(|(_, data)| data);
-        metadata.insert("sshs_model_hash".into(), sshs_model_hash(in_file_order));
         Encoded { tensors: out, metadata, adapter_config: None }
     }
 }

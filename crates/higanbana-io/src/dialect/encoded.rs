@@ -7,14 +7,14 @@ use std::{
 
 use burn::tensor::TensorData;
 
-use super::{Tensors, config::config_path};
-use crate::{FileError, names::Component, writer};
+use super::{Dialect, Tensors, config::config_path, network};
+use crate::{FileError, hash, names::Component, sshs_model_hash, writer};
 
-/// Modules by their new names: the old one, the model, and the tensors.
-pub(super) type Renamed<'a> = BTreeMap<String, (&'a str, Component, &'a Tensors)>;
+/// Modules by their new names: the old one, the model where that is known, and the tensors.
+pub(super) type Renamed<'a> = BTreeMap<String, (&'a str, Option<Component>, &'a Tensors)>;
 
 /// An adapter file ready to be written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Encoded {
     /// The tensors by their keys in the file.
     pub tensors: BTreeMap<String, TensorData>,
@@ -26,6 +26,22 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// With what another file said of itself, as far as it stays true: the dialect of this one multiplies
+    /// alpha into a tensor or has it in its configuration.
+    pub(super) fn with_metadata(mut self, metadata: &BTreeMap<String, String>) -> Self {
+        for (key, value) in metadata.iter().filter(|(key, _)| !network::is_scale(key)) {
+            self.metadata.entry(key.clone()).or_insert(value.clone());
+        }
+        self
+    }
+
+    /// Puts the hashes of these tensors in the place of those that the metadata had.
+    pub(super) fn hash(&mut self, dialect: Dialect) {
+        let in_file_order = writer::file_order(&self.tensors).into_iter().map(|(_, data)| data);
+        let hash = sshs_model_hash(in_file_order);
+        hash::renew(&mut self.metadata, &hash, dialect);
+    }
+
     /// Writes the file and, where its dialect has one, the configuration beside it: both or neither.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use higanbana_core::Registry;
 
-use super::peft::Form;
+use super::{BUNDLED, peft::Form};
 
 /// The names that a registry's algorithms give their tensors.
 pub(super) struct Keys {
@@ -38,7 +38,7 @@ impl Keys {
     /// Why the key has none.
     pub fn place(&self, key: &str) -> Result<Key, &'static str> {
         if key.starts_with("bundle_emb.") {
-            return Err("an embedding bundled with the adapter, not part of it");
+            return Err(BUNDLED);
         }
         // Names go into messages of one line.
         if key.contains(char::is_control) {
@@ -82,9 +82,10 @@ fn foreign<'a>(
     }
     for (name, ours) in form.names() {
         match after(name, parts) {
-            Some((_, [.., "bias"])) => {
-                return Err("a bias of the adapter's own, which is not supported");
-            }
+            Some((own, [.., "bias"])) => match form.bias() {
+                Some((of, key)) if of == *ours => return Ok(Some((key, own))),
+                _ => return Err("a bias of the adapter's own, which is not supported"),
+            },
             Some((own, [] | [_] | [_, "weight"])) => return Ok(Some((ours, own))),
             _ => (),
         }
@@ -166,6 +167,10 @@ mod tests {
             ("base_model.model.a.b.lora_A.weight", "base_model.model.a.b", DOWN),
             ("base_model.model.a.b.lora_A.default.weight", "base_model.model.a.b", DOWN),
             ("base_model.model.a.b.lora_magnitude_vector", "base_model.model.a.b", "dora_scale"),
+            ("lora_unet_a.lora_magnitude_vector", "lora_unet_a", "dora_scale"),
+            ("lora_unet_a.magnitude", "lora_unet_a", "dora_scale"),
+            ("base_model.model.a.b.lora_B.bias", "base_model.model.a.b", "diff_b"),
+            ("base_model.model.a.b.lora_B.default.bias", "base_model.model.a.b", "diff_b"),
             (
                 "base_model.model.a.b.lora_magnitude_vector.default.weight",
                 "base_model.model.a.b",
@@ -188,8 +193,7 @@ mod tests {
             ("a.oft_R.weight", "PEFT's own form"),
             ("a.boft_R", "PEFT's own form"),
             ("a.ia3_l", "PEFT's own form"),
-            ("a.lora_B.bias", "bias"),
-            ("a.lora_B.default.bias", "bias"),
+            ("a.lora_A.bias", "bias"),
             ("a.bias", "no tensor of a known adapter"),
             ("lora_up", "no tensor of a known adapter"),
             ("", "no tensor of a known adapter"),

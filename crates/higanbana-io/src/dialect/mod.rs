@@ -22,6 +22,7 @@ mod origin;
 mod peft;
 mod reader;
 mod rename;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,11 @@ impl Dialect {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Lycoris, Self::Kohya, Self::Diffusers, Self::Peft];
 
+    /// Whether its names are flattened, and its files hold whatever LyCORIS's do.
+    pub(crate) fn is_flat(self) -> bool {
+        matches!(self, Self::Lycoris | Self::Kohya)
+    }
+
     /// As options and messages call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -99,7 +105,7 @@ pub fn module_name(
     names: &Names,
     to: Dialect,
 ) -> Result<String, FileError> {
-    Translator::new(base, Some(names), to).name(&target.weight, Some(&Spot::of(target)))
+    Translator::new(base, names, to).name(&target.weight, Some(&Spot::of(target)))
 }
 
 /// A whole adapter file in memory.
@@ -113,9 +119,27 @@ pub struct AdapterFile {
     pub modules: BTreeMap<String, Tensors>,
     /// The header's metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Tensors that are no module's and go where the adapter goes, by their keys: embeddings bundled
+    /// with it. diffusers and PEFT have no place for them.
+    pub carried: Tensors,
     /// Tensors of the file that belong to no module.
     pub unused: Vec<Unused>,
 }
+
+impl AdapterFile {
+    /// A file without metadata that holds these modules.
+    pub fn new(path: &Path, dialect: Dialect, modules: BTreeMap<String, Tensors>) -> Self {
+        let (metadata, carried, unused) = (BTreeMap::new(), Tensors::new(), Vec::new());
+        Self { path: path.into(), dialect, modules, metadata, carried, unused }
+    }
+}
+
+/// Why what is bundled with an adapter is none of its tensors: as LyCORIS does it, and cloneofsimo/lora.
+const BUNDLED: &str = "an embedding bundled with the adapter, not part of it";
+const TOKEN: &str = "the embedding of a token, not part of the adapter";
+
+/// Why an alpha is not used.
+const LONE_ALPHA: &str = "an alpha without the tensors it scales";
 
 /// A tensor that is no part of the adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +148,18 @@ pub struct Unused {
     pub key: String,
     /// Why it is not used.
     pub reason: &'static str,
+}
+
+impl Unused {
+    /// Whether it belongs to an embedding that is bundled with the adapter.
+    pub fn is_bundled(&self) -> bool {
+        [BUNDLED, TOKEN].contains(&self.reason)
+    }
+
+    /// Whether it is the alpha of no tensors.
+    pub fn scales_nothing(&self) -> bool {
+        self.reason == LONE_ALPHA
+    }
 }
 
 impl fmt::Display for Unused {

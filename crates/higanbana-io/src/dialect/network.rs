@@ -35,6 +35,8 @@ const DIM: &str = "ss_network_dim";
 const ALPHA: &str = "ss_network_alpha";
 const ARGS: &str = "ss_network_args";
 const BASE: &str = "ss_base_model_version";
+/// The argument under which alpha may be over the root of the rank.
+const STABILISED: &str = "rs_lora";
 
 impl Network {
     /// Of a file with these modules.
@@ -69,6 +71,15 @@ impl Network {
         let args =
             kind.arguments().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         Self { args: Some(args.collect()), ..self }
+    }
+
+    /// With what the arguments of a file say of how its alphas are meant.
+    #[must_use]
+    pub(crate) fn scaled_as(mut self, arguments: &Arguments) -> Self {
+        if let (Some(own), Some(said)) = (&mut self.args, arguments.get(STABILISED)) {
+            own.insert(STABILISED.into(), said.clone());
+        }
+        self
     }
 
     /// With the base's family, where the width of the text that its UNet attends to tells; `shape`
@@ -115,6 +126,11 @@ impl Network {
         set(ARGS, self.args.as_ref().map(|args| serde_json::json!(args).to_string()));
         set(BASE, self.base_model_version.clone());
     }
+}
+
+/// Whether an entry of the metadata tells the scale of updates.
+pub(super) fn is_scale(key: &str) -> bool {
+    key == ALPHA
 }
 
 /// The arguments that a file's metadata keep; none where they keep none.

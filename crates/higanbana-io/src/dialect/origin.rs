@@ -4,13 +4,14 @@ use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 
+use super::peft::Form;
 use crate::{Checkpoint, FileError, cast};
 
 /// Where a tensor of a module comes from.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// A tensor of the file in this shape, times a factor.
-    Tensor { key: String, shape: Vec<usize>, factor: f64 },
+    /// A tensor of the file in this shape, times a factor; the form in whose spelling its key is.
+    Tensor { key: String, shape: Vec<usize>, factor: f64, form: Option<Form> },
     /// A number from the configuration.
     Number(f64),
 }
@@ -20,6 +21,14 @@ impl Origin {
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Tensor { key, .. } => Some(key),
+            Self::Number(_) => None,
+        }
+    }
+
+    /// The form in whose spelling the tensor's key is.
+    pub fn form(&self) -> Option<Form> {
+        match self {
+            Self::Tensor { form, .. } => *form,
             Self::Number(_) => None,
         }
     }
@@ -36,7 +45,7 @@ impl Origin {
     pub fn read(&self, checkpoint: &Checkpoint) -> Result<TensorData, FileError> {
         match self {
             Self::Number(value) => Ok(TensorData::new(vec![*value as f32], [0usize; 0])),
-            Self::Tensor { key, shape, factor } => {
+            Self::Tensor { key, shape, factor, .. } => {
                 let data = checkpoint.read(key)?;
                 cast::check_finite(checkpoint.path(), key, &data)?;
                 scaled(checkpoint.path(), key, reshaped(data, shape), *factor)

@@ -6,9 +6,10 @@ use std::{
 };
 
 use higanbana_core::{Arguments, Registry};
+use serde_json::{Map, Value};
 
 use super::{
-    AdapterFile, Dialect, Tensors, Unused,
+    AdapterFile, Dialect, LONE_ALPHA, TOKEN, Tensors, Unused,
     cloneofsimo::{Counted, is_token},
     config::{Configs, config_path},
     key::{Key, Keys},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     Checkpoint, FileError, Info,
-    names::{PEFT, kohya},
+    names::{PEFT, Prefix, kohya},
 };
 
 /// An adapter file, open for reading: what is in it is known, tensors are read when asked for.
@@ -30,6 +31,7 @@ pub struct AdapterReader {
     unused: Vec<Unused>,
     notes: Vec<String>,
     arguments: Arguments,
+    configs: Configs,
 }
 
 impl AdapterReader {
@@ -49,15 +51,18 @@ impl AdapterReader {
             modules: BTreeMap::new(),
             unused: Vec::new(),
             notes: Vec::new(),
+            configs: Configs::default(),
         };
         reader.notes.extend_from_slice(reader.checkpoint.notes());
         let foreign = reader.sort(&keys)?;
         reader.drop_bare_tensors();
         reader.dialect = reader.recognise(foreign);
         let configs = reader.configs()?;
-        let notes = configs.check(reader.path(), &keys.forms)?;
+        let saved: Vec<&str> = reader.unused.iter().map(|unused| unused.key.as_str()).collect();
+        let notes = configs.check(reader.path(), &keys.forms, &saved)?;
         reader.notes.extend(notes);
         reader.translate(&configs, &keys.forms)?;
+        reader.configs = configs;
         if reader.modules.is_empty() {
             let (path, reason) = (reader.path().into(), reader.excuse());
             return Err(FileError::NoAdapter { path, reason });
@@ -71,8 +76,7 @@ impl AdapterReader {
         let counted = Counted::of(&self.checkpoint)?;
         for key in self.checkpoint.names() {
             if is_token(&self.checkpoint, key) {
-                let reason = "the embedding of a token, not part of the adapter";
-                self.unused.push(Unused { key: key.clone(), reason });
+                self.unused.push(Unused { key: key.clone(), reason: TOKEN });
                 continue;
             }
             let named = counted.as_ref().and_then(|counted| counted.key(key));
@@ -86,7 +90,7 @@ impl AdapterReader {
             any_foreign |= form.is_some();
             let stored = self.checkpoint.info(key).map_or(&[][..], |info| &info.shape);
             let shape = form.map_or(stored.into(), |form| form.our_shape(&suffix, stored));
-            let origin = Origin::Tensor { key: key.clone(), shape, factor: 1.0 };
+            let origin = Origin::Tensor { key: key.clone(), shape, factor: 1.0, form };
             let tensors = self.modules.entry(module.clone()).or_default();
             if let Some(first) = tensors.insert(suffix.clone(), origin) {
                 return Err(FileError::DuplicateKey {
@@ -117,7 +121,7 @@ impl AdapterReader {
         self.modules = kept;
         for (suffix, origin) in dropped.into_values().flatten() {
             let reason = match suffix.as_str() {
-                "alpha" => "an alpha without the tensors it scales",
+                "alpha" => LONE_ALPHA,
                 _ => "a tensor of the model itself, not of an adapter",
             };
             self.unused.extend(origin.key().map(|key| Unused { key: key.into(), reason }));
@@ -126,11 +130,17 @@ impl AdapterReader {
 
     fn recognise(&self, foreign: bool) -> Dialect {
         let any = |test: &dyn Fn(&str) -> bool| self.modules.keys().any(|module| test(module));
+        let is_kohya = |module: &str| {
+            let told = Prefix::split(module).is_some_and(|(prefix, _)| prefix.model.is_some());
+            told || module.starts_with(kohya::ANY)
+        };
         if any(&|module| module.starts_with(PEFT)) {
             Dialect::Peft
-        } else if foreign || any(&|module| module.contains('.')) {
+        } else if any(&|module| {
+            module.contains('.') || (foreign && Prefix::split(module).is_none())
+        }) {
             Dialect::Diffusers
-        } else if any(&|module| module.starts_with(kohya::ANY)) {
+        } else if any(&is_kohya) {
             Dialect::Kohya
         } else {
             Dialect::Lycoris
@@ -156,8 +166,9 @@ impl AdapterReader {
         let path = self.checkpoint.path();
         self.modules.iter_mut().try_for_each(|(module, tensors)| {
             let config = configs.find(module);
+            let is_foreign = tensors.values().any(|origin| origin.form().is_some());
             match self.dialect {
-                Dialect::Lycoris | Dialect::Kohya if config.is_none() => Ok(()),
+                Dialect::Lycoris | Dialect::Kohya if config.is_none() && !is_foreign => Ok(()),
                 _ => peft::decode(path, module, tensors, forms, config),
             }
         })
@@ -205,6 +216,15 @@ impl AdapterReader {
         &self.unused
     }
 
+    /// Reads the tensors that are no module's and go where the adapter goes.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn carried(&self) -> Result<Tensors, FileError> {
+        let keys = self.unused.iter().filter(|unused| unused.is_bundled());
+        keys.map(|Unused { key, .. }| Ok((key.clone(), self.checkpoint.read(key)?))).collect()
+    }
+
     /// What a user should know: one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -217,10 +237,19 @@ impl AdapterReader {
 
     /// A module's tensors: the suffix, and dtype and shape in the file if it is stored there.
     pub fn tensors(&self, module: &str) -> impl Iterator<Item = (&str, Option<&Info>)> {
+        let info = |origin: &Origin| self.checkpoint.info(origin.key()?);
+        self.origins(module).map(move |(suffix, origin)| (suffix, info(origin)))
+    }
+
+    /// Where a module's tensors come from, by our names.
+    pub(super) fn origins(&self, module: &str) -> impl Iterator<Item = (&str, &Origin)> {
         let origins = self.modules.get(module).into_iter().flatten();
-        origins.map(|(suffix, origin)| {
-            (suffix.as_str(), origin.key().and_then(|key| self.checkpoint.info(key)))
-        })
+        origins.map(|(suffix, origin)| (suffix.as_str(), origin))
+    }
+
+    /// The options of the configuration beside the file.
+    pub(super) fn said(&self) -> Option<&Map<String, Value>> {
+        self.configs.find(PEFT).map(|(config, _)| config.options())
     }
 
     /// Reads a module's tensors, in LyCORIS's names and shapes, and checks that they are finite.
@@ -255,6 +284,7 @@ impl AdapterReader {
             dialect: self.dialect,
             modules: self.modules.keys().map(module).collect::<Result<_, FileError>>()?,
             metadata: self.metadata().clone(),
+            carried: self.carried()?,
             unused: self.unused.clone(),
         })
     }

@@ -14,8 +14,10 @@ pub enum NameError {
         second: String,
     },
     /// It answers to none.
-    #[error("not in the base{}", list(nearest))]
+    #[error("{}not in the base{}", if *is_told { "" } else { "begins with no known prefix, " }, list(nearest))]
     Unmatched {
+        /// Whether it begins as names of adapter files do.
+        is_told: bool,
         /// The most similar names there are, where they were looked for.
         nearest: Vec<String>,
     },

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{
     Component, Target, open_clip,
+    prefix::ORIGINAL,
     table::{Architecture, Twins},
 };
 
 /// Prefixes under which a file keeps its models. The first that fits a key counts.
-const PREFIXES: [(&str, Component); 8] = [
+const PREFIXES: [(&str, Component); 14] = [
     ("model.diffusion_model.", Component::Unet),
     ("diffusion_model.", Component::Unet),
     ("unet.", Component::Unet),
@@ -17,11 +18,20 @@ const PREFIXES: [(&str, Component); 8] = [
     ("conditioner.embedders.1.", Component::TextEncoder2),
     ("text_encoder.", Component::TextEncoder),
     ("text_encoder_2.", Component::TextEncoder2),
+    ("text_encoders.clip_l.", Component::TextEncoder),
+    ("text_encoders.clip_h.", Component::TextEncoder),
+    ("text_encoders.clip_g.", Component::TextEncoder2),
+    ("clip_l.", Component::TextEncoder),
+    ("clip_h.", Component::TextEncoder),
+    ("clip_g.", Component::TextEncoder2),
 ];
 
-/// First path elements that only a UNet has, in diffusers' and in the original spelling.
+/// First path elements that only a UNet has in diffusers.
 const UNET_DIFFUSERS: [&str; 3] = ["down_blocks.", "mid_block.", "up_blocks."];
-const UNET_LDM: [&str; 3] = ["input_blocks.", "middle_block.", "output_blocks."];
+
+/// First path elements of CLIP's text encoder without its outermost module, which transformers 5 drops
+/// where it saves one.
+const TEXT: [&str; 3] = ["encoder.layers.", "embeddings.", "final_layer_norm."];
 
 /// The parameters of a base that adapters can name.
 pub(super) struct Layout {
@@ -41,7 +51,7 @@ impl Layout {
             .filter(|key| place(key).1 == Component::Unet)
             .filter_map(|key| key[place(key).0.len()..].strip_suffix(".weight"))
             .collect();
-        let ldm = begins(&unet, &UNET_LDM);
+        let ldm = begins(&unet, &ORIGINAL);
         let twins = Twins::of(&unet, ldm);
 
         let targets = keys.iter().flat_map(|key| {
@@ -69,10 +79,13 @@ impl Layout {
 
 /// What a file without prefixes is.
 fn bare_component(keys: &BTreeSet<&str>) -> Component {
-    if begins(keys, &UNET_DIFFUSERS) || begins(keys, &UNET_LDM) {
+    if begins(keys, &UNET_DIFFUSERS) || begins(keys, &ORIGINAL) {
         return Component::Unet;
     }
-    let text = begins(keys, &["text_model."]);
+    // Other encoders of such layers have no norm at the root, or no embedding of tokens.
+    let root = ["final_layer_norm.weight", "embeddings.token_embedding.weight"];
+    let is_short = begins(keys, &TEXT[..1]) && root.iter().any(|key| keys.contains(key));
+    let text = is_short || begins(keys, &["text_model."]);
     // Only SDXL's second text encoder projects its pooled output.
     if text && keys.contains("text_projection.weight") {
         Component::TextEncoder2
@@ -104,20 +117,26 @@ fn unet_target(key: &str, local: &str, ldm: bool, twins: &Twins) -> Vec<Target> 
 fn text_targets(key: &str, local: &str, component: Component) -> Vec<Target> {
     // Single files keep the library's own wrapper: `transformer.` of Hugging Face, `model.` of OpenCLIP.
     if let Some(open) = local.strip_prefix("model.") {
-        let inside = open_clip::weights(open).into_iter();
+        // Of the others, no program has the projection.
+        let is_held = |it: &open_clip::Inside| !it.transposed || component == Component::TextEncoder2;
+        let inside = open_clip::weights(open).into_iter().filter(is_held);
         return inside
             .map(|inside| {
                 let mut target = Target::new(key, component, Some(inside.module));
-                target.part = inside.part;
+                (target.part, target.transposed) = (inside.part, inside.transposed);
                 target
             })
             .collect();
     }
-    plain(key, local.strip_prefix("transformer.").unwrap_or(local), component)
+    let path = local.strip_prefix("transformer.").unwrap_or(local);
+    let is_short = TEXT.iter().any(|begin| path.starts_with(begin));
+    let whole = if is_short { format!("text_model.{path}") } else { path.into() };
+    plain(key, &whole, component)
 }
 
 impl Target {
     fn new(weight: &str, component: Component, path: Option<String>) -> Self {
-        Self { weight: weight.into(), bias: None, part: None, component, path, ldm: None }
+        let (bias, part, ldm) = (None, None, None);
+        Self { weight: weight.into(), bias, part, transposed: false, component, path, ldm }
     }
 }

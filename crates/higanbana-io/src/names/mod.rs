@@ -6,6 +6,7 @@
 mod error;
 mod layout;
 mod open_clip;
+mod prefix;
 mod spelling;
 mod table;
 #[cfg(test)]
@@ -21,8 +22,9 @@ use higanbana_core::nearest;
 
 pub use error::NameError;
 use layout::Layout;
+pub(crate) use prefix::{Joint, Paths, Prefix, flat, is_original};
 pub use spelling::lycoris_name;
-pub(crate) use spelling::{PEFT, flat, kohya};
+pub(crate) use spelling::{PEFT, kohya};
 pub use table::Architecture;
 
 /// The model of a base file that a parameter belongs to.
@@ -75,6 +77,8 @@ pub struct Target {
     pub bias: Option<String>,
     /// The rows of weight and bias that are meant; all, if none. OpenCLIP fuses query, key and value.
     pub part: Option<Part>,
+    /// Whether the base stores the weight transposed, as OpenCLIP does its projection.
+    pub transposed: bool,
     /// The model it belongs to.
     pub component: Component,
     /// The module's path in diffusers and transformers, where it is known.
@@ -122,6 +126,9 @@ impl Names {
                 keys.insert(format!("{encoder}.text_model.encoder.layers.{layer}.{module}.weight"));
             }
         }
+        if architecture == Architecture::Sdxl {
+            keys.insert("text_encoder_2.text_projection.weight".into());
+        }
         Self::new(keys)
     }
 
@@ -157,7 +164,7 @@ impl Names {
             Some(component) => NameError::Elsewhere { component },
             None => {
                 let nearest = if similar { self.nearest(name) } else { Vec::new() };
-                NameError::Unmatched { nearest }
+                NameError::Unmatched { is_told: Prefix::split(name).is_some(), nearest }
             }
         }
     }
@@ -181,6 +188,12 @@ impl Names {
     /// The same names, of a UNet that need not be the published one.
     pub(crate) fn of_any(self) -> Self {
         Self { architecture: None, ..self }
+    }
+
+    /// Whether the base is a file of one model alone.
+    pub fn is_of_one_model(&self) -> bool {
+        let first = self.targets.first().map(|target| target.component);
+        self.targets.iter().all(|target| Some(target.component) == first)
     }
 
     /// Whether the base has the model.

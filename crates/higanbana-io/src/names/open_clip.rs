@@ -2,23 +2,32 @@
 
 use super::Part;
 
+/// The projection of the pooled output, beside the `text_model`.
+const PROJECTION: &str = "text_projection";
+
 /// A parameter of Hugging Face's text encoder inside an OpenCLIP parameter.
 pub(super) struct Inside {
     /// `text_model...`, without `.weight`.
     pub module: String,
     /// The rows it takes, where OpenCLIP fuses several.
     pub part: Option<Part>,
+    /// Whether it is stored transposed.
+    pub transposed: bool,
 }
 
-/// What the OpenCLIP weight `key` (below the encoder's prefix) holds. `text_projection` is not
-/// among it: it is stored transposed.
+/// What the OpenCLIP weight `key` (below the encoder's prefix) holds.
 pub(super) fn weights(key: &str) -> Vec<Inside> {
-    let whole = |module: String| vec![Inside { module, part: None }];
+    let whole = |module: String| vec![Inside { module, part: None, transposed: false }];
     let Some(layer) = key.strip_prefix("transformer.resblocks.") else {
         return match key {
             "token_embedding.weight" => whole("text_model.embeddings.token_embedding".into()),
             "positional_embedding" => whole("text_model.embeddings.position_embedding".into()),
             "ln_final.weight" => whole("text_model.final_layer_norm".into()),
+            "text_projection.weight" => whole(PROJECTION.into()),
+            // A parameter of its own there, multiplied from the other side.
+            "text_projection" => {
+                vec![Inside { module: PROJECTION.into(), part: None, transposed: true }]
+            }
             _ => vec![],
         };
     };
@@ -37,6 +46,7 @@ pub(super) fn weights(key: &str) -> Vec<Inside> {
             .map(|(index, name)| Inside {
                 module: module(&format!("self_attn.{name}_proj")),
                 part: Some(Part { index, of: 3 }),
+                transposed: false,
             })
             .collect(),
         _ => vec![],

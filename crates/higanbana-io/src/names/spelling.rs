@@ -1,6 +1,9 @@
 //! Every name by which an adapter file may call a parameter of the base.
 
-use super::{Component, Target};
+use super::{
+    Component, Target,
+    prefix::{PREFIXES, Prefix, flat},
+};
 
 /// kohya's prefixes of flattened names.
 pub(crate) mod kohya {
@@ -10,25 +13,6 @@ pub(crate) mod kohya {
     pub const TEXT_ENCODER: &str = "lora_te_";
     pub const TEXT_ENCODER_1: &str = "lora_te1_";
     pub const TEXT_ENCODER_2: &str = "lora_te2_";
-}
-
-/// Prefixes of flattened names (`a.b` as `a_b`): LyCORIS's own, and kohya's for each model.
-fn flat_prefixes(component: Component) -> &'static [&'static str] {
-    match component {
-        Component::Unet | Component::Model => &["lycoris_", kohya::UNET],
-        Component::TextEncoder => &["lycoris_", kohya::TEXT_ENCODER, kohya::TEXT_ENCODER_1],
-        Component::TextEncoder2 => &["lycoris_", kohya::TEXT_ENCODER_2],
-    }
-}
-
-/// Prefixes of dotted names: none, PEFT's, diffusers' for each model, ComfyUI's.
-fn dotted_prefixes(component: Component) -> &'static [&'static str] {
-    match component {
-        Component::Unet => &["", PEFT, "unet.", "diffusion_model."],
-        Component::Model => &["", PEFT, "unet.", "transformer.", "diffusion_model."],
-        Component::TextEncoder => &["", PEFT, "text_encoder."],
-        Component::TextEncoder2 => &["", PEFT, "text_encoder_2."],
-    }
 }
 
 /// PEFT wraps a model twice.
@@ -45,27 +29,18 @@ pub(super) fn spellings(target: &Target) -> Vec<String> {
     // Newer releases of transformers drop the text encoder's outermost `text_model`.
     let short = target.path.as_deref().and_then(|path| path.strip_prefix("text_model."));
     for path in [target.path.as_deref(), target.ldm.as_deref(), short].into_iter().flatten() {
-        let flat = flat(path);
-        names.extend(dotted_prefixes(target.component).iter().map(|p| format!("{p}{path}")));
-        names.extend(flat_prefixes(target.component).iter().map(|p| format!("{p}{flat}")));
+        let prefixes = PREFIXES.iter().filter(|prefix| prefix.is_of(target.component));
+        names.extend(prefixes.map(|prefix| prefix.name(path)));
     }
     names
 }
 
-/// The model that a name's prefix tells; the first prefixes of each are those of all.
+/// The model that a name's prefix tells.
 pub(super) fn component(name: &str) -> Option<Component> {
-    [Component::Unet, Component::TextEncoder, Component::TextEncoder2].into_iter().find(|it| {
-        let own = flat_prefixes(*it)[1..].iter().chain(&dotted_prefixes(*it)[2..]);
-        own.into_iter().any(|prefix| name.starts_with(prefix))
-    })
+    Prefix::split(name)?.0.model.filter(|model| *model != Component::Model)
 }
 
 /// What LyCORIS's own dialect calls the layer at a path: `a.b` is `lycoris_a_b`.
 pub fn lycoris_name(path: &str) -> String {
     format!("lycoris_{}", flat(path))
-}
-
-/// A path as flattened names have it.
-pub(crate) fn flat(path: &str) -> String {
-    path.replace('.', "_")
 }

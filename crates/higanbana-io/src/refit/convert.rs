@@ -1,6 +1,9 @@
 //! An adapter file in another dialect, and in another algorithm where a dialect asks for one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
@@ -74,8 +77,8 @@ impl Convert<'_> {
         mut progress: impl FnMut(&str, usize),
     ) -> Result<Converted, RefitError> {
         let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
-        let mut file = modules.file();
-        let mut leftovers = Leftovers::of(&modules.reader);
+        let mut converted = BTreeMap::new();
+        let mut leftovers = Leftovers::rewriting(&modules.reader, self.to.is_flat());
         let mut layers = Vec::new();
         let count = modules.reader.modules().count();
         for module in modules.reader.modules() {
@@ -85,9 +88,10 @@ impl Convert<'_> {
                 let found = modules.read(module, &tensors, &mut leftovers)?;
                 tensors = self.baked(bake, &modules, module, found, &mut layers)?;
             }
-            file.modules.insert(module.into(), tensors);
+            converted.insert(module.to_string(), tensors);
         }
         let names = modules.base.as_ref().map(|base| &base.names);
+        let file = modules.file(converted)?;
         let mut network = modules.network(&file.modules);
         if self.bake.is_none() {
             network = network.unless_said(&file.metadata);

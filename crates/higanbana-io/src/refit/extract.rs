@@ -16,6 +16,7 @@ use crate::{
     Dialect, FileError, Names, Target,
     apply::Parameter,
     dialect::{Counted, Network, module_name},
+    hash::renew,
     names::Component,
     writer::Draft,
 };
@@ -285,9 +286,13 @@ impl Run<'_> {
         let base = &self.pair.base;
         let network = Network::counting(modules)
             .on(self.names, |key| base.info(key).map(|info| info.shape.as_slice()));
-        let mut metadata = BTreeMap::new();
-        network.describe(&mut metadata);
-        self.draft.write(metadata)?;
+        let dialect = self.found.dialect;
+        self.draft.write(|hash| {
+            let mut metadata = BTreeMap::new();
+            network.describe(&mut metadata);
+            renew(&mut metadata, hash, dialect);
+            metadata
+        })?;
         Ok(self.found)
     }
 }

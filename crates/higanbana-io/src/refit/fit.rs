@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use higanbana_core::{Budget, Kind, Parts, Site, Tensors, spectrum};
+use higanbana_core::{Arguments, Budget, Kind, Parts, Site, Tensors, spectrum};
 use serde::Serialize;
 
 use super::FitError;
@@ -43,7 +43,8 @@ pub fn fit(
         Some(fitted) => fitted.map_err(|error| FitError::failed(module, error)),
     }?;
     // What could be fitted to an update alone does not look at the base either.
-    let goal = Goal { kind, module, site, w0: update, update };
+    let arguments = &Arguments::new();
+    let goal = Goal { kind, module, site, w0: update, update, arguments };
     goal.meet(adapter.write(site), dtype)
 }
 
@@ -54,18 +55,21 @@ pub(super) struct Goal<'a> {
     pub site: &'a Site,
     pub w0: &'a Tensor<2>,
     pub update: &'a Tensor<2>,
+    /// What the metadata of the file are to say.
+    pub arguments: &'a Arguments,
 }
 
 impl Goal<'_> {
     /// The tensors as a file holds them, and how close they come.
     pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), FitError> {
-        let Self { kind, module, site, w0, update } = *self;
+        let Self { kind, module, site, w0, update, arguments } = *self;
         let stored = tensors.into_iter().map(|(key, data)| {
             let data = stored(module, &key, data, dtype)?;
             Ok((key, data))
         });
         let tensors = stored.collect::<Result<Tensors, FitError>>()?;
-        let parts = Parts::new(module, &tensors, &update.device(), update.dtype());
+        let parts = Parts::new(module, &tensors, &update.device(), update.dtype())
+            .with_arguments(arguments);
         let written = kind.read(site, &parts).map_err(|error| FitError::failed(module, error))?;
         let missing = update.clone() - written.update_at(site, w0, 1.0);
         let fit = Fit {

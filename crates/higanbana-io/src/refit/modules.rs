@@ -49,15 +49,14 @@ impl<'a> Modules<'a> {
         notes(&self.reader, self.registry)
     }
 
-    /// The file, without any module yet.
-    pub fn file(&self) -> AdapterFile {
-        AdapterFile {
-            path: self.reader.path().into(),
-            dialect: self.reader.dialect(),
-            modules: BTreeMap::new(),
-            metadata: self.reader.metadata().clone(),
-            unused: Vec::new(),
-        }
+    /// The file with other tensors, or under other names.
+    ///
+    /// # Errors
+    /// When what is carried along cannot be read.
+    pub fn file(&self, modules: BTreeMap<String, Tensors>) -> Result<AdapterFile, FileError> {
+        let (metadata, carried) = (self.reader.metadata().clone(), self.reader.carried()?);
+        let file = AdapterFile::new(self.reader.path(), self.reader.dialect(), modules);
+        Ok(AdapterFile { metadata, carried, ..file })
     }
 
     /// What the metadata of a file of these modules are to say.

@@ -1,6 +1,9 @@
 //! The adapters of a file at a smaller rank.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Budget, Registry, Tensors};
@@ -11,7 +14,7 @@ use super::{
     modules::Modules,
 };
 use crate::{
-    Leftover,
+    AdapterReader, Leftover,
     apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
@@ -34,7 +37,7 @@ pub struct Resize<'a> {
 /// A file at a smaller rank.
 #[derive(Debug)]
 pub struct Resized {
-    /// The file, in the dialect it had.
+    /// The file, every module under the name it had.
     pub file: Encoded,
     /// The modules with a rank, also those that are small enough and stay as they are.
     pub layers: Vec<Refitted>,
@@ -83,21 +86,21 @@ impl Resize<'_> {
     ) -> Result<Resized, RefitError> {
         let modules = Modules::open(path, self.base, self.registry, &self.device, self.compute)?;
         let (mut layers, mut kept, mut not_smaller) = (Vec::new(), Vec::new(), Vec::new());
-        let mut file = modules.file();
-        let mut leftovers = Leftovers::of(&modules.reader);
+        let mut smaller = BTreeMap::new();
+        let mut leftovers = Leftovers::rewriting(&modules.reader, true);
         let count = modules.reader.modules().count();
         for module in modules.reader.modules() {
             progress(module, count);
             let mut tensors = modules.reader.read(module)?;
             if !modules.has_rank(&tensors) {
                 kept.push(module.to_string());
-                file.modules.insert(module.into(), tensors);
+                smaller.insert(module.to_string(), tensors);
                 continue;
             }
             for (found, resolved) in modules.read(module, &tensors, &mut leftovers)? {
                 let (found, resolved) = modules.as_named(found, resolved)?;
                 let Some(rank) = found.outline().rank else { continue };
-                let resized = self.resize(path, module, &found, &resolved, rank);
+                let resized = self.resize(&modules.reader, module, &found, &resolved, rank);
                 let fit = match resized? {
                     Size::Smaller(resized, fit) => {
                         tensors.retain(|key, _| !found.tensors.contains_key(key));
@@ -112,20 +115,21 @@ impl Resize<'_> {
                 };
                 layers.push(Refitted::of(module, &resolved.site, fit));
             }
-            file.modules.insert(module.into(), tensors);
+            smaller.insert(module.to_string(), tensors);
         }
         if layers.is_empty() {
             return Err(RefitError::NoRank { path: path.into() });
         }
-        let mut network = modules.network(&file.modules);
+        let mut network = modules.network(&smaller);
         // The tensors alone would tell another.
         if let Some(named) = modules.named()
             && layers.iter().any(|layer| layer.fit.algorithm == named.name())
         {
             network = network.called(named);
         }
+        network = network.scaled_as(modules.reader.arguments());
         Ok(Resized {
-            file: file.encode(self.registry, file.dialect, None, &network)?,
+            file: modules.reader.rewrite(self.registry, &smaller, &network)?,
             layers,
             kept,
             not_smaller,
@@ -138,13 +142,13 @@ impl Resize<'_> {
     /// One adapter, whose rank is `own`.
     fn resize(
         &self,
-        path: &Path,
+        file: &AdapterReader,
         module: &str,
         found: &Found,
         resolved: &Resolved,
         own: usize,
     ) -> Result<Size, RefitError> {
-        let kind = found.kind;
+        let (kind, path) = (found.kind, file.path());
         let Resolved { site, adapter, w0 } = resolved;
         let update = resolved.update(1.0);
         let said = FitError::of(path);
@@ -165,7 +169,8 @@ impl Resize<'_> {
             RefitError::NotResizable { path, module, algorithm }
         })?;
         let resized = resized.map_err(|error| said(FitError::failed(module, error)))?;
-        let goal = Goal { kind, module, site, w0, update: &update };
+        let arguments = file.arguments();
+        let goal = Goal { kind, module, site, w0, update: &update, arguments };
         let fitted = goal.meet(resized.write(site), found.dtype());
         let (tensors, fit) = fitted.map_err(&said)?;
         match fit.rank {

@@ -60,11 +60,14 @@ impl Draft {
         Ok(())
     }
 
-    /// Writes the file, with the hash of its tensors among the metadata.
+    /// Writes the file; `metadata` is told the hash of its tensors ([`crate::sshs_model_hash`]).
     ///
     /// # Errors
     /// Those of [`super::write()`].
-    pub fn write(mut self, mut metadata: BTreeMap<String, String>) -> Result<(), FileError> {
+    pub fn write(
+        mut self,
+        metadata: impl FnOnce(&str) -> BTreeMap<String, String>,
+    ) -> Result<(), FileError> {
         let path = self.path.clone();
         let failed = |source| FileError::Write { path: path.clone(), source };
         let mut tensors: Vec<_> = std::mem::take(&mut self.stored).into_iter().collect();
@@ -72,7 +75,7 @@ impl Draft {
         let file = &*self.scratch.file();
         let read = |stored: &Stored| read_at(file, stored).map_err(failed);
         let hash = hash_chunks(tensors.iter().map(|(_, stored)| read(stored)))?;
-        metadata.insert("sshs_model_hash".into(), hash);
+        let metadata = metadata(&hash);
         let entries = tensors.into_iter().map(|(name, stored)| {
             Entry::new(name, stored.dtype, stored.shape.clone(), move || read(&stored))
         });

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! lora_A [r, in, ..]    lora_B [out, r, 1..]    lora_magnitude_vector [out], convolutions [1, out, 1..]
+//! lora_B.bias [out]     under lora_bias: alpha / r of it is added to the bias
 //! ```
 //!
 //! Older releases of diffusers have `lora.down`, `lora_linear_layer.down` and, in the attention processors
@@ -19,6 +20,7 @@ use crate::peft::scale;
 const DOWN: &str = "lora_down.weight";
 const UP: &str = "lora_up.weight";
 const NORMS: &str = "dora_scale";
+const BIAS: &str = "diff_b";
 
 /// The form of PEFT 0.21.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ impl PeftForm for Form {
             ("lora_A.weight", DOWN),
             ("lora_B.weight", UP),
             ("lora_magnitude_vector", NORMS),
+            ("magnitude", NORMS),
             ("lora.down", DOWN),
             ("lora.up", UP),
             ("lora.alpha", "alpha"),
@@ -48,6 +51,10 @@ impl PeftForm for Form {
             ("_lora.up", UP),
             ("_lora.alpha", "alpha"),
         ]
+    }
+
+    fn bias(&self) -> Option<(&'static str, &'static str)> {
+        Some((UP, BIAS))
     }
 
     fn unread(&self) -> &'static [(&'static str, &'static str)] {
@@ -84,7 +91,7 @@ impl PeftForm for Form {
 
     fn our_shape(&self, key: &str, shape: &[usize]) -> Vec<usize> {
         match (key, shape) {
-            (NORMS, &[out]) => vec![out, 1],
+            (NORMS, &[out]) | (NORMS, &[1, out]) => vec![out, 1],
             (NORMS, &[1, out, ref rest @ ..]) if !rest.is_empty() => [&[out, 1], rest].concat(),
             _ => shape.into(),
         }
@@ -126,7 +133,13 @@ impl PeftForm for Form {
             Some(&rank) if module.is_set("use_rslora") => (rank as f64).sqrt(),
             _ => 1.0,
         };
-        Ok(Acts { alpha: module.alpha.map(|alpha| alpha * stabilised), factor: None })
+        let alpha = module.alpha.map(|alpha| alpha * stabilised);
+        let has_bias = module.shapes.contains_key(BIAS);
+        if has_bias && module.shapes.contains_key("alpha") {
+            return Err("a bias of its own beside an alpha, which no program writes; remove one");
+        }
+        let scale = alpha.zip(rank).map_or(1.0, |(alpha, rank)| alpha / *rank as f64);
+        Ok(Acts { alpha, factor: has_bias.then_some((BIAS, scale)) })
     }
 }
 

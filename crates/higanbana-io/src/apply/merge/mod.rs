@@ -150,13 +150,7 @@ impl<'a> Merge<'a> {
         let mut w = w0.clone();
         for patch in active() {
             let update = self.update(patch, &w0)?;
-            w = match patch.parameter.rows.clone() {
-                None => w + update,
-                Some(rows) => {
-                    let sum = w.clone().slice([rows.clone()]) + update;
-                    w.slice_assign([rows], sum)
-                }
-            };
+            w = patch.parameter.add(w, update);
         }
         let path = self.base.path();
         let dtype = burn_dtype(self.dtype_of(key)).expect("a float type, by the plan");
@@ -194,11 +188,8 @@ impl<'a> Merge<'a> {
     ) -> Result<&'p Patch, ApplyError> {
         let mut largest = None;
         for patch in patches {
-            let first = patch.parameter.rows.as_ref().map_or(0, |rows| rows.start * w0.dims()[1]);
-            let Some(index) = index.checked_sub(first) else { continue };
-            let Some(added) = self.update(patch, w0)?.into_data().iter::<f64>().nth(index) else {
-                continue;
-            };
+            let added = patch.parameter.add(w0.zeros_like(), self.update(patch, w0)?);
+            let added = added.into_data().iter::<f64>().nth(index).expect("it is the whole matrix");
             let size = if added.is_nan() { f64::INFINITY } else { added.abs() };
             if largest.is_none_or(|(_, most)| size > most) {
                 largest = Some((patch, size));

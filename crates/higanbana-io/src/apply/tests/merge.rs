@@ -131,7 +131,7 @@ fn what_has_no_place_is_left_over_and_named() {
             ("lycoris_l.diff", TensorData::zeros::<f32, _>([2, 2])),
             ("lycoris_l.w_norm", TensorData::ones::<f32, _>([2])),
             ("lycoris_m.diff", TensorData::zeros::<f32, _>([2, 2])),
-            ("lycoris_norm.diff", TensorData::zeros::<f32, _>([2])),
+            ("lycoris_norm.on_input", TensorData::zeros::<f32, _>([2])),
             ("lycoris_l.unheard_of", TensorData::zeros::<f32, _>([2])),
         ],
     );
@@ -139,7 +139,7 @@ fn what_has_no_place_is_left_over_and_named() {
     let lines: Vec<String> = left.iter().map(Leftover::to_string).collect();
     let begins = [
         "lycoris_m: not in the base; nearest: ",
-        "lycoris_norm: no algorithm adapts \"norm.weight\" with diff",
+        "lycoris_norm: no algorithm adapts \"norm.weight\" with on_input",
         "lycoris_l.unheard_of: no tensor of a known adapter",
         "lycoris_l.w_norm: not used by its adapter",
     ];

@@ -20,7 +20,7 @@ use crate::{
         options::options,
         origin::{reshaped, scaled},
     },
-    names::PEFT,
+    names::{PEFT, Prefix},
 };
 
 /// A file on its way into one of the two dialects.
@@ -32,34 +32,67 @@ pub(crate) struct Outgoing<'a> {
 }
 
 /// One of its modules.
-struct Module<'a> {
+pub(crate) struct Module<'a> {
     /// As the file calls it.
     own: &'a str,
     /// As the dialect does.
     name: &'a str,
+    /// What the dialect calls its model; nothing where the name does not tell.
+    model: &'a str,
     /// Its path within its model.
     path: &'a str,
     tensors: &'a Tensors,
+    spelled: Spelled<'a>,
+}
+
+/// Keys of tensors, by ours, in a file that keeps them, and the form in whose spelling they are.
+pub(crate) type Spelled<'a> = BTreeMap<&'a str, (&'a str, Option<Form>)>;
+
+impl<'a> Module<'a> {
+    fn new(own: &'a str, name: &'a str, tensors: &'a Tensors) -> Self {
+        let told = Prefix::split(name).filter(|(prefix, _)| prefix.model.is_some());
+        let (model, path) = match (name.strip_prefix(PEFT), told) {
+            (Some(path), _) => ("", path),
+            (None, Some((prefix, path))) => (prefix.text.trim_end_matches('.'), path),
+            (None, None) => ("", name),
+        };
+        Self { own, name, model, path, tensors, spelled: Spelled::new() }
+    }
+
+    /// One that keeps its name and the keys of its tensors.
+    pub fn own(name: &'a str, tensors: &'a Tensors, spelled: Spelled<'a>) -> Self {
+        Self { spelled, ..Self::new(name, name, tensors) }
+    }
+}
+
+/// The modules under their new names.
+fn modules<'a>(renamed: &'a Renamed) -> Vec<Module<'a>> {
+    renamed.iter().map(|(name, (own, _, tensors))| Module::new(own, name, tensors)).collect()
 }
 
 impl Outgoing<'_> {
-    /// The file as diffusers has it. The metadata tell it what it cannot see: that ranks differ, and that
-    /// no rank is scaled.
+    /// The file as diffusers has it.
     pub fn to_diffusers(&self, renamed: &Renamed) -> Result<Encoded, FileError> {
+        self.diffusers(modules(renamed))
+    }
+
+    /// The metadata tell diffusers what it cannot see: that ranks differ, and that no rank is scaled.
+    pub fn diffusers(&self, modules: Vec<Module>) -> Result<Encoded, FileError> {
         let mut models = BTreeMap::<&str, Vec<Module>>::new();
-        for (name, (own, _, tensors)) in renamed {
-            let (model, path) = name.split_once('.').unwrap_or(("", name));
-            models.entry(model).or_default().push(Module { own, name, path, tensors });
+        for module in modules {
+            models.entry(module.model).or_default().push(module);
         }
         let (mut tensors, mut about) = (BTreeMap::new(), Map::new());
         for (model, modules) in models {
             let config = self.model(self.form(&modules)?, &modules, &mut tensors)?;
-            about.extend(config.into_iter().map(|(key, value)| (format!("{model}.{key}"), value)));
+            // They tell of the models of a pipeline, by name.
+            let config = config.into_iter().filter(|_| !model.is_empty());
+            about.extend(config.map(|(key, value)| (format!("{model}.{key}"), value)));
         }
-        let metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            (METADATA.to_string(), Value::Object(about).to_string()),
-        ]);
+        let mut metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+        if !about.is_empty() {
+            metadata.insert(METADATA.to_string(), Value::Object(about).to_string());
+        }
         Ok(Encoded { tensors, metadata, adapter_config: None })
     }
 
@@ -79,23 +112,29 @@ impl Outgoing<'_> {
                 remedy: "PEFT's files hold one model and this one several, choose --to diffusers",
             });
         }
-        let modules = renamed.iter().map(|(name, (own, _, tensors))| Module {
-            own,
-            name,
-            path: name.strip_prefix(PEFT).unwrap_or(name),
-            tensors,
-        });
-        let modules: Vec<Module> = modules.collect();
-        let form = self.form(&modules)?;
+        self.peft(&modules(renamed), None)
+    }
+
+    /// With a configuration that has the options `said` of another one too, where it needs no others.
+    pub fn peft(
+        &self,
+        modules: &[Module],
+        said: Option<&Map<String, Value>>,
+    ) -> Result<Encoded, FileError> {
+        let form = self.form(modules)?;
         let mut tensors = BTreeMap::new();
         let mut config = Map::from_iter([("peft_type".to_string(), json!(form.name()))]);
-        config.extend(self.model(form, &modules, &mut tensors)?);
+        config.extend(self.model(form, modules, &mut tensors)?);
         let rest = [
             ("task_type", Value::Null),
             ("base_model_name_or_path", Value::Null),
             ("inference_mode", json!(true)),
         ];
-        config.extend(rest.map(|(name, value)| (name.to_string(), value)));
+        let said = said.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        let rest = rest.map(|(name, value)| (name.to_string(), value));
+        for (name, value) in said.chain(rest) {
+            config.entry(name).or_insert(value);
+        }
         let text = serde_json::to_string_pretty(&config)
             .map_err(|e| FileError::Config { path: self.path.into(), reason: e.to_string() })?;
         let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
@@ -143,11 +182,20 @@ impl Outgoing<'_> {
         for key in form.tensors() {
             let Some(data) = module.tensors.get(*key).cloned() else { continue };
             let factor = if form.scaled() == Some(key) { factor } else { 1.0 };
-            let shape = form.their_shape(key, data.shape());
-            let data = reshaped(scaled(self.path, module.own, data, factor)?, &shape);
+            let data = scaled(self.path, module.own, data, factor)?;
             let theirs = form.names().iter().find(|(_, ours)| ours == key);
             let theirs = theirs.map_or(*key, |(theirs, _)| theirs);
-            out.insert(format!("{}.{theirs}", module.name), data);
+            let name = match module.spelled.get(key) {
+                // Spelled as ours in the file, it has our shape there too.
+                Some((own, None)) => {
+                    out.insert(own.to_string(), data);
+                    continue;
+                }
+                Some((own, Some(_))) => own.to_string(),
+                None => format!("{}.{theirs}", module.name),
+            };
+            let shape = form.their_shape(key, data.shape());
+            out.insert(name, reshaped(data, &shape));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ mod encode;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub(super) use encode::Outgoing;
+pub(super) use encode::{Module, Outgoing, Spelled};
 use higanbana_core::{
     PeftForm,
     peft::{Acts, PeftModule},

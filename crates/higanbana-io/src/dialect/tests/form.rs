@@ -77,7 +77,7 @@ impl PeftForm for Form {
 #[test]
 fn an_algorithm_from_outside_is_written_and_read_in_a_form_of_its_own() {
     let registry: Registry = registry().with::<Shift>();
-    let file = file([("m.a", Tensors::from([("shift".into(), ramp([3], 1.0))]))]);
+    let file = file([("unet.m.a", Tensors::from([("shift".into(), ramp([3], 1.0))]))]);
     let encode = |to| file.encode(&registry, to, None, &Network::default());
     let encoded = encode(Dialect::Peft).unwrap();
     let theirs = ("base_model.model.m.a.shift_row".to_string(), ramp([3], 1.0));
@@ -88,10 +88,10 @@ fn an_algorithm_from_outside_is_written_and_read_in_a_form_of_its_own() {
     encoded.write(&path, false).unwrap();
     let read = AdapterReader::open(path, &registry).unwrap();
     assert_eq!((read.dialect(), read.notes()), (Dialect::Peft, &[][..]));
-    assert_eq!(read.read("base_model.model.m.a").unwrap(), file.modules["m.a"]);
+    assert_eq!(read.read("base_model.model.m.a").unwrap(), file.modules["unet.m.a"]);
     let message = encode(Dialect::Diffusers).unwrap_err().to_string();
     assert!(
-        message.contains("\"m.a\": shift cannot be written as diffusers; bake it"),
+        message.contains("\"unet.m.a\": shift cannot be written as diffusers; bake it"),
         "{message}"
     );
 }

@@ -16,13 +16,8 @@ fn low_rank(alpha: f32) -> Tensors {
 }
 
 pub fn file<const N: usize>(modules: [(&str, Tensors); N]) -> AdapterFile {
-    AdapterFile {
-        path: "in.safetensors".into(),
-        dialect: Dialect::Kohya,
-        modules: modules.into_iter().map(|(name, tensors)| (name.into(), tensors)).collect(),
-        metadata: BTreeMap::new(),
-        unused: vec![],
-    }
+    let modules = modules.into_iter().map(|(name, tensors)| (name.into(), tensors)).collect();
+    AdapterFile::new("in.safetensors".as_ref(), Dialect::Kohya, modules)
 }
 
 pub fn encode(file: &AdapterFile, to: Dialect) -> Result<Encoded, FileError> {
@@ -207,9 +202,9 @@ fn what_a_dialect_cannot_hold_is_named_with_the_remedy() {
         (diff, "diff"),
     ] {
         for to in [Dialect::Diffusers, Dialect::Peft] {
-            let message = encode(&file([("m.a", tensors.clone())]), to).unwrap_err().to_string();
+            let message = encode(&file([("unet.m.a", tensors.clone())]), to).unwrap_err().to_string();
             let expected = format!(
-                "in.safetensors: module \"m.a\": {what} cannot be written as {to}; bake it with --bake lora"
+                "in.safetensors: module \"unet.m.a\": {what} cannot be written as {to}; bake it with --bake lora"
             );
             assert!(message.starts_with(&expected), "{message}");
         }
@@ -303,7 +298,10 @@ fn two_modules_do_not_become_one() {
     let file =
         file([("lora_te1_text_model_x", low_rank(2.0)), ("lora_te2_text_model_x", low_rank(2.0))]);
     let message = encode(&file, Dialect::Lycoris).unwrap_err().to_string();
-    assert!(message.contains("lora_te1_text_model_x") && message.contains("lora_te2_text_model_x"));
+    assert!(
+        message.contains("lora_te1_text_model_x") && message.contains("choose --to kohya"),
+        "{message}"
+    );
 }
 
 #[test]
