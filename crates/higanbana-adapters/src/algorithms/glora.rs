@@ -337,8 +337,8 @@ mod tests {
         for (said, scale) in [(None, 0.5), (Some("False"), 0.5), (Some("True"), 1.0)] {
             let said = said.map(|said| ("rs_lora".to_string(), said.to_string()));
             let arguments = said.into_iter().collect();
-            let parts = Parts::new("m", &file, &Device::default(), DType::F32)
-                .with_arguments(&arguments);
+            let parts =
+                Parts::new("m", &file, &Device::default(), DType::F32).with_arguments(&arguments);
             let adapter = Glora::read(&site, &parts).unwrap();
             assert_eq!(adapter.scale.value(), scale);
             adapter.write(&site)["alpha"].assert_eq(&scalar_data(2.0), true);

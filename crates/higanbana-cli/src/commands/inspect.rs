@@ -58,7 +58,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         output::leftovers(&arguments.file, notes, leftovers);
         if arguments.strict && !leftovers.is_empty() {
             let (file, count) = (arguments.file.display(), leftovers.len());
-            bail!("{file}: no use for {count} of its modules and tensors; leave out --strict to go on");
+            bail!(
+                "{file}: no use for {count} of its modules and tensors; leave out --strict to go on"
+            );
         }
     }
     match (&inspection, arguments.json) {

@@ -70,6 +70,20 @@ impl Config {
         &self.options
     }
 
+    /// Refuses an algorithm whose tensors may be called as those of another one, and are not these.
+    fn expect_known(&self, path: &Path, forms: &[Form]) -> Result<(), FileError> {
+        match &self.peft_type {
+            Some(name) if forms.iter().all(|form| form.name() != name) => {
+                let reason = format!(
+                    "its peft_type is {}, an algorithm that is not read; merge it with PEFT",
+                    name.escape_debug()
+                );
+                Err(FileError::Config { path: path.into(), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The meaning of an option to its algorithm; to any, where that is not known.
     fn meaning(&self, option: &str, value: &Value, forms: &[Form]) -> Meaning {
         if HARMLESS.contains(&option) || !is_set(value) {
@@ -155,10 +169,12 @@ impl Configs {
     ) -> Result<Vec<String>, FileError> {
         let mut notes = Vec::new();
         for (_, config) in &self.0 {
+            config.expect_known(path, forms)?;
             for (option, value) in &config.options {
                 match config.meaning(option, value, forms) {
                     _ if SAVED.contains(&&**option) => {
-                        if let (true, Some(first)) = (is_set(value) && value != "none", saved.first())
+                        if let (true, Some(first)) =
+                            (is_set(value) && value != "none", saved.first())
                         {
                             let reason = format!(
                                 "{option} is {value}, so that {first:?} and the like are to replace \
@@ -276,8 +292,34 @@ mod tests {
             let mut options: Map<String, Value> = options.into_iter().flatten().collect();
             options.insert("peft_type".into(), json!(peft_type));
             let configs = Configs(vec![(String::new(), config(Value::Object(options)))]);
-            assert_eq!(configs.check("f".as_ref(), &forms(), &["x"]).unwrap(), [""; 0], "{peft_type}");
+            assert_eq!(
+                configs.check("f".as_ref(), &forms(), &["x"]).unwrap(),
+                [""; 0],
+                "{peft_type}"
+            );
         }
+    }
+
+    #[test]
+    fn what_is_saved_along_to_replace_the_model_s_own_is_refused() {
+        let check = |options: Value, saved: &[&str]| {
+            Configs(vec![(String::new(), config(options))]).check("f".as_ref(), &forms(), saved)
+        };
+        for (option, value) in [
+            ("bias", json!("all")),
+            ("modules_to_save", json!(["head"])),
+            ("trainable_token_indices", json!([1, 2])),
+        ] {
+            let message = check(json!({option: value}), &["a.bias"]).unwrap_err().to_string();
+            let expected =
+                format!("f: {option} is {value}, so that \"a.bias\" and the like are to replace");
+            assert!(message.starts_with(&expected), "{message}");
+            // PEFT does not save the biases of every release, and nothing else is lost then.
+            assert_eq!(check(json!({option: value}), &[]).unwrap(), [""; 0]);
+        }
+        assert_eq!(check(json!({"bias": "none"}), &["a.bias"]).unwrap(), [""; 0]);
+        let message = check(json!({"peft_type": "ADALORA"}), &[]).unwrap_err().to_string();
+        assert!(message.starts_with("f: its peft_type is ADALORA, an algorithm"), "{message}");
     }
 
     #[test]

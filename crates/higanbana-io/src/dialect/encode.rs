@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use higanbana_core::{Registry, Tensors, parts::scalar_data};
 
 use super::{
-    AdapterFile, config::METADATA, Dialect, Encoded, Network, encoded::Renamed, network, peft::Outgoing,
-    rename::Translator,
+    AdapterFile, Dialect, Encoded, Network, config::METADATA, encoded::Renamed, network,
+    peft::Outgoing, rename::Translator,
 };
 use crate::{
     FileError,

@@ -7,8 +7,8 @@ use super::Dialect;
 use crate::{
     FileError,
     names::{
-        Architecture, Component, Joint, Names, PEFT, Paths, Prefix, Target, flat, is_original, kohya,
-        lycoris_name,
+        Architecture, Component, Joint, Names, PEFT, Paths, Prefix, Target, flat, is_original,
+        kohya, lycoris_name,
     },
 };
 

@@ -118,7 +118,8 @@ fn text_targets(key: &str, local: &str, component: Component) -> Vec<Target> {
     // Single files keep the library's own wrapper: `transformer.` of Hugging Face, `model.` of OpenCLIP.
     if let Some(open) = local.strip_prefix("model.") {
         // Of the others, no program has the projection.
-        let is_held = |it: &open_clip::Inside| !it.transposed || component == Component::TextEncoder2;
+        let is_held =
+            |it: &open_clip::Inside| !it.transposed || component == Component::TextEncoder2;
         let inside = open_clip::weights(open).into_iter().filter(is_held);
         return inside
             .map(|inside| {

@@ -133,6 +133,9 @@ impl PeftForm for Form {
             Some(&rank) if module.is_set("use_rslora") => (rank as f64).sqrt(),
             _ => 1.0,
         };
+        if module.is_set("use_dora") && !module.shapes.contains_key(NORMS) {
+            return Err("use_dora is set, but it has no magnitudes; save the adapter again");
+        }
         let alpha = module.alpha.map(|alpha| alpha * stabilised);
         let has_bias = module.shapes.contains_key(BIAS);
         if has_bias && module.shapes.contains_key("alpha") {
@@ -181,7 +184,7 @@ fn start(value: &Value) -> Meaning {
 }
 
 /// Options about training, or that the tensors themselves tell; `use_rslora` is seen to.
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 13] = [
     "corda_config",
     "ephemeral_gpu_offload",
     "eva_config",
@@ -194,6 +197,7 @@ const HARMLESS: [&str; 12] = [
     "qalora_group_size",
     "use_dora",
     "use_rslora",
+    "velora_config",
 ];
 
 /// Options under which the update is another one, and how.
@@ -242,6 +246,23 @@ mod tests {
         };
         // alpha / sqrt(rank) = (alpha sqrt(rank)) / rank
         assert_eq!(Form.read(&module).unwrap().alpha, Some(32.0));
+    }
+
+    #[test]
+    fn a_bias_is_scaled_as_its_product_is() {
+        let options = json!({"use_rslora": true});
+        let read = |alpha| {
+            let module = PeftModule {
+                shapes: [(DOWN, &[4, 3][..]), (UP, &[5, 4]), (BIAS, &[5])].into(),
+                rank: None,
+                alpha,
+                options: options.as_object(),
+            };
+            Form.read(&module).unwrap().factor
+        };
+        // alpha / sqrt(rank)
+        assert_eq!(read(Some(8.0)), Some((BIAS, 4.0)));
+        assert_eq!(read(None), Some((BIAS, 1.0)));
     }
 
     #[test]

@@ -202,7 +202,8 @@ fn what_a_dialect_cannot_hold_is_named_with_the_remedy() {
         (diff, "diff"),
     ] {
         for to in [Dialect::Diffusers, Dialect::Peft] {
-            let message = encode(&file([("unet.m.a", tensors.clone())]), to).unwrap_err().to_string();
+            let message =
+                encode(&file([("unet.m.a", tensors.clone())]), to).unwrap_err().to_string();
             let expected = format!(
                 "in.safetensors: module \"unet.m.a\": {what} cannot be written as {to}; bake it with --bake lora"
             );
