@@ -114,7 +114,7 @@ impl Scale {
     /// That of this `alpha` in a file, and by what to multiply a factor, so that the update stays.
     pub fn with_alpha(self, alpha: f64) -> (Self, f64) {
         let value = self.value * alpha / self.alpha;
-        (Self { value, alpha }, self.value / value)
+        (Self { value, alpha, ..self }, self.value / value)
     }
 
     /// The same $s$ at another rank.

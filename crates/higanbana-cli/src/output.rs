@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result};
 use higanbana_io::writer::Place;
 use serde::Serialize;
 

@@ -48,7 +48,7 @@ pub fn save(
         .on(&names, |key| shapes.get(key).map(Vec::as_slice));
     // The paths of modules are dotted, below the component's.
     let dialect = Dialect::Diffusers;
-    let file = AdapterFile { metadata, ..AdapterFile::new(Path::new(name), dialect, modules) };
+    let file = AdapterFile { metadata, ..AdapterFile::new(path, dialect, modules) };
     let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
     files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
 }

@@ -120,6 +120,11 @@ fn transformers() -> impl Iterator<Item = String> {
     })
 }
 
+/// Whether a key counts its layer instead of naming it.
+pub(super) fn is_counted(key: &str) -> bool {
+    place(key).is_some()
+}
+
 /// Which tensor of which pair a key counts, and of which model, if it says so.
 fn place(key: &str) -> Option<(Option<Model>, usize, &'static str)> {
     const TENSORS: [(&str, &str); 2] = [("up", "lora_up.weight"), ("down", "lora_down.weight")];

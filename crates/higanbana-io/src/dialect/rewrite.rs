@@ -7,6 +7,7 @@ use higanbana_core::{Registry, Tensors};
 
 use super::{
     AdapterReader, Dialect, Encoded, Network,
+    cloneofsimo::is_counted,
     encode::with_alpha,
     origin::reshaped,
     peft::{Module, Outgoing, Spelled},
@@ -70,11 +71,11 @@ impl AdapterReader {
         }
     }
 
-    /// How the file spells a module's tensors.
+    /// How the file spells a module's tensors, if by the module's name.
     fn spelled(&self, module: &str) -> Spelled<'_> {
         let stored = self.origins(module);
         let stored = stored.filter_map(|(ours, it)| Some((ours, (it.key()?, it.form()))));
-        stored.collect()
+        stored.filter(|(_, (key, _))| !is_counted(key)).collect()
     }
 }
 
