@@ -13,6 +13,7 @@ mod cli {
     mod formula;
     mod inspect;
     mod merge;
+    mod names;
     #[cfg(unix)]
     mod paths;
     mod rank;

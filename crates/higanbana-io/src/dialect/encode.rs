@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use higanbana_core::{Registry, Tensors, parts::scalar_data};
 
 use super::{
-    AdapterFile, Dialect, Encoded, Network, config::METADATA, encoded::Renamed, network,
-    peft::Outgoing, rename::Translator,
+    AdapterFile, Dialect, Encoded, Network,
+    config::METADATA,
+    encoded::Renamed,
+    network,
+    peft::Outgoing,
+    rename::{Spot, Translator},
 };
 use crate::{
     FileError,
@@ -61,12 +65,15 @@ impl AdapterFile {
             Some(names) => Translator::new(&self.path, names, to),
             None => Translator::alone(&self.path, published.as_ref(), to, modules),
         };
+        let located = self.modules.keys().map(|module| translator.locate(module));
+        let located = located.collect::<Result<Vec<_>, _>>()?;
+        if to == Dialect::Peft {
+            self.expect_one_model(&located)?;
+        }
         let mut renamed = Renamed::new();
-        for (module, tensors) in &self.modules {
-            let spot = translator.locate(module)?;
+        for ((module, tensors), spot) in self.modules.iter().zip(located) {
             let name = translator.name(module, spot.as_ref())?;
-            let component = spot.and_then(|spot| spot.component);
-            if let Some((first, ..)) = renamed.insert(name.clone(), (module, component, tensors)) {
+            if let Some((first, _)) = renamed.insert(name.clone(), (module, tensors)) {
                 return Err(FileError::DuplicateKey {
                     path: self.path.clone(),
                     key: name,
@@ -86,6 +93,22 @@ impl AdapterFile {
         Ok(encoded)
     }
 
+    /// Refuses a file of several models, which PEFT has none for.
+    fn expect_one_model(&self, located: &[Option<Spot>]) -> Result<(), FileError> {
+        let model = |spot: &Option<Spot>| spot.as_ref().and_then(|spot| spot.component);
+        let mut models = self.modules.keys().zip(located.iter().map(model));
+        let first = models.next().map(|(_, model)| model);
+        match models.find(|(_, model)| Some(*model) != first) {
+            None => Ok(()),
+            Some((module, _)) => Err(FileError::NoSpelling {
+                path: self.path.clone(),
+                module: module.clone(),
+                dialect: Dialect::Peft.name(),
+                remedy: "PEFT's files hold one model and this one several, choose --to diffusers",
+            }),
+        }
+    }
+
     /// The names of the published architecture that has all of the file's modules. A smaller UNet may
     /// have them too: only the deepest of its transformers tell that it is SDXL.
     fn published_names(&self) -> Option<Names> {
@@ -101,7 +124,7 @@ impl AdapterFile {
 
     fn encode_flat(&self, registry: &Registry, modules: &Renamed, network: &Network) -> Encoded {
         let mut out = BTreeMap::new();
-        for (name, (_, _, tensors)) in modules {
+        for (name, (_, tensors)) in modules {
             let tensors = with_alpha(registry, tensors);
             out.extend(tensors.into_iter().map(|(key, data)| (format!("{name}.{key}"), data)));
         }

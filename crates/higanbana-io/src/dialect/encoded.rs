@@ -8,10 +8,10 @@ use std::{
 use burn::tensor::TensorData;
 
 use super::{Dialect, Tensors, config::config_path, network};
-use crate::{FileError, hash, names::Component, sshs_model_hash, writer};
+use crate::{FileError, hash, sshs_model_hash, writer};
 
-/// Modules by their new names: the old one, the model where that is known, and the tensors.
-pub(super) type Renamed<'a> = BTreeMap<String, (&'a str, Option<Component>, &'a Tensors)>;
+/// Modules by their new names: the old one, and the tensors.
+pub(super) type Renamed<'a> = BTreeMap<String, (&'a str, &'a Tensors)>;
 
 /// An adapter file ready to be written.
 #[derive(Debug, Clone, Default)]

@@ -22,6 +22,8 @@ use higanbana_core::nearest;
 
 pub use error::NameError;
 use layout::Layout;
+#[cfg(test)]
+pub(crate) use prefix::PREFIXES;
 pub(crate) use prefix::{Joint, Paths, Prefix, flat, is_original};
 pub use spelling::lycoris_name;
 pub(crate) use spelling::{PEFT, kohya};

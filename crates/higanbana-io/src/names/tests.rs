@@ -138,6 +138,51 @@ fn text_encoder_files_are_told_apart_by_their_projection() {
 }
 
 #[test]
+fn text_encoders_answer_with_and_without_their_outermost_module() {
+    const PATH: &str = "encoder.layers.0.self_attn.q_proj";
+    let names = ["text_model.", ""].map(|outer| format!("{outer}{PATH}"));
+    for (prefix, te, rest) in [
+        ("", ["lora_te_", "lora_te1_"], "embeddings.token_embedding.weight"),
+        ("", ["lora_te_", "lora_te1_"], "final_layer_norm.weight"),
+        ("", ["lora_te2_", "lora_te2_"], "text_projection.weight"),
+        ("text_encoder.", ["lora_te_", "text_encoder."], "unet.conv_in.weight"),
+        ("cond_stage_model.transformer.", ["lora_te_", "text_encoder."], "x"),
+        (
+            "conditioner.embedders.0.transformer.",
+            ["lora_te1_", "text_encoders.clip_l.transformer."],
+            "x",
+        ),
+        ("text_encoders.clip_l.transformer.", ["lora_te1_", "clip_l."], "x"),
+        ("text_encoders.clip_g.transformer.", ["lora_te2_", "text_encoder_2."], "x"),
+    ] {
+        // Only with an embedding or a last norm at the root is a bare file a text encoder.
+        for path in &names {
+            let key = format!("{prefix}{path}.weight");
+            let root =
+                if rest == "text_projection.weight" { "final_layer_norm.weight" } else { rest };
+            let base = Names::new([&*key, rest, root]);
+            for begin in te {
+                for name in &names {
+                    let name = if begin.ends_with('_') { flat(name) } else { name.clone() };
+                    all_mean(&base, &key, &[&format!("{begin}{name}")]);
+                }
+            }
+        }
+    }
+    let other = Names::new(["encoder.layers.0.self_attn.q_proj.weight"]);
+    assert!(other.has(Component::Model) && !other.has(Component::TextEncoder));
+}
+
+#[test]
+fn a_prefix_that_is_not_known_is_said() {
+    let names = Names::new(["conv_in.weight", "down_blocks.0.x.weight"]);
+    let message = names.expect("lora_unit_conv_in").unwrap_err().to_string();
+    assert!(message.starts_with("begins with no known prefix, not in the base"), "{message}");
+    let message = names.expect("lora_unet_conv_out").unwrap_err().to_string();
+    assert!(message.starts_with("not in the base"), "{message}");
+}
+
+#[test]
 fn names_are_never_split_at_underscores() {
     let names = Names::new(["x.to_q.weight", "x_to.q.weight", "x.to_k.weight"]);
     let error = names.find("lycoris_x_to_q").unwrap_err();

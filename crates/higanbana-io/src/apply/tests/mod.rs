@@ -2,6 +2,7 @@ mod hostile;
 mod inspect;
 mod lycoris;
 mod merge;
+mod names;
 
 use std::{
     collections::BTreeMap,

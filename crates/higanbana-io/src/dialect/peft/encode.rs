@@ -67,7 +67,7 @@ impl<'a> Module<'a> {
 
 /// The modules under their new names.
 fn modules<'a>(renamed: &'a Renamed) -> Vec<Module<'a>> {
-    renamed.iter().map(|(name, (own, _, tensors))| Module::new(own, name, tensors)).collect()
+    renamed.iter().map(|(name, (own, tensors))| Module::new(own, name, tensors)).collect()
 }
 
 impl Outgoing<'_> {
@@ -99,19 +99,8 @@ impl Outgoing<'_> {
     /// The file as PEFT has it, with its configuration.
     ///
     /// # Errors
-    /// When it is of several models or algorithms, or PEFT has no place for a tensor.
+    /// When it is of several algorithms, or PEFT has no place for a tensor.
     pub fn to_peft(&self, renamed: &Renamed) -> Result<Encoded, FileError> {
-        let mut models = renamed.values().map(|(module, component, _)| (module, component));
-        if let Some((_, first)) = models.next()
-            && let Some((module, _)) = models.find(|(_, component)| *component != first)
-        {
-            return Err(FileError::NoSpelling {
-                path: self.path.into(),
-                module: module.to_string(),
-                dialect: Dialect::Peft.name(),
-                remedy: "PEFT's files hold one model and this one several, choose --to diffusers",
-            });
-        }
         self.peft(&modules(renamed), None)
     }
 

@@ -3,6 +3,7 @@ mod form;
 mod hostile;
 mod peft;
 mod reading;
+mod round;
 mod writing;
 
 use std::{
