@@ -89,7 +89,9 @@ impl<'a> Translator<'a> {
     pub fn locate(&self, module: &str) -> Result<Option<Spot>, FileError> {
         match self.names {
             Some(names) => match names.expect(module) {
-                Ok(target) => Ok(Some(Spot::of(target))),
+                Ok(target) => {
+                    Ok(Some(Spot { component: self.model(module, target), ..Spot::of(target) }))
+                }
                 Err(error) => {
                     let (path, module) = (self.file.into(), module.into());
                     Err(FileError::Name { path, module, error })
@@ -97,6 +99,14 @@ impl<'a> Translator<'a> {
             },
             None => Ok(Spot::told(module)),
         }
+    }
+
+    /// The model of a module: a path alone does not tell which text encoder's it is.
+    fn model(&self, module: &str, target: &Target) -> Option<Component> {
+        let is_path =
+            |(prefix, _): (&Prefix, _)| prefix.model.is_none() && prefix.joint == Joint::Dot;
+        let is_open = !self.is_base && Prefix::split(module).is_some_and(is_path);
+        Some(target.component).filter(|it| *it == Component::Unet || !is_open)
     }
 
     /// The module's name in the dialect. One that it has already stays as it is where no base tells

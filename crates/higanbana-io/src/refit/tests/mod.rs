@@ -1,6 +1,5 @@
 mod convert;
 mod extract;
-mod judged;
 mod layout;
 mod resize;
 
