@@ -5,6 +5,7 @@ mod cli {
     mod broken;
     mod convert;
     mod diffusion;
+    mod embeddings;
     mod export;
     mod extract;
     mod foreign;

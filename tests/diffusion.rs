@@ -4,6 +4,7 @@ mod diffusion {
     mod adapted;
     mod adapters;
     mod clip;
+    mod embeddings;
     mod formula;
     mod full;
     mod half;

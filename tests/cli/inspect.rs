@@ -76,7 +76,7 @@ fn json_has_stable_names() {
     assert_eq!(json["kind"], "adapter");
     assert_eq!(
         keys(&json).join(" "),
-        "kind file bytes dialect adapters modules parameters norm leftovers notes metadata"
+        "kind file bytes dialect adapters modules parameters norm embeddings leftovers notes metadata"
     );
     assert_eq!(
         keys(&json["adapters"][0]).join(" "),

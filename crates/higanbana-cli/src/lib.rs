@@ -20,6 +20,7 @@
 
 mod commands;
 mod compute;
+mod embedding;
 mod memory;
 mod output;
 mod refit;

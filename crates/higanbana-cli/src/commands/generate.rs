@@ -18,7 +18,7 @@ use higanbana_diffusion::{
 use higanbana_io::{Checkpoint, writer};
 
 use super::merge::{Adapter, adapter};
-use crate::{compute::Compute, memory::Room, output, refit::Storage};
+use crate::{compute::Compute, embedding, memory::Room, output, refit::Storage};
 
 /// Generate images from a prompt with Stable Diffusion, and adapters on it
 ///
@@ -42,6 +42,10 @@ pub struct Arguments {
     /// Adapter files, each with its strength: as trained is 1
     #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = adapter())]
     adapters: Vec<Adapter>,
+    /// Embedding files (textual inversion): the prompts may hold TOKEN then, or else the name that the file
+    /// gives it; tokens that come with an adapter need no mention
+    #[arg(long = "embedding", value_name = "FILE[=TOKEN]", value_parser = embedding::parse)]
+    embeddings: Vec<embedding::File>,
     #[command(flatten)]
     completeness: output::Completeness,
     /// The scheduler; the model's own if left out
@@ -125,6 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let inputs = [&arguments.model].into_iter().chain(&arguments.config);
     let inputs = inputs.chain(&arguments.image).chain(&arguments.noise);
     let inputs = inputs.chain(arguments.adapters.iter().map(|adapter| &adapter.path));
+    let inputs = inputs.chain(arguments.embeddings.iter().map(|embedding| &embedding.path));
     for path in outputs.iter().chain(&arguments.save_latents) {
         output::differs_from_inputs(path, inputs.clone().map(|input| &**input))?;
         writer::check(path, arguments.overwrite)?;
@@ -217,10 +222,13 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
         }
         false => Pipeline::read(&arguments.model, device, dtype)?,
     };
+    let mut learnt = embedding::learn(&mut pipeline, &arguments.embeddings)?;
     let registry = crate::registry();
     for adapter in &arguments.adapters {
         let strength = adapter.strength.unwrap_or(1.0);
-        let placed = attach_file(&mut pipeline, &adapter.path, strength, &registry)?.placed;
+        let attached = attach_file(&mut pipeline, &adapter.path, strength, &registry)?;
+        let placed = attached.placed;
+        learnt.extend(attached.learnt);
         arguments.completeness.check(&adapter.path, &placed.notes, &placed.leftovers)?;
         output::say(format!(
             "{} at {strength}: {} modules, {} weights and biases",
@@ -229,6 +237,8 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
             placed.parameters
         ));
     }
+    let prompts = [Some(&arguments.prompt), arguments.negative.as_ref()];
+    embedding::tell(&learnt, &pipeline, prompts.into_iter().flatten());
     Ok(pipeline)
 }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use higanbana_io::apply::{Adapters, Contents, Inspection, inspect};
+use higanbana_io::{
+    Embedding,
+    apply::{Adapters, Contents, Embeddings, Inspection, inspect},
+};
 use indicatif::HumanBytes;
 
 use crate::{compute::Compute, output};
@@ -16,7 +19,11 @@ JSON of an adapter:
   adapters: [{module, parameter: \"weight\" | \"bias\", key or null, algorithm,
               shape: [number or null] or null, unfolded, rank or null,
               alpha or null, parameters, dtype, norm or null}],
+  embeddings: [{token, encoder: \"text_encoder\" | \"text_encoder_2\" or null, key,
+                vectors, width, dtype}],
   leftovers: [{name, reason, harmless}], notes: [text], metadata: {key: text}
+JSON of an embedding (textual inversion):
+  kind: \"embedding\", file, bytes, embeddings: as above, metadata: {key: text}
 JSON of any other file:
   kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors,
   parameters, dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
@@ -31,7 +38,7 @@ where it overflows; that of the file, where one of them is.";
 #[derive(Args)]
 #[command(after_long_help = JSON)]
 pub struct Arguments {
-    /// An adapter file, or any other safetensors file
+    /// An adapter file, an embedding, or any other safetensors file
     file: PathBuf,
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
@@ -66,6 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match (&inspection, arguments.json) {
         (_, true) => output::json(&inspection),
         (Inspection::Adapter(adapters), false) => show_adapters(adapters, arguments),
+        (Inspection::Embedding(embeddings), false) => show_embeddings(embeddings),
         (Inspection::Checkpoint(contents), false) => show_contents(contents),
     }
 }
@@ -112,7 +120,36 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
         let algorithm = row.algorithm;
         output::line(format!("The update of {algorithm} is not known without the base: {why}."))?;
     }
+    if !adapters.embeddings.is_empty() {
+        output::line("")?;
+        show_tokens(&adapters.embeddings)?;
+    }
     show_metadata(&adapters.metadata)
+}
+
+fn show_embeddings(embeddings: &Embeddings) -> Result<()> {
+    show_tokens(&embeddings.embeddings)?;
+    output::line(format!(
+        "\n{}: {}, {}",
+        embeddings.file.display(),
+        output::count(embeddings.embeddings.len(), "embedding"),
+        HumanBytes(embeddings.bytes)
+    ))?;
+    show_metadata(&embeddings.metadata)
+}
+
+fn show_tokens(embeddings: &[Embedding]) -> Result<()> {
+    let mut table = output::table(&["token", "text encoder", "vectors>", "width>", "dtype"]);
+    for it in embeddings {
+        table.add_row([
+            it.token.clone(),
+            it.published().map_or_else(unknown, String::from),
+            it.vectors.to_string(),
+            it.width.to_string(),
+            it.dtype.clone(),
+        ]);
+    }
+    output::show(&table)
 }
 
 fn show_contents(contents: &Contents) -> Result<()> {

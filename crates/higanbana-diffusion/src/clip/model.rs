@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use burn::{
-    module::Module,
-    nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, LinearConfig},
+    module::{Module, Param},
+    nn::{LayerNorm, LayerNormConfig, LinearConfig},
     tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid},
 };
 use higanbana_adapters::layers::Linear;
 use higanbana_core::ops::gelu;
 
-use super::config::{Activation, ClipConfig};
+use super::{
+    config::{Activation, ClipConfig},
+    embeddings::CLIPTextEmbeddings,
+};
 use crate::{ModelError, Weights, unet::attention::attend, weights};
 
 /// What the encoder makes of texts.
@@ -72,6 +75,52 @@ impl CLIPTextModel {
         &self.config
     }
 
+    /// Number of tokens that there are: those of the vocabulary, then the vectors of those learnt.
+    pub fn tokens(&self) -> usize {
+        self.config.vocabulary + self.text_model.embeddings.rows()
+    }
+
+    /// The vectors of the tokens that it has [learnt](Self::learn), `[vectors, width]` each.
+    pub fn learnt(&self) -> &[Param<Tensor<2>>] {
+        self.text_model.embeddings.learnt()
+    }
+
+    /// The vectors of tokens, `[tokens, width]` in single precision.
+    ///
+    /// # Panics
+    /// When there is none of a number.
+    pub fn vectors_of(&self, tokens: &[usize]) -> Tensor<2> {
+        assert!(tokens.iter().all(|token| *token < self.tokens()), "a token that there is not");
+        let embeddings = &self.text_model.embeddings;
+        let ids = ids(tokens.iter(), [1, tokens.len()], &embeddings.device());
+        embeddings.tokens(ids).squeeze_dim::<2>(0).cast(DType::F32)
+    }
+
+    /// The vectors of the learnt token whose first number this is.
+    pub fn vectors(&self, number: usize) -> Option<Tensor<2>> {
+        let mut next = self.config.vocabulary;
+        self.learnt().iter().find_map(|rows| {
+            let first = next;
+            next += rows.lazy_shape()[0];
+            (first == number).then(|| rows.val())
+        })
+    }
+
+    /// With a token more, of these vectors `[vectors, width]`: its numbers follow those that
+    /// [there are](Self::tokens), one for each vector.
+    #[must_use]
+    pub fn learn(mut self, vectors: Tensor<2>) -> Self {
+        self.text_model.embeddings = self.text_model.embeddings.learn(vectors);
+        self
+    }
+
+    /// With those of its learnt tokens trained that `which` says, the first first; they are not at first.
+    #[must_use]
+    pub fn training(mut self, which: &[bool]) -> Self {
+        self.text_model.embeddings = self.text_model.embeddings.training(which);
+        self
+    }
+
     /// The result of a layer as diffusers' `clip_skip` takes it: with the final normalisation.
     pub fn normalised(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.text_model.final_layer_norm.forward(hidden)
@@ -85,9 +134,8 @@ impl CLIPTextModel {
         self.check(texts)?;
         let model = &self.text_model;
         let (batch, length) = (texts.len(), texts[0].len());
-        let device = model.embeddings.position_embedding.weight.val().device();
-        let ids: Vec<i32> = texts.iter().flatten().map(|&id| id as i32).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, length]), &device);
+        let device = model.embeddings.device();
+        let ids = ids(texts.iter().flatten(), [batch, length], &device);
 
         let mut hidden = vec![model.embeddings.forward(ids)];
         for layer in &model.encoder.layers {
@@ -109,7 +157,11 @@ impl CLIPTextModel {
     /// token of the largest number.
     fn end(&self, text: &[usize]) -> usize {
         let end = match self.config.end {
-            2 => text.iter().copied().max().unwrap_or_default(),
+            // Learnt tokens, whose numbers are larger still, end nothing.
+            2 => {
+                let known = text.iter().copied().filter(|token| *token < self.config.vocabulary);
+                known.max().unwrap_or_default()
+            }
             end => end,
         };
         text.iter().position(|token| *token == end).unwrap_or(0)
@@ -124,16 +176,24 @@ impl CLIPTextModel {
             let reason = format!("must all be of one length, between 1 and {most} tokens");
             return Err(ModelError::input("texts", reason));
         }
-        let unknown = texts.iter().flatten().find(|token| **token >= self.config.vocabulary);
-        match unknown {
+        let tokens = self.tokens();
+        match texts.iter().flatten().find(|token| **token >= tokens) {
             None => Ok(()),
             Some(token) => {
-                let reason =
-                    format!("have the token {token}; this encoder has {}", self.config.vocabulary);
+                let reason = format!("have the token {token}; this encoder has {tokens}");
                 Err(ModelError::input("texts", reason))
             }
         }
     }
+}
+
+fn ids<'a>(
+    tokens: impl Iterator<Item = &'a usize>,
+    shape: [usize; 2],
+    device: &Device,
+) -> Tensor<2, Int> {
+    let ids: Vec<i32> = tokens.map(|&id| id as i32).collect();
+    Tensor::from_data(TensorData::new(ids, shape), device)
 }
 
 /// The part that both kinds have.
@@ -146,12 +206,8 @@ pub struct CLIPTextTransformer {
 
 impl CLIPTextTransformer {
     fn new(config: &ClipConfig, device: &Device) -> Self {
-        let embedding = |count| EmbeddingConfig::new(count, config.width).init(device);
         Self {
-            embeddings: CLIPTextEmbeddings {
-                token_embedding: embedding(config.vocabulary),
-                position_embedding: embedding(config.positions),
-            },
+            embeddings: CLIPTextEmbeddings::new(config, device),
             encoder: CLIPEncoder {
                 layers: (0..config.layers).map(|_| CLIPEncoderLayer::new(config, device)).collect(),
             },
@@ -162,21 +218,6 @@ impl CLIPTextTransformer {
 
 fn norm(config: &ClipConfig, device: &Device) -> LayerNorm {
     LayerNormConfig::new(config.width).with_epsilon(config.norm_eps).init(device)
-}
-
-/// The vector of a token plus that of its position.
-#[derive(Module, Debug)]
-pub struct CLIPTextEmbeddings {
-    token_embedding: Embedding,
-    position_embedding: Embedding,
-}
-
-impl CLIPTextEmbeddings {
-    fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let length = ids.dims()[1];
-        let positions = self.position_embedding.weight.val().narrow(0, 0, length);
-        self.token_embedding.forward(ids) + positions.unsqueeze_dim(0)
-    }
 }
 
 /// The layers.

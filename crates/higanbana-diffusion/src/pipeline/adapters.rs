@@ -11,7 +11,7 @@ use higanbana_io::{
     names::Component,
 };
 
-use super::Pipeline;
+use super::{Learnt, Pipeline};
 use crate::{
     ModelError,
     weights::{Tensor, table},
@@ -24,23 +24,30 @@ pub struct Attached {
     pub set: String,
     /// What found its place.
     pub placed: Placed,
+    /// Tokens that the file brings along, and prompts may hold now.
+    pub learnt: Vec<Learnt>,
 }
 
 /// The adapters of a file, by the model that they belong to.
 type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
 
 /// Puts the adapters of a file onto a pipeline, at a strength, beside those already there. They can
-/// be taken off again by the name of their [set](Attached::set).
+/// be taken off again by the name of their [set](Attached::set). Embeddings that are bundled with them are
+/// learnt, whatever the strength.
 ///
 /// # Errors
-/// When the file cannot be read, none of it fits, or its adapters contradict the models.
+/// When the file cannot be read, none of it fits, or its adapters or embeddings contradict the models.
 pub fn attach_file(
     pipeline: &mut Pipeline,
     path: &Path,
     strength: f64,
     registry: &Registry,
 ) -> Result<Attached, ModelError> {
-    let (found, placed) = read(pipeline, path, registry)?;
+    let reader = AdapterReader::open(path, registry)?;
+    let (found, mut placed) = read(pipeline, &reader, registry)?;
+    let embeddings = reader.embeddings()?;
+    placed.leftovers.retain(|it| embeddings.iter().all(|embedding| embedding.key != it.name));
+    let lessons = pipeline.lessons([(reader.checkpoint(), &embeddings[..])])?;
     let set = new_set(pipeline, path);
     // All or nothing.
     let mut unet = pipeline.unet.clone();
@@ -59,17 +66,16 @@ pub fn attach_file(
     for (encoder, model) in pipeline.encoders.iter_mut().zip(encoders) {
         encoder.model = model;
     }
-    Ok(Attached { set, placed })
+    Ok(Attached { set, placed, learnt: pipeline.take(lessons)? })
 }
 
 fn read(
     pipeline: &Pipeline,
-    path: &Path,
+    reader: &AdapterReader,
     registry: &Registry,
 ) -> Result<(Found, Placed), ModelError> {
-    let reader = AdapterReader::open(path, registry)?;
     let (device, dtype) = (&pipeline.device, pipeline.dtype);
-    let how = ModuleReader { file: &reader, registry, device, dtype };
+    let how = ModuleReader { file: reader, registry, device, dtype };
     let mut adapters = Found::new();
     let placed = how.onto(&Layers::of(pipeline), |_, target, found| {
         let resolved = found.resolved.map(|resolved| (resolved.site, resolved.adapter));

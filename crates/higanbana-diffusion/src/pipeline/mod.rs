@@ -3,6 +3,7 @@
 mod adapters;
 mod code;
 mod conditions;
+mod embeddings;
 mod encode;
 mod folder;
 mod image;
@@ -14,6 +15,7 @@ mod save;
 mod single;
 
 pub use adapters::{AdapterProblem, Attached, attach_file};
+pub use embeddings::Learnt;
 pub use encode::{Text, TextEncoder, captions};
 pub use folder::{PIXELS, Pipeline};
 pub use image::{Pixels, from_image, png, to_pixels};

@@ -3,6 +3,7 @@
 mod chunks;
 mod edits;
 mod emphasis;
+mod learnt;
 mod prompt;
 mod tokenizer;
 

@@ -1,6 +1,10 @@
 //! CLIP's tokenizer: byte pairs of lower-case words.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value, json};
 use tokenizers::{
@@ -16,6 +20,7 @@ use tokenizers::{
     },
 };
 
+use super::learnt::Learnt;
 use crate::ModelError;
 
 /// Text to tokens.
@@ -25,6 +30,7 @@ pub struct Tokenizer {
     begin: usize,
     end: usize,
     pad: usize,
+    learnt: Learnt,
 }
 
 const BEGIN: &str = "<|startoftext|>";
@@ -99,7 +105,7 @@ impl Tokenizer {
             })
         };
         let (begin, end, pad) = (id(BEGIN)?, id(END)?, id(pad)?);
-        Ok(Self { tokenizer, begin, end, pad })
+        Ok(Self { tokenizer, begin, end, pad, learnt: Learnt::default() })
     }
 
     /// The tokens of a text, without those for its begin and end.
@@ -107,6 +113,16 @@ impl Tokenizer {
     /// # Errors
     /// When the text cannot be split.
     pub fn tokens(&self, text: &str) -> Result<Vec<usize>, ModelError> {
+        let mut tokens = Vec::new();
+        for (text, learnt) in self.learnt.parts(text) {
+            tokens.extend(self.known(text)?);
+            tokens.extend(learnt.into_iter().flat_map(Range::clone));
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a text that are the vocabulary's.
+    fn known(&self, text: &str) -> Result<Vec<usize>, ModelError> {
         let encode = |text: &str| self.tokenizer.encode_fast(text, false);
         let encoding = encode(text).map_err(|error| {
             // A vocabulary of whole words does not have all of them.
@@ -116,6 +132,49 @@ impl Tokenizer {
             ModelError::input("prompt", reason.unwrap_or(error.to_string()))
         })?;
         Ok(encoding.get_ids().iter().map(|id| *id as usize).collect())
+    }
+
+    /// Takes a token for these numbers from now on, wherever a text holds it: in small letters or large ones,
+    /// and not as a part of a word. A word of the vocabulary means the token then.
+    ///
+    /// # Errors
+    /// As [`Self::check_new`].
+    pub fn learn(&mut self, token: &str, numbers: Range<usize>) -> Result<(), ModelError> {
+        self.check_new(token)?;
+        self.learnt.add(token, numbers);
+        Ok(())
+    }
+
+    /// That a token can be [learnt](Self::learn).
+    ///
+    /// # Errors
+    /// When it is none, or learnt already.
+    pub fn check_new(&self, token: &str) -> Result<(), ModelError> {
+        let reason =
+            if token.is_empty() || token.trim() != token || token.contains(char::is_control) {
+                "is no token, which is plain text without spaces around it"
+            } else if self.numbers(token).is_some() {
+                "is learnt already; give one of the two another name"
+            } else {
+                return Ok(());
+            };
+        Err(ModelError::input(format!("token {token}"), reason))
+    }
+
+    /// The numbers of a learnt token.
+    pub fn numbers(&self, token: &str) -> Option<Range<usize>> {
+        self.learnt.numbers(token).cloned()
+    }
+
+    /// The learnt tokens, and the numbers of each.
+    pub fn learnt(&self) -> &[(String, Range<usize>)] {
+        self.learnt.all()
+    }
+
+    /// Whether a text holds a learnt token.
+    pub fn holds(&self, text: &str, token: &str) -> bool {
+        let numbers = self.learnt.numbers(token);
+        self.learnt.parts(text).iter().any(|(_, found)| found.is_some() && *found == numbers)
     }
 
     /// The token that begins a text.

@@ -76,10 +76,12 @@ impl Trail {
         self.steps.pop();
     }
 
-    /// The parameter's place, if it is no adapter's.
+    /// The parameter's place, if it is neither an adapter's nor a learnt token's.
     pub fn place(&self) -> Option<Place> {
-        let adapter = |(_, container): &(String, String)| container == "Reparameterization";
-        if self.steps.iter().any(adapter) {
+        let added = |(name, container): &(String, String)| {
+            container == "Reparameterization" || name == "learnt"
+        };
+        if self.steps.iter().any(added) {
             return None;
         }
         let (field, class) = self.steps.last()?;

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, Tensors};
 
 use super::{ApplyError, Base, Found, Leftover, Leftovers, Model, ModuleReader, notes};
-use crate::AdapterReader;
+use crate::{AdapterReader, Embedding};
 
 /// How a file is gone through.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub struct Overview {
     pub dialect: &'static str,
     /// Number of modules.
     pub modules: usize,
+    /// Embeddings that are bundled with it.
+    pub embeddings: Vec<Embedding>,
     /// Modules and tensors that are not understood, or do not fit the base.
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
@@ -94,10 +96,14 @@ impl Survey<'_> {
         if let (0, Some(error)) = (read, broken) {
             return Err(error.into());
         }
+        let embeddings = reader.embeddings().map_err(ApplyError::from)?;
+        let mut leftovers = leftovers.into_vec();
+        leftovers.retain(|it| embeddings.iter().all(|embedding| embedding.key != it.name));
         Ok(Overview {
             dialect: reader.dialect().name(),
             modules,
-            leftovers: leftovers.into_vec(),
+            embeddings,
+            leftovers,
             notes: notes(&reader, registry),
             metadata: reader.metadata().clone(),
         })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! unet:0:up, unet:0:down, ..., text_encoder:0:up, ...    safetensors; the metadata say which layers count
-//! <s1>                                                   a token; the metadata call it `<embed>`
+//! <s1>                                                   a token: see [`crate::embedding`]
 //! [up, down, up, down, ...]                              a pickle of one model, by its name the text encoder's
 //! ```
 //!
@@ -10,8 +10,6 @@
 
 use crate::{Checkpoint, FileError, checkpoint::LIST, names::kohya};
 
-/// What the metadata of a token say.
-const TOKEN: &str = "<embed>";
 /// How the name of a pickled list of the text encoder's pairs ends.
 const TEXT_LIST: &str = ".text_encoder.pt";
 /// The transformers of the UNet of SD 1 and 2 in diffusers' order, which has the middle last.
@@ -46,16 +44,6 @@ pub(super) struct Counted {
     list: Model,
     /// The layers that count in each transformer.
     layers: Vec<&'static str>,
-}
-
-/// The tokens that a file holds: keys of their vectors.
-pub fn tokens(file: &Checkpoint) -> impl Iterator<Item = &str> {
-    file.names().iter().map(String::as_str).filter(|key| is_token(file, key))
-}
-
-/// Whether a tensor is the vector of a token.
-pub(super) fn is_token(file: &Checkpoint, key: &str) -> bool {
-    file.metadata().get(key).is_some_and(|what| what == TOKEN)
 }
 
 impl Counted {

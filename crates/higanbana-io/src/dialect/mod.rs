@@ -33,7 +33,6 @@ use std::{
     str::FromStr,
 };
 
-pub use cloneofsimo::tokens;
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub(crate) use network::Counted;
@@ -134,9 +133,8 @@ impl AdapterFile {
     }
 }
 
-/// Why what is bundled with an adapter is none of its tensors: as LyCORIS does it, and cloneofsimo/lora.
+/// Why what is bundled with an adapter is none of its tensors.
 const BUNDLED: &str = "an embedding bundled with the adapter, not part of it";
-const TOKEN: &str = "the embedding of a token, not part of the adapter";
 
 /// Why an alpha is not used.
 const LONE_ALPHA: &str = "an alpha without the tensors it scales";
@@ -153,7 +151,7 @@ pub struct Unused {
 impl Unused {
     /// Whether it belongs to an embedding that is bundled with the adapter.
     pub fn is_bundled(&self) -> bool {
-        [BUNDLED, TOKEN].contains(&self.reason)
+        self.reason == BUNDLED
     }
 
     /// Whether it is the alpha of no tensors.

@@ -9,8 +9,8 @@ use higanbana_core::{Arguments, Registry};
 use serde_json::{Map, Value};
 
 use super::{
-    AdapterFile, Dialect, LONE_ALPHA, TOKEN, Tensors, Unused,
-    cloneofsimo::{Counted, is_token},
+    AdapterFile, BUNDLED, Dialect, LONE_ALPHA, Tensors, Unused,
+    cloneofsimo::Counted,
     config::{Configs, config_path},
     key::{Key, Keys},
     network::arguments,
@@ -18,7 +18,7 @@ use super::{
     peft::{self, Form},
 };
 use crate::{
-    Checkpoint, FileError, Info,
+    Checkpoint, Embedding, FileError, Info, embedding,
     names::{PEFT, Prefix, kohya},
 };
 
@@ -75,12 +75,12 @@ impl AdapterReader {
         let mut any_foreign = false;
         let counted = Counted::of(&self.checkpoint)?;
         for key in self.checkpoint.names() {
-            if is_token(&self.checkpoint, key) {
-                self.unused.push(Unused { key: key.clone(), reason: TOKEN });
-                continue;
-            }
             let named = counted.as_ref().and_then(|counted| counted.key(key));
-            let Key { module, suffix, form } = match keys.place(named.as_ref().unwrap_or(key)) {
+            let place = match embedding::is_bundled(&self.checkpoint, key) {
+                true => Err(BUNDLED),
+                false => keys.place(named.as_ref().unwrap_or(key)),
+            };
+            let Key { module, suffix, form } = match place {
                 Ok(place) => place,
                 Err(reason) => {
                     self.unused.push(Unused { key: key.clone(), reason });
@@ -228,6 +228,19 @@ impl AdapterReader {
     /// What a user should know: one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The file, whose tensors are those of the modules and others.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Embeddings that are bundled with the adapter; they are among the [unused](Self::unused).
+    ///
+    /// # Errors
+    /// When the tensor of one has an impossible shape.
+    pub fn embeddings(&self) -> Result<Vec<Embedding>, FileError> {
+        Embedding::bundled(&self.checkpoint)
     }
 
     /// The modules' names as the file has them.

@@ -19,6 +19,7 @@ use std::{
 };
 
 use higanbana_core::nearest;
+use serde::Serialize;
 
 pub use error::NameError;
 use layout::Layout;
@@ -30,13 +31,15 @@ pub(crate) use spelling::{PEFT, kohya};
 pub use table::Architecture;
 
 /// The model of a base file that a parameter belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Component {
     /// A diffusion UNet, or a diffusion model of another kind in the UNet's place.
     Unet,
     /// The text encoder, or SDXL's first.
     TextEncoder,
     /// SDXL's second text encoder.
+    #[serde(rename = "text_encoder_2")]
     TextEncoder2,
     /// The only model of a file of any other kind.
     Model,

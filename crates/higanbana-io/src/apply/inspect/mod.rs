@@ -1,6 +1,7 @@
 //! What is in a file.
 
 mod checkpoint;
+mod embedding;
 mod row;
 
 use std::{
@@ -13,10 +14,11 @@ use higanbana_core::Registry;
 use serde::Serialize;
 
 pub use checkpoint::{Contents, Count};
+pub use embedding::Embeddings;
 pub use row::AdapterRow;
 
 use super::{ApplyError, Leftover, Survey};
-use crate::{Checkpoint, FileError};
+use crate::{Checkpoint, Embedding, FileError};
 
 /// What a file is. As JSON: the fields of the variant, and `kind`.
 #[derive(Debug, Serialize)]
@@ -24,6 +26,8 @@ use crate::{Checkpoint, FileError};
 pub enum Inspection {
     /// An adapter.
     Adapter(Box<Adapters>),
+    /// Tokens that a text encoder has learnt.
+    Embedding(Box<Embeddings>),
     /// Tensors of something else, such as a whole model.
     Checkpoint(Box<Contents>),
 }
@@ -46,6 +50,8 @@ pub struct Adapters {
     pub parameters: usize,
     /// Frobenius norm of all updates together; none if there is none, or one could not be computed.
     pub norm: Option<f64>,
+    /// Embeddings that are bundled with it.
+    pub embeddings: Vec<Embedding>,
     /// Modules and tensors that are not understood, or do not fit the base.
     pub leftovers: Vec<Leftover>,
     /// What a user should know, one line each.
@@ -74,8 +80,11 @@ pub fn inspect(
     });
     let overview = match overview {
         Err(ApplyError::File(FileError::NoAdapter { .. })) => {
-            let contents = Contents::of(&Checkpoint::open(path)?);
-            return Ok(Inspection::Checkpoint(Box::new(contents)));
+            let file = Checkpoint::open(path)?;
+            return Ok(match Embeddings::of(&file)? {
+                Some(embeddings) => Inspection::Embedding(Box::new(embeddings)),
+                None => Inspection::Checkpoint(Box::new(Contents::of(&file))),
+            });
         }
         overview => overview?,
     };
@@ -89,6 +98,7 @@ pub fn inspect(
         parameters: rows.iter().map(|row| row.parameters).sum(),
         norm: norm.map(f64::sqrt),
         adapters: rows,
+        embeddings: overview.embeddings,
         leftovers: overview.leftovers,
         notes: overview.notes,
         metadata: overview.metadata,

@@ -7,7 +7,7 @@ use super::*;
 fn adapters(path: &Path, base: Option<&Path>) -> Adapters {
     match inspect(path, base, &registry(), &Device::flex(), |_, _| ()).unwrap() {
         Inspection::Adapter(adapters) => *adapters,
-        Inspection::Checkpoint(_) => panic!("{} is an adapter", path.display()),
+        _ => panic!("{} is an adapter", path.display()),
     }
 }
 

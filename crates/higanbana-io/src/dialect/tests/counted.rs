@@ -4,11 +4,7 @@ use burn::tensor::TensorData;
 use higanbana_adapters::registry;
 
 use super::Fixture;
-use crate::{
-    AdapterReader, Dialect,
-    dialect::{AdapterFile, tokens},
-    testing::reference,
-};
+use crate::{AdapterReader, Dialect, Embedding, dialect::AdapterFile, testing::reference};
 
 fn read(name: &str) -> AdapterFile {
     let path = reference(&format!("formats/{name}"));
@@ -27,7 +23,8 @@ fn pairs_are_those_of_diffusers_layers_in_their_order() {
 #[test]
 fn tokens_are_what_the_metadata_call_so() {
     let file = crate::Checkpoint::open(reference("formats/counted.safetensors")).unwrap();
-    assert_eq!(tokens(&file).collect::<Vec<_>>(), ["<s1>", "<s2>"]);
+    let tokens = Embedding::bundled(&file).unwrap().into_iter().map(|it| it.token);
+    assert_eq!(tokens.collect::<Vec<_>>(), ["<s1>", "<s2>"]);
 }
 
 #[test]
