@@ -1,6 +1,7 @@
 //! Training against torch, diffusers and LyCORIS.
 
 mod training {
+    mod embedding;
     mod feed;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]

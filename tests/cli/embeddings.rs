@@ -1,5 +1,7 @@
 //! Embeddings: `generate --embedding` and `inspect`.
 
+mod train;
+
 use std::fs;
 
 use burn::tensor::{Device, TensorData};

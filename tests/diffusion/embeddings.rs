@@ -7,7 +7,7 @@ use higanbana_adapters::registry;
 use higanbana_diffusion::{
     Pipeline,
     pipeline::{Learnt, attach_file},
-    text::chunks,
+    text::{Tokenizer, chunks},
 };
 use higanbana_io::{Checkpoint, writer::write_tensors};
 use tempfile::TempDir;
@@ -59,13 +59,6 @@ fn a_token_means_its_vectors_as_in_diffusers() {
     check(&pipeline, ONE, ONE);
     check(&pipeline, BOTH, BOTH);
     assert!(pipeline.holds(BOTH, "lilium") && !pipeline.holds(ONE, "<cat-toy>"));
-
-    // As torch pickles them.
-    let [lilium_pt, learned_bin] =
-        ["lilium.pt", "learned_embeds.bin"].map(|name| folder("embeddings").join(name));
-    let mut pipeline = self::pipeline("sd");
-    pipeline.learn_files(&[(&lilium_pt, None), (&learned_bin, None)]).unwrap();
-    check(&pipeline, BOTH, BOTH);
 
     // Under another name.
     let mut pipeline = self::pipeline("sd");
@@ -198,4 +191,47 @@ fn what_does_not_fit_is_refused_in_a_line() {
     let error = pipeline("sd").learn_files(&[(&one, Some(" "))]).unwrap_err().to_string();
     assert!(error.contains("g.safetensors: token   is no token"), "{error}");
     fs::remove_file(&one).unwrap();
+}
+
+/// A prompt of several chunks has no token in two of them, as in the web UI.
+#[test]
+fn a_token_is_not_cut() {
+    let (_temp, lilium) = file("lilium.safetensors", &[("emb_params", "lilium", [2, 16])]);
+    let mut pipeline = pipeline("sd");
+    pipeline.learn_files(&[(&lilium, None)]).unwrap();
+    let tokenizer = &pipeline.encoders[0].tokenizer;
+    let [a] = tokenizer.tokens("a").unwrap()[..] else { panic!() };
+    let (begin, end) = (tokenizer.begin(), tokenizer.end());
+    let of = |prompt: &str, positions| -> Vec<Vec<usize>> {
+        chunks(tokenizer, prompt, positions, 1).unwrap().into_iter().map(|it| it.tokens).collect()
+    };
+    let [first, second] = [2514, 2515];
+    assert_eq!(
+        of("a a lilium lilium a", 5),
+        [[begin, a, a, end, end], [begin, first, second, end, end], [begin, first, second, a, end]]
+    );
+    // One that no chunk has room for.
+    assert_eq!(of("lilium", 3), [[begin, first, end], [begin, second, end]]);
+}
+
+/// A vocabulary of whole words takes a word that it does not have.
+#[test]
+fn a_vocabulary_of_words_learns_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let words = r#"{
+        "version": "1.0", "added_tokens": [], "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "", "vocab": {
+            "<|startoftext|>": 0, "<|endoftext|>": 1, "red": 2, "lily": 3
+        }}
+    }"#;
+    fs::write(temp.path().join("tokenizer.json"), words).unwrap();
+    let mut tokenizer = Tokenizer::read(temp.path()).unwrap();
+    let error = tokenizer.tokens("red sks lily").unwrap_err().to_string();
+    assert!(error.contains("has the word sks"), "{error}");
+    tokenizer.learn("sks", 4..6).unwrap();
+    assert_eq!(tokenizer.tokens("red sks lily").unwrap(), [2, 4, 5, 3]);
+    // Also in place of one that it has.
+    tokenizer.learn("lily", 6..7).unwrap();
+    assert_eq!(tokenizer.tokens("Red SKS Lily").unwrap(), [2, 4, 5, 6]);
 }

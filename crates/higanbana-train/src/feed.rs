@@ -108,7 +108,9 @@ impl Feed {
             });
             let encoders =
                 pipeline.encoders.iter().map(|it| cache::model(&it.model, it.model.config()));
-            self.text = cache::key(&[&encoders.collect::<Vec<_>>().concat()]);
+            let tokens = pipeline.encoders.iter().flat_map(|it| it.tokenizer.learnt());
+            let tokens = tokens.map(|token| cache::key(&[format!("{token:?}").as_bytes()]));
+            self.text = cache::key(&[&encoders.chain(tokens).collect::<Vec<_>>().concat()]);
         }
         self.texts(&[String::new()], pipeline, None)
             .map_err(|error| TrainError::recipe("RUN.toml", format!("data: {error}")))?;
@@ -156,6 +158,14 @@ impl Feed {
             shapes.entry(self.fits[sample].bucket).or_default().push(sample);
         }
         Order::new(seed, batch, shapes.into_values().collect())
+    }
+
+    /// Whether a caption holds a token that the pipeline has learnt.
+    pub fn says(&self, token: &str, pipeline: &Pipeline) -> bool {
+        (0..self.pictures.len()).any(|index| {
+            let how = Captions { dropout: 0.0, tag_dropout: 0.0, ..self.captions(index).clone() };
+            pipeline.holds(&how.text(&self.pictures[index].caption, 0, 0), token)
+        })
     }
 
     /// How the caption of an image becomes a text.

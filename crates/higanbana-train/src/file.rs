@@ -14,43 +14,55 @@ use serde_json::json;
 
 use crate::{Progress, Recipe, TrainError, feed::Feed, network::Network};
 
-/// Writes the adapters of a network into the folder of a run.
-///
-/// # Errors
-/// When a module has no name, or the file cannot be written.
-pub fn save(
-    files: &mut Ledger,
-    name: &str,
-    network: &Network,
-    pipeline: &Pipeline,
-    registry: &Registry,
-    metadata: BTreeMap<String, String>,
-    dtype: DType,
-) -> Result<(), TrainError> {
-    let path = &files.folder().join(name);
-    let mut modules = BTreeMap::<String, Tensors>::new();
-    for (prefix, site, adapter) in network.adapters()? {
-        let module = modules.entry(format!("{prefix}.{}", site.path)).or_default();
-        for (key, data) in adapter.write(&site) {
-            // A seed is an integer, which the precision of floats has no part in.
-            let data = match data.dtype().is_float() {
-                true => cast::cast(data, dtype).expect("it is not quantised"),
-                false => data,
-            };
-            cast::check_finite(path, &format!("{}.{key}", site.path), &data)?;
-            module.insert(key, data);
+/// The adapters of a network, and what their file says and holds besides.
+pub struct Adapters<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The models that it was made of.
+    pub pipeline: &'a Pipeline,
+    /// The algorithms there are.
+    pub registry: &'a Registry,
+    /// Tensors of embeddings that the file brings along.
+    pub bundled: Tensors,
+    /// The header's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Element type of its tensors.
+    pub dtype: DType,
+}
+
+impl Adapters<'_> {
+    /// Writes them into the folder of a run.
+    ///
+    /// # Errors
+    /// When a module has no name, a value is not finite in that element type, or the file cannot be written.
+    pub fn save(self, files: &mut Ledger, name: &str) -> Result<(), TrainError> {
+        let Self { network, pipeline, registry, bundled, metadata, dtype } = self;
+        let path = &files.folder().join(name);
+        let mut modules = BTreeMap::<String, Tensors>::new();
+        for (prefix, site, adapter) in network.adapters()? {
+            let module = modules.entry(format!("{prefix}.{}", site.path)).or_default();
+            for (key, data) in adapter.write(&site) {
+                // A seed is an integer, which the precision of floats has no part in.
+                let data = match data.dtype().is_float() {
+                    true => cast::cast(data, dtype).expect("it is not quantised"),
+                    false => data,
+                };
+                cast::check_finite(path, &format!("{}.{key}", site.path), &data)?;
+                module.insert(key, data);
+            }
         }
+        let shapes: HashMap<String, Vec<usize>> =
+            pipeline.tensors().into_iter().map(|tensor| (tensor.key, tensor.shape)).collect();
+        let names = Names::new(shapes.keys());
+        let described = dialect::Network::of(registry, modules.values())
+            .on(&names, |key| shapes.get(key).map(Vec::as_slice));
+        bundled.iter().try_for_each(|(key, data)| cast::check_finite(path, key, data))?;
+        // The paths of modules are dotted, below the component's.
+        let file = AdapterFile::new(path, Dialect::Diffusers, modules);
+        let file = AdapterFile { metadata, carried: bundled, ..file };
+        let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
+        files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
     }
-    let shapes: HashMap<String, Vec<usize>> =
-        pipeline.tensors().into_iter().map(|tensor| (tensor.key, tensor.shape)).collect();
-    let names = Names::new(shapes.keys());
-    let described = dialect::Network::of(registry, modules.values())
-        .on(&names, |key| shapes.get(key).map(Vec::as_slice));
-    // The paths of modules are dotted, below the component's.
-    let dialect = Dialect::Diffusers;
-    let file = AdapterFile { metadata, ..AdapterFile::new(path, dialect, modules) };
-    let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
-    files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
 }
 
 /// Writes the models of a pipeline as a folder of a run, in the place of one that the run wrote before.

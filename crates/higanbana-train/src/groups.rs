@@ -1,4 +1,5 @@
-//! Which parameters are trained at which rate: those of adapters, or, without them, all of the model's.
+//! Which parameters are trained at which rate: those of adapters, or, without them, all of the model's; and the
+//! vectors of tokens.
 //!
 //! The rate of a tensor is that of its model (`rate`, `text_encoder_rate`), times the factor of the last rule
 //! of `blocks` that matches its layer, times `loraplus` if it is a factor that starts from zero.
@@ -27,6 +28,7 @@ use crate::{
     network::{ENCODERS, Network, UNET},
     optimizers::{Settings, optimizer, optimizers},
     recipe::{Recipe, Train},
+    tokens::Token,
 };
 
 /// Groups of parameters, and what their initial values are multiplied by.
@@ -42,7 +44,8 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The groups of a network; `published` is one that was made with the alpha to scale from.
+    /// The groups of a network that has learnt these tokens; `published` is one that was made with the alpha
+    /// to scale from.
     ///
     /// # Errors
     /// When the optimizer, one of its options or a pattern is unknown, or an adapter cannot be scaled.
@@ -50,6 +53,7 @@ impl Groups {
         recipe: &Recipe,
         network: &Network,
         published: Option<&Network>,
+        tokens: &[Token],
     ) -> Result<Self, TrainError> {
         let train = &recipe.train;
         let rule = optimizer(&train.optimizer).ok_or_else(|| {
@@ -85,9 +89,11 @@ impl Groups {
         };
         match recipe.adapter {
             Some(_) => all.adapters(network, published, &mut rates, &settings)?,
-            None => all.whole(network, &mut rates, &settings),
+            None if recipe.trains_model() => all.whole(network, &mut rates, &settings),
+            None => {}
         }
         rates.all_used()?;
+        all.tokens(network, tokens, &settings);
         Ok(all)
     }
 
@@ -101,6 +107,18 @@ impl Groups {
                 let group = Group { rate, settings: settings.clone() };
                 let number = self.number(group.clone(), 1.0, group);
                 self.members.insert(id, number);
+            }
+        }
+    }
+
+    /// The vectors of tokens, each at the rate of its own, which nothing changes.
+    fn tokens(&mut self, network: &Network, tokens: &[Token], settings: &Settings) {
+        for encoder in &network.encoders {
+            for (vectors, token) in encoder.learnt().iter().zip(tokens) {
+                let Some(rate) = token.rate else { continue };
+                let group = Group { rate, settings: settings.clone() };
+                let number = self.number(group.clone(), 1.0, group);
+                self.members.insert(vectors.id, number);
             }
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
 //! * [`data`]: images and captions; [`feed`]: batches of them;
-//! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates;
+//! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`] and [`tokens`]: what is trained;
+//!   [`groups`]: at which rates;
 //!   [`schedule`]: when; [`precision`]: in which numbers;
 //! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`mod@file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
@@ -35,6 +36,7 @@ pub mod scaling;
 pub mod schedule;
 pub mod sheet;
 pub mod task;
+pub mod tokens;
 pub mod trainer;
 pub mod weights;
 

@@ -16,10 +16,10 @@ use crate::{Recipe, TrainError};
 pub fn least(recipe: &Recipe) -> Result<f64, TrainError> {
     let memory = Memory::read(&recipe.model, recipe.config.as_deref())?;
     let (dtype, train) = (DType::from(recipe.train.dtype), &recipe.train);
-    let copies = match (&recipe.adapter, train.ema) {
-        (Some(_), _) => 0.0,
-        (None, None) => 1.0,
-        (None, Some(_)) => 2.0,
+    let copies = match (recipe.trains_model(), train.ema) {
+        (false, _) => 0.0,
+        (true, None) => 1.0,
+        (true, Some(_)) => 2.0,
     };
     let trained = copies * (memory.parameters() * DType::F32.size()) as f64;
     let [width, height] = recipe.data.resolution.size();

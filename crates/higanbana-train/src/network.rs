@@ -65,6 +65,19 @@ impl Network {
         weights::identified(network.train())
     }
 
+    /// The models of a pipeline as they are, of which nothing is trained but [tokens](Self::learning).
+    pub fn frozen(pipeline: &Pipeline) -> Self {
+        let encoders = pipeline.encoders.iter().map(|it| it.model.clone().no_grad()).collect();
+        Self { unet: pipeline.unet.clone().no_grad(), encoders }.train()
+    }
+
+    /// With those learnt tokens trained that `which` says, beside what is trained already.
+    #[must_use]
+    pub fn learning(self, which: &[bool]) -> Self {
+        let encoders = self.encoders.into_iter().map(|it| it.training(which)).collect();
+        weights::identified(Self { encoders, ..self })
+    }
+
     /// The models of a pipeline with new adapters, ready to be trained.
     ///
     /// # Errors

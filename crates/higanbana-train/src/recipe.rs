@@ -23,13 +23,23 @@
 //! rate = 5e-4
 //! ```
 //!
-//! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values.
+//! Without `adapter` the model itself is trained, and with `from_scratch` from random initial values. With
+//!
+//! ```toml
+//! [[embeddings]]
+//! token = "<lily>"
+//! words = "red flower"
+//! ```
+//!
+//! the vectors of a new token are trained beside the adapter, or in place of the model.
 
+mod embedding;
 mod numbers;
 mod paths;
 mod read;
 mod set;
 
+pub use embedding::Embedding;
 pub(crate) use numbers::MOST_STEPS;
 
 use std::path::{Path, PathBuf};
@@ -61,9 +71,13 @@ pub struct Recipe {
     /// Element type of what is written there.
     #[serde(default)]
     pub precision: Precision,
-    /// The adapter that is trained; if there is none, the model itself, its text encoders too.
+    /// The adapter that is trained; if there is none, and no embedding is, the model itself, its text encoders
+    /// too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
+    /// Tokens that texts may hold besides those of the model's vocabulary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
     /// What there is to learn from.
     pub data: Data,
     /// What is minimised.

@@ -26,6 +26,7 @@ use crate::{
     recipe::{Adapter, MOST_STEPS, Recipe},
     sheet,
     task::Task,
+    tokens::{self, Token},
     weights::{self, Weights},
 };
 
@@ -34,6 +35,7 @@ pub struct Trainer<'a> {
     recipe: Recipe,
     registry: &'a Registry,
     pipeline: Pipeline,
+    tokens: Vec<Token>,
     task: Task,
     feed: Feed,
     held_out: Option<Feed>,
@@ -90,7 +92,8 @@ impl<'a> Trainer<'a> {
         let mut held_out =
             held_out.map(|it| Feed::new(&recipe.data, &it.concepts, skip_bad)).transpose()?;
         feed.left_out.extend(held_out.iter().flat_map(|it| it.left_out.clone()));
-        let pipeline = pipeline(&recipe, device)?;
+        let mut pipeline = pipeline(&recipe, device)?;
+        let tokens = tokens::learn(&mut pipeline, &recipe)?;
         if let Some(sample) = &recipe.sample {
             sheet::check(sample, recipe.data.clip_skip, &pipeline)?;
         }
@@ -98,8 +101,16 @@ impl<'a> Trainer<'a> {
         for feed in [Some(&mut feed), held_out.as_mut()].into_iter().flatten() {
             feed.prepare(&pipeline, tell)?;
         }
+        if let Some(silent) =
+            tokens.iter().find(|it| it.rate.is_some() && !feed.says(&it.token, &pipeline))
+        {
+            let reason =
+                format!("embeddings: no caption holds {}, which is to be trained", silent.token);
+            return Err(TrainError::recipe("RUN.toml", reason));
+        }
         let (network, published) = networks(&recipe, &pipeline, registry)?;
-        let groups = Groups::new(&recipe, &network, published.as_ref())?;
+        let network = network.learning(&tokens::trained(&tokens));
+        let groups = Groups::new(&recipe, &network, published.as_ref(), &tokens)?;
         let network = groups.start(network).checkpointed(recipe.train.gradient_checkpointing);
         if recipe.objective.orthogonality != 0.0 {
             network.orthogonality()?;
@@ -118,6 +129,7 @@ impl<'a> Trainer<'a> {
             recipe,
             registry,
             pipeline,
+            tokens,
             task,
             feed,
             held_out,
@@ -231,7 +243,7 @@ impl<'a> Trainer<'a> {
 /// The models of a recipe.
 fn pipeline(recipe: &Recipe, device: &Device) -> Result<Pipeline, TrainError> {
     let model = &recipe.model;
-    if recipe.adapter.is_none() && model.is_file() {
+    if recipe.trains_model() && model.is_file() {
         let reason = "model: a model that is trained itself is a folder, as diffusers saves it";
         return Err(TrainError::recipe("RUN.toml", reason));
     }
@@ -251,7 +263,13 @@ fn networks(
     pipeline: &Pipeline,
     registry: &Registry,
 ) -> Result<(Network, Option<Network>), TrainError> {
-    let Some(adapter) = &recipe.adapter else { return Ok((Network::whole(pipeline), None)) };
+    let Some(adapter) = &recipe.adapter else {
+        let whole = recipe.trains_model();
+        return Ok((
+            if whole { Network::whole(pipeline) } else { Network::frozen(pipeline) },
+            None,
+        ));
+    };
     let preset = adapter.preset()?;
     let adapted =
         |adapter: &Adapter| Network::adapted(pipeline, adapter, &preset, registry, recipe.seed);

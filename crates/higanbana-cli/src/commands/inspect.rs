@@ -129,8 +129,9 @@ fn show_adapters(adapters: &Adapters, arguments: &Arguments) -> Result<()> {
 
 fn show_embeddings(embeddings: &Embeddings) -> Result<()> {
     show_tokens(&embeddings.embeddings)?;
+    output::line("")?;
     output::line(format!(
-        "\n{}: {}, {}",
+        "{}: {}, {}",
         embeddings.file.display(),
         output::count(embeddings.embeddings.len(), "embedding"),
         HumanBytes(embeddings.bytes)

@@ -185,10 +185,9 @@ impl Pipeline {
             let known = encoder.tokenizer.tokens(words)?;
             let count = *vectors.get_or_insert(known.len());
             if known.is_empty() || known.len() > count {
-                let reason = format!(
-                    "{words:?} are {} tokens; {count} vectors need 1 to {count}",
-                    known.len()
-                );
+                let number = known.len();
+                let reason =
+                    format!("{words:?} are {number} tokens; give 1 at least, {count} at most");
                 return Err(ModelError::input("words", reason));
             }
             let rows: Vec<usize> = known.iter().copied().cycle().take(count).collect();

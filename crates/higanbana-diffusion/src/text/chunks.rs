@@ -69,9 +69,9 @@ fn cut(
     let (last, others) = sections.split_last().map_or((&[][..], &[][..]), |(a, b)| (a, b));
     let full = others.iter().flat_map(|section| match &section[..] {
         [] => vec![&[][..]],
-        section => section.chunks(inner).collect(),
+        section => pieces(tokenizer, section, inner),
     });
-    let parts: Vec<&[(usize, f32)]> = full.chain(last.chunks(inner)).collect();
+    let parts: Vec<&[(usize, f32)]> = full.chain(pieces(tokenizer, last, inner)).collect();
     if parts.len() > MOST {
         let tokens = inner * (parts.len() - 1) + parts[parts.len() - 1].len();
         let reason = format!("is {tokens} tokens long; {} at most", MOST * inner);
@@ -83,6 +83,23 @@ fn cut(
         chunks.push(wrapped(tokenizer, &[], positions));
     }
     Ok(chunks)
+}
+
+/// A section in parts of as many tokens at most, none of which ends within a learnt token.
+fn pieces<'a>(
+    tokenizer: &Tokenizer,
+    mut section: &'a [(usize, f32)],
+    inner: usize,
+) -> Vec<&'a [(usize, f32)]> {
+    let mut parts = Vec::new();
+    while !section.is_empty() {
+        let may_end = |&end: &usize| section.get(end).is_none_or(|it| !tokenizer.goes_on(it.0));
+        let most = inner.min(section.len());
+        let (part, rest) = section.split_at((1..=most).rev().find(may_end).unwrap_or(most));
+        parts.push(part);
+        section = rest;
+    }
+    parts
 }
 
 fn wrapped(tokenizer: &Tokenizer, part: &[(usize, f32)], positions: usize) -> Chunk {

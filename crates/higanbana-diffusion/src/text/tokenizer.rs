@@ -171,6 +171,13 @@ impl Tokenizer {
         self.learnt.all()
     }
 
+    /// Whether a number is one of a learnt token's, and not its first.
+    pub fn goes_on(&self, number: usize) -> bool {
+        self.learnt()
+            .iter()
+            .any(|(_, numbers)| numbers.contains(&number) && numbers.start != number)
+    }
+
     /// Whether a text holds a learnt token.
     pub fn holds(&self, text: &str, token: &str) -> bool {
         let numbers = self.learnt.numbers(token);

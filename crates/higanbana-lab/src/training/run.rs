@@ -69,7 +69,9 @@ impl TrainingRun {
 
     /// What was trained.
     pub fn algorithm(&self) -> &str {
-        self.recipe.adapter.as_ref().map_or("the model itself", |adapter| &adapter.algorithm)
+        let whole = self.recipe.trains_model();
+        let others = if whole { "the model itself" } else { "textual inversion" };
+        self.recipe.adapter.as_ref().map_or(others, |adapter| &adapter.algorithm)
     }
 
     /// The algorithm's options, and where it was placed.

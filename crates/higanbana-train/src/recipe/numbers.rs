@@ -13,6 +13,9 @@ pub(crate) const MOST_STEPS: usize = 99_999_999;
 /// Pixels of a side.
 const MOST_PIXELS: usize = 1 << 14;
 
+/// Tokens between the begin and the end of a text.
+const MOST_VECTORS: usize = 75;
+
 /// What a number has to be.
 #[derive(Clone, Copy)]
 enum Must {
@@ -83,6 +86,11 @@ impl Recipe {
         let mut all = Numbers::default();
         let scale_from = self.adapter.as_ref().and_then(|adapter| adapter.scale_from);
         all.real("adapter.scale_from.alpha", scale_from.map(|from| from.alpha), Positive);
+
+        for (index, embedding) in self.embeddings.iter().enumerate() {
+            all.count(&format!("embeddings.{index}.vectors"), embedding.vectors, MOST_VECTORS);
+            all.real(&format!("embeddings.{index}.rate"), embedding.rate, Positive);
+        }
 
         let [width, height] = data.resolution.size();
         all.count("data.resolution", width.min(height), MOST_PIXELS);

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Recipe;
+use super::{Embedding, Recipe};
 use crate::{checkpoint, events, sheet};
 
 impl Recipe {
-    /// The model that is trained or adapted, its configurations, and the file of a preset.
+    /// The model that is trained or adapted, its configurations, and the files of a preset and of embeddings.
     pub fn models(&self) -> Vec<PathBuf> {
         let preset = self.adapter.iter().map(|adapter| Path::new(&adapter.preset));
         let preset = preset.filter(|preset| preset.extension().is_some_and(|it| it == "toml"));
+        let embeddings = self.embeddings.iter().filter_map(|it| it.file.as_deref());
         let paths = [&*self.model].into_iter().chain(self.config.as_deref()).chain(preset);
+        let paths = paths.chain(embeddings);
         paths.map(Path::to_path_buf).collect()
     }
 
@@ -20,19 +22,22 @@ impl Recipe {
         self.data.concepts.iter().chain(held_out).map(|concept| concept.folder.clone()).collect()
     }
 
-    /// Name of the adapter file, or of the folder of the trained model.
+    /// Name of the adapter file, or else of the first token's, or of the folder of the trained model.
     pub fn product(&self) -> String {
+        let token = || self.embeddings.iter().find_map(Embedding::product);
         match &self.adapter {
             Some(_) => format!("{}.safetensors", self.name),
-            None => self.name.clone(),
+            None => token().unwrap_or_else(|| self.name.clone()),
         }
     }
 
     /// All of it besides what every run writes, as [`higanbana_io::run::Run::check`] takes it.
     pub fn names(&self) -> Vec<String> {
         let mut names = vec![format!("{}*", checkpoint::NAMES), events::NAME.into()];
+        names.extend(self.embeddings.iter().filter_map(Embedding::product));
         match &self.adapter {
             Some(_) => names.push(self.product()),
+            None if !self.trains_model() => {}
             None => names.extend(["/", "/*"].map(|end| self.product() + end)),
         }
         if self.sample.is_some() {

@@ -49,6 +49,7 @@ impl Recipe {
         paths
             .chain([&mut self.model])
             .chain(&mut self.config)
+            .chain(self.embeddings.iter_mut().flat_map(|it| &mut it.file))
             .for_each(|path| *path = folder.join(&*path));
         self
     }
@@ -63,6 +64,9 @@ impl Recipe {
             (None, None) => return wrong("train: give steps or epochs".into()),
             _ => {}
         }
+        if let Some(reason) = self.wrong_embedding() {
+            return wrong(reason);
+        }
         match &self.adapter {
             Some(_) if self.from_scratch => {
                 return wrong("from_scratch: trains the model itself; leave out adapter".into());
@@ -72,7 +76,7 @@ impl Recipe {
                     "train.loraplus: is about an adapter's factors; there is none".into(),
                 );
             }
-            None if self.train.dtype != Precision::default() => {
+            None if self.trains_model() && self.train.dtype != Precision::default() => {
                 return wrong(
                     "train.dtype: a model that is trained itself is trained in f32".into(),
                 );
@@ -119,7 +123,7 @@ impl Recipe {
 }
 
 /// Whether a file of this name, and a folder, can be made beside those of a run.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     const TAKEN: &str = ". .. checkpoints samples samples.png run.toml metrics.jsonl result.json \
                          error.txt higanbana.ledger";
     let file = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);

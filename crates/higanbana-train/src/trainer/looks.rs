@@ -8,11 +8,11 @@ use super::{Trainer, number_of};
 use crate::{
     TrainError,
     feed::{Draw, Feed},
-    file,
+    file::{self, Adapters},
     network::Network,
     sheet,
     task::Task,
-    weights,
+    tokens, weights,
 };
 
 impl Trainer<'_> {
@@ -60,7 +60,7 @@ impl Trainer<'_> {
     /// Writes what was trained into the folder of the run; gives its name there.
     pub(super) fn save(&mut self, run: &mut Run, loss: f64) -> Result<String, TrainError> {
         let (dtype, name) = (self.recipe.precision.into(), self.recipe.product());
-        if self.recipe.adapter.is_none() {
+        if self.recipe.trains_model() {
             let files = run.files();
             self.with_trained(|pipeline| file::save_model(files, &name, pipeline, dtype))?;
             return Ok(name);
@@ -69,8 +69,14 @@ impl Trainer<'_> {
         let prediction = self.task.prediction;
         let metadata =
             file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress);
-        let (network, pipeline) = (self.shown(), &self.pipeline);
-        file::save(run.files(), &name, &network, pipeline, self.registry, metadata, dtype)?;
+        let (network, tokens) = (&self.shown(), &self.tokens);
+        tokens::save(run.files(), tokens, network, &metadata, dtype)?;
+        if self.recipe.adapter.is_some() {
+            let (pipeline, registry) = (&self.pipeline, self.registry);
+            let bundled = tokens::bundled(tokens, network, dtype);
+            let adapters = Adapters { network, pipeline, registry, bundled, metadata, dtype };
+            adapters.save(run.files(), &name)?;
+        }
         Ok(name)
     }
 
