@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use burn::tensor::{DType, Device, TensorData};
-use higanbana_diffusion::{ModelError, UNet2DConditionModel, Weights};
+use higanbana_diffusion::{ModelError, UNet2DConditionModel};
 use higanbana_io::{Checkpoint, writer::write_tensors};
 
 use super::{
