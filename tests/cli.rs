@@ -23,9 +23,11 @@ mod cli {
     mod reference;
     mod resize;
     mod run;
+    mod sampling;
     mod scratch;
     mod stops;
     mod streams;
+    mod strengths;
     mod sweep;
     mod theorem;
     mod train;

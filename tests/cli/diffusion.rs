@@ -99,8 +99,8 @@ fn a_prompt_becomes_the_image_of_diffusers() {
         assert!(error.contains(expected), "{error}");
     }
     for (arguments, expected) in [
-        ("--scheduler heun", "there are ddpm, ddim"),
-        ("--noise latents.safetensors --count 2", "cannot be used with"),
+        ("--scheduler dpm_fast", "there are ddpm, ddim"),
+        ("--noise latents.safetensors --count 2", "--count: is 2; the noise is for 1 image"),
         ("--save-latents new.png", "--save-latents: is the image's file too"),
         ("--noise latents.safetensors --save-latents latents.safetensors", "is an input"),
         ("--count 70000", "70000"),

@@ -9,7 +9,7 @@ use higanbana_diffusion::{
     Pipeline, Request,
     pipeline::{Attached, attach_file},
 };
-use higanbana_io::{Checkpoint, writer::write_tensors};
+use higanbana_io::{Checkpoint, Strength, writer::write_tensors};
 
 use super::{
     formula,
@@ -21,7 +21,7 @@ fn file(case: &str, kind: &str) -> PathBuf {
 }
 
 fn attach(pipeline: &mut Pipeline, case: &str, kind: &str, strength: f64) -> Attached {
-    attach_file(pipeline, &file(case, kind), strength, &registry()).unwrap()
+    attach_file(pipeline, &file(case, kind), &strength.into(), &registry()).unwrap()
 }
 
 fn detach(pipeline: &mut Pipeline, set: &str) {
@@ -71,6 +71,33 @@ fn files_act_as_in_diffusers_and_are_swapped() {
 }
 
 #[test]
+fn parts_have_strengths_of_their_own_as_in_diffusers() {
+    let device = Device::default();
+    let expected = Expected::open("loras/expected.safetensors");
+    for (case, weights) in
+        [("sd", "1,0.9,0,0,0,0,0,-0.5,0,0,0,0,0,0,0,0,0"), ("sdxl", "1,0,0,0,0,-0.5,0,0,0,0,0,0")]
+    {
+        let folder = pipeline_folder(case);
+        let mut pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
+        let mut strength = Strength::from(1.0);
+        strength.set("te=0.3").unwrap();
+        strength.set(&format!("lbw={weights}")).unwrap();
+        attach_file(&mut pipeline, &file(case, "kohya"), &strength, &registry()).unwrap();
+        let found = burn::tensor::Tensor::<4>::from_data(latents(&pipeline), &device);
+        let off = expected.check(&format!("{case} parts"), found, 1e-3);
+        println!("{case}: {off:.1e}");
+    }
+    // A layer of a block that the weights leave out.
+    let folder = pipeline_folder("sd");
+    let mut pipeline = Pipeline::read(folder.path(), &device, DType::F32).unwrap();
+    let mut strength = Strength::from(1.0);
+    strength.set("lbw=1,1,1,1,1,1,1,1,1,1,1,1").unwrap();
+    let error = attach_file(&mut pipeline, &file("sd", "kohya"), &strength, &registry());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(" is in block IN01, for which 12 block weights have none"), "{error}");
+}
+
+#[test]
 fn what_has_no_place_is_named() {
     let device = Device::default();
     let folder = pipeline_folder("sd");
@@ -84,7 +111,7 @@ fn what_has_no_place_is_named() {
     }
     let more = folder.path().join("more.safetensors");
     write_tensors(&more, &tensors, &Default::default(), false).unwrap();
-    let placed = attach_file(&mut pipeline, &more, 1.0, &registry()).unwrap().placed;
+    let placed = attach_file(&mut pipeline, &more, &1.0.into(), &registry()).unwrap().placed;
     let names: Vec<_> = placed.leftovers.iter().map(|leftover| &*leftover.name).collect();
     assert_eq!((placed.modules, names), (4, vec!["lora_unet_nowhere"]));
 
@@ -92,7 +119,8 @@ fn what_has_no_place_is_named() {
     tensors.retain(|key, _| key.contains("nowhere"));
     let other = folder.path().join("other.safetensors");
     write_tensors(&other, &tensors, &Default::default(), false).unwrap();
-    let error = attach_file(&mut pipeline, &other, 1.0, &registry()).unwrap_err().to_string();
+    let error =
+        attach_file(&mut pipeline, &other, &1.0.into(), &registry()).unwrap_err().to_string();
     assert!(error.contains("lora_unet_nowhere: not in the base"), "{error}");
     assert!(error.ends_with("is this the model that it was made for?"), "{error}");
 }

@@ -87,7 +87,7 @@ fn every_scheduler_leads_to_the_latents_of_diffusers() {
     let device = Device::default();
     let pipeline = pipeline("sd", &device);
     let expected = Expected::of("sd");
-    for name in ["ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm"] {
+    for name in ["ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm", "heun", "dpmpp_2m_sde"] {
         let (scheduler, noise) = (Some(name.to_string()), drawn(6, &device));
         let generated = run(&pipeline, &Request { scheduler, noise, ..request(&device) });
         let off = expected.check(&format!("{name} latents"), generated.latents, 1e-3);
@@ -105,7 +105,7 @@ fn an_image_is_taken_up_as_diffusers_takes_it_up() {
     let pixels = unit.iter().map(|u| ((u + 1.0) * 128.0).floor() / 127.5 - 1.0).collect::<Vec<_>>();
     let image = Tensor::<3>::from_data(TensorData::new(pixels, [32, 24, 3]), &device);
     let image: Tensor<4> = image.permute([2, 0, 1]).unsqueeze();
-    for name in ["pndm", "ddim", "euler"] {
+    for name in ["pndm", "ddim", "euler", "heun"] {
         let (scheduler, image) = (Some(name.to_string()), Some((image.clone(), 0.5)));
         let generated = run(&pipeline, &Request { scheduler, image, ..request(&device) });
         let off = expected.check(&format!("{name} latents"), generated.latents, 1e-3);

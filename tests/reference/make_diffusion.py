@@ -1,19 +1,23 @@
 """What diffusers and transformers compute: UNets, autoencoder, text encoders, schedulers.
 
-Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0.
+Pinned: diffusers 0.42.1, transformers 5.23.0, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0; for stochastic schedulers and
+levels of a beta distribution torchsde 0.2.6, scipy 1.17.1 and, without what it depends on, k-diffusion 0.1.1.post1 (MIT).
 
-    pip install diffusers==0.42.1 transformers==5.23.0 torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
+    pip install diffusers==0.42.1 transformers==5.23.0 torch==2.15.0 numpy==2.4.6 safetensors==0.8.0 torchsde==0.2.6 scipy==1.17.1
+    pip install --no-deps k-diffusion==0.1.1.post1
     python -B tests/reference/make_diffusion.py [unets full_unet vae clip schedulers tokenizers pipelines]
 
 Writes the folder `diffusion/` beside this file. Weights and inputs are not stored: both sides compute them from a tensor's
 name by the formula of `unit` below, exactly, so that only configurations and results are here.
 """
 
+import importlib.util
 import json
 import math
 import os
 import random
 import sys
+import types
 from pathlib import Path
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -287,7 +291,13 @@ SCHEDULERS = {
     "dpmpp_2m_karras": diffusers.DPMSolverMultistepScheduler,
     "unipc": diffusers.UniPCMultistepScheduler,
     "lcm": diffusers.LCMScheduler,
+    "heun": diffusers.HeunDiscreteScheduler,
+    "dpmpp_2m_sde": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp_3m_sde": diffusers.DPMSolverMultistepScheduler,  # of which only the levels are taken
+    "dpmpp_sde": diffusers.DPMSolverSDEScheduler,
 }
+EXTRA = {"dpmpp_2m_karras": dict(use_karras_sigmas=True), "dpmpp_2m_sde": dict(algorithm_type="sde-dpmsolver++")}
+FREE = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_sde", "unipc")
 SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
 CONFIGS = {
     # SD 1.5's own file, SD 2.1's, SDXL's, one of zero terminal SNR, one that says nothing, and variants.
@@ -339,43 +349,108 @@ def toy(x, t):
     return 0.7 * torch.tanh(x) + 0.2 * (float(t) / 1000) * tensor("pattern", tuple(x.shape))
 
 
+class Motion:
+    """A Brownian motion in the level, whose increments are drawn by name: in place of torchsde's."""
+
+    def __init__(self, *_):
+        self.last, self.drawn = None, 0
+
+    def __call__(self, level, next_level):
+        level, next_level = float(level), float(next_level)
+        begin, so_far = level, 0
+        if self.last and self.last[0] == level:
+            _, begin, so_far = self.last
+        self.drawn += 1
+        so_far = so_far + tensor(f"noise {self.drawn}", (1, 2, 2, 2)) * math.sqrt(begin - next_level)
+        self.last = (level, next_level, so_far)
+        return so_far / math.sqrt(level - next_level)
+
+
+def k_diffusion():
+    """Its samplers alone, without what its other modules import."""
+    package = types.ModuleType("k_diffusion")
+    package.__path__ = []
+    sys.modules |= {"k_diffusion": package, "k_diffusion.utils": types.ModuleType("k_diffusion.utils")}
+    package.utils = sys.modules["k_diffusion.utils"]
+    sys.modules["torchdiffeq"] = types.ModuleType("torchdiffeq")
+    sys.modules["torchdiffeq"].odeint = None
+    [path] = [Path(folder) / "k_diffusion/sampling.py" for folder in sys.path if (Path(folder) / "k_diffusion").is_dir()]
+    spec = importlib.util.spec_from_file_location("k_diffusion.sampling", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def third_order(scheduler, x):
+    """Samples of k-diffusion's DPM++ 3M SDE, at a scheduler's levels; diffusers' own has a term of the wrong sign."""
+    velocity = scheduler.config.prediction_type == "v_prediction"
+    sigmas, times = scheduler.sigmas.double(), iter(scheduler.timesteps)
+    a = 1 / (sigmas**2 + 1).sqrt()
+    samples, motion = [], Motion()
+
+    def model(x, sigma):
+        a = 1 / (sigma**2 + 1).sqrt()
+        samples.append(x * a)
+        output = toy(x * a, next(times))
+        return x * a**2 - output * sigma * a if velocity else x - sigma * output
+
+    # In a step of no width, which changes nothing, it divides by 0.
+    repeated = bool(sigmas[-1] == sigmas[-2])
+    levels = sigmas[:-1] if repeated else sigmas
+    x = k_diffusion().sample_dpmpp_3m_sde(model, x.double() / a[0], levels, noise_sampler=motion, disable=True)
+    return [sample.float() for sample in [*samples, *[x * a[-1]] * (1 + repeated)]]
+
+
+def passed(name, scheduler):
+    """The samples of a pass."""
+    x = tensor("start", (1, 2, 2, 2)) * float(scheduler.init_noise_sigma)
+    if name == "dpmpp_3m_sde":
+        return third_order(scheduler, x)
+    if name in ("euler_a", "dpmpp_sde"):
+        # sigma_down is a small difference of squares: in f32 its rounding shows (5e-5 without terminal SNR).
+        scheduler.sigmas = scheduler.sigmas.double()
+    drawn = 0
+
+    def randn(shape, **_):
+        nonlocal drawn
+        drawn += 1
+        return tensor(f"noise {drawn}", tuple(shape))
+
+    module = sys.modules[type(scheduler).__module__]
+    module.randn_tensor, module.BrownianTreeNoiseSampler = randn, Motion
+    # By its time the first step is not found where the second one has the same.
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
+    samples = [x]
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+        samples.append(x)
+    return samples
+
+
 def schedulers():
     tensors = {}
     for case, config in CONFIGS.items():
         write_json(OUT / "schedulers" / f"{case}.json", config)
-        for name, kind in SCHEDULERS.items():
-            if case == "third" and name.startswith("dpmpp"):
-                continue
-            extra = dict(use_karras_sigmas=True) if name == "dpmpp_2m_karras" else {}
-            for steps in (4, 7, 20):
-                scheduler = kind.from_config(config, **extra)
-                scheduler.set_timesteps(steps)
-                if name == "euler_a":
-                    # sigma_down is a small difference of squares: in f32 its rounding shows (5e-5 without terminal SNR).
-                    scheduler.sigmas = scheduler.sigmas.double()
-                drawn = 0
-
-                def randn(shape, **_):
-                    nonlocal drawn
-                    drawn += 1
-                    return tensor(f"noise {drawn}", tuple(shape))
-
-                sys.modules[kind.__module__].randn_tensor = randn
-                x = tensor("start", (1, 2, 2, 2)) * float(scheduler.init_noise_sigma)
-                samples = [x]
-                for t in scheduler.timesteps:
-                    x = scheduler.step(toy(scheduler.scale_model_input(x, t), t), t, x).prev_sample
-                    samples.append(x)
-                key = f"{case} {name} {steps}"
-                tensors[f"{key} times"] = scheduler.timesteps.to(torch.float32)
-                tensors[f"{key} samples"] = torch.cat(samples)
-                # An image with the noise of the second step.
-                scheduler = kind.from_config(config, **extra)
-                scheduler.set_timesteps(steps)
-                if hasattr(scheduler, "set_begin_index"):
-                    scheduler.set_begin_index(1)
-                image, noise = tensor("image", (1, 2, 2, 2)), tensor("noise", (1, 2, 2, 2))
-                tensors[f"{key} noised"] = scheduler.add_noise(image, noise, scheduler.timesteps[1:2])
+        names = [name for name in SCHEDULERS if not (case == "third" and name.startswith("dpmpp_2m"))]
+        runs = [(name, name, steps, {}) for name in names for steps in (4, 7, 20)]
+        if case in ("sd15", "sdxl", "zero_snr"):
+            none = {f"use_{spread}_sigmas": False for spread in ("karras", "exponential", "beta")}
+            for spread in ("karras", "exponential", "beta"):
+                runs += [(name, f"{name}/{spread}", 7, none | {f"use_{spread}_sigmas": True}) for name in FREE]
+        for name, label, steps, spread in runs:
+            key, extra = f"{case} {label} {steps}", EXTRA.get(name, {}) | spread
+            scheduler = SCHEDULERS[name].from_config(config, **extra)
+            scheduler.set_timesteps(steps)
+            tensors[f"{key} times"] = scheduler.timesteps.to(torch.float32)
+            tensors[f"{key} samples"] = torch.cat(passed(name, scheduler))
+            # An image with the noise of the second step.
+            scheduler = SCHEDULERS[name].from_config(config, **extra)
+            scheduler.set_timesteps(steps)
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(1)
+            image, noise = tensor("image", (1, 2, 2, 2)), tensor("noise", (1, 2, 2, 2))
+            tensors[f"{key} noised"] = scheduler.add_noise(image, noise, scheduler.timesteps[1:2])
     for rescale in (0.0, 0.7):
         shape = (2, 3, 2, 2)
         negative, positive = tensor("negative", shape), tensor("positive", shape)
@@ -516,12 +591,11 @@ def pipelines():
             "euler": dict(guidance_scale=1.0),
         }
         if name == "sd":
-            cases |= {case: {} for case in ("ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm")}
+            cases |= {case: {} for case in ("ddpm", "pndm", "euler_a", "dpmpp_2m", "lcm", "heun", "dpmpp_2m_sde")}
         tensors = {}
         for case, options in cases.items():
             if case != "own":
-                extra = dict(use_karras_sigmas=True) if case.endswith("karras") else {}
-                pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS[config], **extra)
+                pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS[config], **EXTRA.get(case, {}))
             draw_by_name(pipe.scheduler)
             with torch.no_grad():
                 out = pipe(latents=latents.clone(), **COMMON | dict(guidance_scale=7.5) | options).images
@@ -618,7 +692,7 @@ def more_pipelines(sd):
     pixels = np.floor((unit("picture", 32 * 24 * 3) + 1) * 128).astype(np.uint8).reshape(32, 24, 3)
     options = dict(prompt=COMMON["prompt"], image=Image.fromarray(pixels), num_inference_steps=6, output_type="latent")
     tensors = {}
-    for case in ("pndm", "ddim", "euler"):
+    for case in ("pndm", "ddim", "euler", "heun"):
         pipe.scheduler = SCHEDULERS[case].from_config(CONFIGS["sd15"])
         with torch.no_grad():
             tensors[f"{case} latents"] = pipe(**options, strength=0.5).images

@@ -6,12 +6,13 @@ Pinned: diffusers 0.42.1, transformers 5.23.0, peft 0.21.2, torch 2.11.0, numpy 
     python -B tests/reference/make_loras.py
 
 Writes `diffusion/loras/` beside this file: the files, in kohya's names and as diffusers saves them, and the latents of the
-pipelines of `make_diffusion.py` with the first, the second and both.
+pipelines of `make_diffusion.py` with the first, the second, both, and the first with strengths of its own for each part.
 """
 
 import torch
 from diffusers.training_utils import _collate_lora_metadata
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
@@ -36,6 +37,8 @@ KOHYA = {
         "lora_unet_middle_block_1_proj_in": "unet.mid_block.attentions.0.proj_in",
     },
 }
+# How strong the first file is in each part; diffusers' own weights of blocks leave their convolutions out.
+PARTS = {"text_encoder": 0.3, "text_encoder_2": 0.3, "unet.down_blocks.0": 0.9, "unet.mid_block": -0.5}
 TARGETS = {"unet": "up_blocks.1.attentions.0.*(to_v|ff.net.2)", "text_encoder": ".*0.*(v_proj|out_proj)"}
 RANK, ALPHA = 2, 3.0
 
@@ -64,6 +67,14 @@ def diffusers_file(pipe, folder):
     return folder / "pytorch_lora_weights.safetensors"
 
 
+def set_parts(pipe):
+    for component in ("unet", "text_encoder", "text_encoder_2"):
+        for path, module in getattr(pipe, component, torch.nn.Identity()).named_modules():
+            if isinstance(module, LoraLayer) and "kohya" in module.scaling:
+                [strength] = [mu for part, mu in PARTS.items() if f"{component}.{path}".startswith(f"{part}.")]
+                module.set_scale("kohya", strength)
+
+
 def main():
     out = OUT / "loras"
     out.mkdir(exist_ok=True)
@@ -76,12 +87,15 @@ def main():
         diffusers_file(pipe, out).rename(second)
         pipe.load_lora_weights(load_file(first), adapter_name="kohya")
         pipe.load_lora_weights(str(second), adapter_name="diffusers")
-        for strengths in ({"kohya": 0.7}, {"diffusers": -0.4}, {"kohya": 0.7, "diffusers": -0.4}):
+        runs = {"kohya": {"kohya": 0.7}, "diffusers": {"diffusers": -0.4}, "kohya diffusers": {"kohya": 0.7, "diffusers": -0.4}}
+        for run, strengths in (runs | {"parts": {"kohya": 1.0}}).items():
             pipe.set_adapters(list(strengths), list(strengths.values()))
+            if run == "parts":
+                set_parts(pipe)
             noise = tensor("pipeline noise", (1, 4, 8, 6))
             with torch.no_grad():
                 result = pipe(latents=noise, **COMMON, guidance_scale=7.5).images
-            latents[f"{name} {' '.join(strengths)}"] = result.contiguous()
+            latents[f"{name} {run}"] = result.contiguous()
     save_file(latents, out / "expected.safetensors")
 
 

@@ -18,6 +18,7 @@
 //! Every command then knows them: `train` trains your algorithm, `inspect`, `merge` and `rank` read its
 //! files, `reproduce` and `sweep` measure it beside the others.
 
+mod adapter;
 mod commands;
 mod compute;
 mod embedding;

@@ -18,7 +18,7 @@ pub mod run;
 mod testing;
 pub mod writer;
 
-pub use apply::{ApplyError, Leftover, Merge, Source};
+pub use apply::{ApplyError, Leftover, Merge, Source, Strength};
 use checkpoint::float8;
 pub use checkpoint::{Checkpoint, Info, weight_files};
 pub use dialect::{AdapterFile, AdapterReader, Dialect};

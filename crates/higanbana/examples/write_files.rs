@@ -112,7 +112,7 @@ pub fn extract(folder: &Path) -> Result<()> {
         };
         let path = folder.join(format!("{name}.safetensors"));
         extract.run(&base, &after, &path, true, |_, _| ())?;
-        let sources = [Source { path, strength: 1.0 }];
+        let sources = [Source { path, strength: 1.0.into() }];
         let merge = Merge::plan(&base, &sources, &registry, &Device::default(), DType::F32)?;
         merge.write(&folder.join(format!("{name}.merged.safetensors")), true, |_| ())?;
     }

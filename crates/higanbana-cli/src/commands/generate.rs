@@ -1,7 +1,12 @@
 //! `higanbana generate`: a prompt becomes an image.
 
+mod named;
+mod picture;
+mod settings;
+
 use std::{
     collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -11,14 +16,21 @@ use burn::tensor::{DType, Device, Tensor};
 use clap::Args;
 use higanbana_diffusion::{
     ModelError, Pipeline, Request,
-    pipeline::{Memory, attach_file, from_image, png, to_pixels},
-    schedulers,
+    pipeline::{Memory, attach_file, from_image, to_pixels},
+    schedulers::{self, Sigmas},
     weights::tensor,
 };
-use higanbana_io::{Checkpoint, writer};
+use higanbana_io::{Checkpoint, Strength, writer};
 
-use super::merge::{Adapter, adapter};
-use crate::{compute::Compute, embedding, memory::Room, output, refit::Storage};
+use self::picture::Format;
+use crate::{
+    adapter::{self, Adapter},
+    compute::Compute,
+    embedding,
+    memory::Room,
+    output,
+    refit::Storage,
+};
 
 /// Generate images from a prompt with Stable Diffusion, and adapters on it
 ///
@@ -33,24 +45,30 @@ pub struct Arguments {
     config: Option<PathBuf>,
     /// What the image shows, as the web UI reads it: (word) is 1.1 times as strong, (word:1.3) 1.3 times,
     /// [word] weaker; [a:b:0.5] is a and after half of the steps b, [a|b] both in turns; BREAK begins a new
-    /// chunk, AND joins whole prompts
+    /// chunk, AND joins whole prompts; <lora:NAME:MU> is an adapter of --adapter-dir, of any algorithm
     #[arg(long)]
     prompt: String,
     /// What the image does not show
     #[arg(long, value_name = "PROMPT")]
     negative: Option<String>,
-    /// Adapter files, each with its strength: as trained is 1
-    #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = adapter())]
+    #[arg(long = "adapter", value_name = "FILE[:MU]", value_parser = adapter::parser())]
+    #[arg(help = adapter::help("Adapter files, each with its strength"))]
     adapters: Vec<Adapter>,
     /// Embedding files (textual inversion): the prompts may hold TOKEN then, or else the name that the file
     /// gives it; tokens that come with an adapter need no mention
     #[arg(long = "embedding", value_name = "FILE[=TOKEN]", value_parser = embedding::parse)]
     embeddings: Vec<embedding::File>,
+    /// The folder, and those below, of the adapters that the prompt names
+    #[arg(long, value_name = "DIR")]
+    adapter_dir: Option<PathBuf>,
     #[command(flatten)]
     completeness: output::Completeness,
     /// The scheduler; the model's own if left out
     #[arg(long, value_name = "NAME", value_parser = scheduler)]
     scheduler: Option<String>,
+    /// How its levels of noise are spread: karras, exponential or beta; as the model has it if left out
+    #[arg(long, value_name = "NAME")]
+    sigmas: Option<Sigmas>,
     /// Number of steps
     #[arg(long, default_value_t = 30)]
     steps: usize,
@@ -66,27 +84,27 @@ pub struct Arguments {
     /// The same for the negative prompt: diffusers leaves out none, the web UIs as many
     #[arg(long, default_value_t = 0, value_name = "LAYERS")]
     negative_clip_skip: usize,
-    /// Width in pixels; that of the model's training if left out
+    /// Width in pixels; that of the image or the noise, or of the model's training, if left out
     #[arg(long)]
     width: Option<usize>,
-    /// Height in pixels; that of the model's training if left out
+    /// Height in pixels, likewise
     #[arg(long)]
     height: Option<usize>,
-    /// Seed of the first image; each further one has the next
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Number of images
-    #[arg(long, default_value_t = 1)]
-    count: u16,
-    /// Begin with this image, a PNG
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height"])]
+    /// Seed of the first image; each further one has the next. -1 draws one, which is said
+    #[arg(long, default_value = "0", allow_negative_numbers = true, value_parser = seed)]
+    seed: Seed,
+    /// Number of images, 1 if neither noise nor this says it
+    #[arg(long)]
+    count: Option<u16>,
+    /// Begin with this image, a PNG, JPEG or WebP
+    #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Share of the steps that make the image again
     #[arg(long, default_value_t = 0.8, value_name = "SHARE", requires = "image")]
     strength: f64,
     /// Begin with this noise of unit variance, the tensor latents of a file; for schedulers that draw
     /// noise it may hold that too, steps [step, image, 4, height, width]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height", "count"])]
+    #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
     /// Code the image in tiles of as many pixels a side, 512 if no number is given: large images then
     /// need less memory, and differ a little
@@ -96,7 +114,7 @@ pub struct Arguments {
     /// Write the final latents too, as the tensor latents
     #[arg(long, value_name = "FILE")]
     save_latents: Option<PathBuf>,
-    /// The image, a PNG; with several, NAME-1.png and so on
+    /// The image, a PNG or, if it is called so, a WebP; with several, NAME-1.png and so on
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// What to compute in
@@ -111,6 +129,22 @@ pub struct Arguments {
     room: Room,
 }
 
+/// A seed; none is drawn.
+#[derive(Debug, Clone, Copy)]
+struct Seed(Option<u64>);
+
+fn seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "-1" => Ok(Seed(None)),
+        _ => text.parse().map(|seed| Seed(Some(seed))).map_err(|error| format!("{error}")),
+    }
+}
+
+/// A seed from the system's randomness, as large as those of the web UIs: the keys of std's hashes.
+fn drawn() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
+}
+
 fn scheduler(name: &str) -> Result<String, String> {
     match schedulers::names().any(|known| known == name) {
         true => Ok(name.into()),
@@ -121,14 +155,18 @@ fn scheduler(name: &str) -> Result<String, String> {
 /// Generates.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
+    let format = Format::of(&arguments.output)?;
     let device = arguments.compute.device()?;
-    let request = request(arguments, &device)?;
+    let (prompt, adapters) = named::adapters(&arguments.prompt, arguments.adapter_dir.as_deref())?;
+    let given = arguments.adapters.iter().map(|it| (it.path.clone(), it.strength(1.0)));
+    let adapters: Vec<(PathBuf, Strength)> = given.chain(adapters).collect();
+    let request = request(arguments, prompt, &device)?;
     let count = request.images();
     let outputs: Vec<PathBuf> =
         (1..=count).map(|i| numbered(&arguments.output, i, count)).collect();
     let inputs = [&arguments.model].into_iter().chain(&arguments.config);
     let inputs = inputs.chain(&arguments.image).chain(&arguments.noise);
-    let inputs = inputs.chain(arguments.adapters.iter().map(|adapter| &adapter.path));
+    let inputs = inputs.chain(adapters.iter().map(|(path, _)| path));
     let inputs = inputs.chain(arguments.embeddings.iter().map(|embedding| &embedding.path));
     for path in outputs.iter().chain(&arguments.save_latents) {
         output::differs_from_inputs(path, inputs.clone().map(|input| &**input))?;
@@ -142,16 +180,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         memory.generation(&request, arguments.dtype.into())
     };
     arguments.room.check(&device, least, "make fewer or smaller images, or take --tile")?;
-    let pipeline = pipeline(arguments, &device)?;
-    let [height, width] = pipeline.size(&request)?;
+    let pipeline = pipeline(arguments, &adapters, &device)?;
+    let size @ [height, width] = pipeline.size(&request)?;
 
     let generated =
         output::steps(|step| Ok(pipeline.generate(&request, &mut |_, of| step("", of))?))?;
 
     let images = to_pixels(generated.images);
-    for (index, (path, pixels)) in outputs.iter().zip(images).enumerate() {
-        let settings = settings(arguments, &pipeline, [height, width], index as u64);
-        let bytes = png([height, width], &pixels, &settings)?;
+    for ((path, pixels), index) in outputs.iter().zip(images).zip(0..) {
+        let seed = request.seed.wrapping_add(index);
+        let settings = settings::parameters(arguments, &pipeline, size, seed);
+        let bytes = format.bytes(size, &pixels, &settings)?;
         writer::write_bytes(path, &bytes, arguments.overwrite)?;
     }
     if let Some(path) = &arguments.save_latents {
@@ -159,15 +198,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let tensors = BTreeMap::from([("latents".to_string(), latents)]);
         writer::write_tensors(path, &tensors, &BTreeMap::new(), arguments.overwrite)?;
     }
+    let drawn = match arguments.seed {
+        Seed(None) => format!(", seed {}", request.seed),
+        Seed(Some(_)) => String::new(),
+    };
     output::line(format!(
-        "{}: {count} of {width}x{height}, {} steps, in {:.1} s",
+        "{}: {count} of {width}x{height}, {} steps{drawn}, in {:.1} s",
         arguments.output.display(),
         request.steps,
         begin.elapsed().as_secs_f64()
     ))
 }
 
-fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
+fn request(arguments: &Arguments, prompt: String, device: &Device) -> Result<Request> {
     let size = match (arguments.height, arguments.width) {
         (None, None) => None,
         (Some(height), Some(width)) => Some([height, width]),
@@ -177,22 +220,30 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
     let image =
         image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
     let noise = arguments.noise.as_ref().map(|noise| read_noise(noise, device));
-    Ok(Request {
-        prompt: arguments.prompt.clone(),
+    let request = Request {
+        prompt,
         negative: arguments.negative.clone(),
         scheduler: arguments.scheduler.clone(),
+        sigmas: arguments.sigmas,
         steps: arguments.steps,
         guidance: arguments.guidance,
         guidance_rescale: arguments.guidance_rescale,
         clip_skip: arguments.clip_skip,
         negative_clip_skip: arguments.negative_clip_skip,
         size,
-        seed: arguments.seed,
-        count: arguments.count.into(),
+        seed: arguments.seed.0.unwrap_or_else(drawn),
+        count: arguments.count.unwrap_or(1).into(),
         image: image.transpose()?,
         noise: noise.transpose()?.unwrap_or_default(),
         tile: arguments.tile,
-    })
+    };
+    match arguments.count {
+        Some(count) if usize::from(count) != request.images() => {
+            let images = output::count(request.images(), "image");
+            Err(output::usage(format!("--count: is {count}; the noise is for {images}")))
+        }
+        _ => Ok(request),
+    }
 }
 
 /// The noise of the begin, and that of the steps where a file has it.
@@ -207,7 +258,11 @@ fn read_noise(path: &Path, device: &Device) -> Result<Vec<Tensor<4>>> {
 }
 
 /// The model with its adapters.
-fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
+fn pipeline(
+    arguments: &Arguments,
+    adapters: &[(PathBuf, Strength)],
+    device: &Device,
+) -> Result<Pipeline> {
     let dtype = DType::from(arguments.dtype);
     if !device.supports_dtype(dtype) {
         bail!("--dtype: this device cannot compute in {dtype:?}, take f32");
@@ -224,15 +279,14 @@ fn pipeline(arguments: &Arguments, device: &Device) -> Result<Pipeline> {
     };
     let mut learnt = embedding::learn(&mut pipeline, &arguments.embeddings)?;
     let registry = crate::registry();
-    for adapter in &arguments.adapters {
-        let strength = adapter.strength.unwrap_or(1.0);
-        let attached = attach_file(&mut pipeline, &adapter.path, strength, &registry)?;
+    for (path, strength) in adapters {
+        let attached = attach_file(&mut pipeline, path, strength, &registry)?;
         let placed = attached.placed;
         learnt.extend(attached.learnt);
-        arguments.completeness.check(&adapter.path, &placed.notes, &placed.leftovers)?;
+        arguments.completeness.check(path, &placed.notes, &placed.leftovers)?;
         output::say(format!(
             "{} at {strength}: {} modules, {} weights and biases",
-            adapter.path.display(),
+            path.display(),
             placed.modules,
             placed.parameters
         ));
@@ -254,50 +308,4 @@ fn numbered(path: &Path, number: usize, count: usize) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
-}
-
-/// The settings of an image, in the form that the web UIs read.
-fn settings(
-    arguments: &Arguments,
-    pipeline: &Pipeline,
-    [height, width]: [usize; 2],
-    index: u64,
-) -> String {
-    let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut text = arguments.prompt.clone();
-    for adapter in &arguments.adapters {
-        let strength = adapter.strength.unwrap_or(1.0);
-        text += &format!(" <lora:{}:{strength}>", name(&adapter.path));
-    }
-    if let Some(negative) = &arguments.negative {
-        text += &format!("\nNegative prompt: {negative}");
-    }
-    let own = || schedulers::own(&pipeline.scheduler);
-    let sampler = match arguments.scheduler.as_deref().or_else(own) {
-        None => "unknown",
-        Some("ddpm") => "DDPM",
-        Some("ddim") => "DDIM",
-        Some("pndm") => "PLMS",
-        Some("euler") => "Euler",
-        Some("euler_a") => "Euler a",
-        Some("dpmpp_2m") => "DPM++ 2M",
-        Some("dpmpp_2m_karras") => "DPM++ 2M Karras",
-        Some("unipc") => "UniPC",
-        Some("lcm") => "LCM",
-        Some(other) => other,
-    };
-    text += &format!(
-        "\nSteps: {}, Sampler: {sampler}, CFG scale: {}, Seed: {}, Size: {width}x{height}, Model: {}",
-        arguments.steps,
-        arguments.guidance,
-        arguments.seed.wrapping_add(index),
-        name(&arguments.model),
-    );
-    if arguments.clip_skip > 0 {
-        text += &format!(", Clip skip: {}", arguments.clip_skip + 1);
-    }
-    if arguments.image.is_some() {
-        text += &format!(", Denoising strength: {}", arguments.strength);
-    }
-    text + concat!(", Version: higanbana ", env!("CARGO_PKG_VERSION"))
 }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use higanbana_adapters::inject::{FoundSite, InjectError, attach, sets, sites};
 use higanbana_core::{DynAdapter, Registry, Site};
 use higanbana_io::{
-    AdapterReader, Names, Target,
+    AdapterReader, Names, Strength, Target,
     apply::{ApplyError, Model, ModuleReader, Parameter, Placed},
     names::Component,
 };
@@ -28,23 +28,24 @@ pub struct Attached {
     pub learnt: Vec<Learnt>,
 }
 
-/// The adapters of a file, by the model that they belong to.
-type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
+/// The adapters of a file, by the model that they belong to and by their strength.
+type Found = Vec<(Component, f64, Vec<(Site, DynAdapter)>)>;
 
-/// Puts the adapters of a file onto a pipeline, at a strength, beside those already there. They can
+/// Puts the adapters of a file onto a pipeline, as strong as that, beside those already there. They can
 /// be taken off again by the name of their [set](Attached::set). Embeddings that are bundled with them are
 /// learnt, whatever the strength.
 ///
 /// # Errors
-/// When the file cannot be read, none of it fits, or its adapters or embeddings contradict the models.
+/// When the file cannot be read, none of it fits, its adapters or embeddings contradict the models, or block
+/// weights leave out the block of one.
 pub fn attach_file(
     pipeline: &mut Pipeline,
     path: &Path,
-    strength: f64,
+    strength: &Strength,
     registry: &Registry,
 ) -> Result<Attached, ModelError> {
     let reader = AdapterReader::open(path, registry)?;
-    let (found, mut placed) = read(pipeline, &reader, registry)?;
+    let (found, mut placed) = read(pipeline, &reader, strength, registry)?;
     let embeddings = reader.embeddings()?;
     placed.leftovers.retain(|it| embeddings.iter().all(|embedding| embedding.key != it.name));
     let lessons = pipeline.lessons([(reader.checkpoint(), &embeddings[..])])?;
@@ -53,7 +54,7 @@ pub fn attach_file(
     let mut unet = pipeline.unet.clone();
     let mut encoders: Vec<_> =
         pipeline.encoders.iter().map(|encoder| encoder.model.clone()).collect();
-    for (component, adapters) in found {
+    for (component, strength, adapters) in found {
         match component {
             Component::TextEncoder => encoders[0] = attach(&encoders[0], &set, strength, adapters)?,
             Component::TextEncoder2 => {
@@ -72,14 +73,26 @@ pub fn attach_file(
 fn read(
     pipeline: &Pipeline,
     reader: &AdapterReader,
+    strength: &Strength,
     registry: &Registry,
 ) -> Result<(Found, Placed), ModelError> {
     let (device, dtype) = (&pipeline.device, pipeline.dtype);
     let how = ModuleReader { file: reader, registry, device, dtype };
     let mut adapters = Found::new();
-    let placed = how.onto(&Layers::of(pipeline), |_, target, found| {
+    let placed = how.onto(&Layers::of(pipeline), |module, target, found| {
+        let strength = strength.at(target).map_err(|reason| ApplyError::Strength {
+            path: reader.path().into(),
+            module: module.into(),
+            reason,
+        })?;
         let resolved = found.resolved.map(|resolved| (resolved.site, resolved.adapter));
-        adapters.entry(target.component).or_default().extend(resolved);
+        let alike = adapters
+            .iter_mut()
+            .find(|(component, other, _)| *component == target.component && *other == strength);
+        match alike {
+            Some((_, _, adapters)) => adapters.extend(resolved),
+            None => adapters.push((target.component, strength, resolved.into_iter().collect())),
+        }
         Ok(())
     })?;
     Ok((adapters, placed))

@@ -1,5 +1,7 @@
 //! What a UNet is shown beside the sample, from step to step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use burn::tensor::{DType, Tensor};
 
 use super::{Pipeline, Request, encode::Text};
@@ -42,33 +44,29 @@ impl Conditions {
     ) -> Result<Self, ModelError> {
         let positive = Prompt::positive(&request.prompt, calls)?;
         let negative = Prompt::negative(request.negative.as_deref().unwrap_or_default(), calls)?;
-        let composed = positive.parts.iter().any(|part| part.weight != 1.0);
-        let composed = composed || positive.parts.len() > 1;
+        let composed = !matches!(positive.parts[..], [Part { weight: 1.0, .. }]);
         if composed && told {
             let reason = "has AND, which needs a negative prompt; this model has none";
             return Err(ModelError::input("prompt", reason));
         }
-        let negatives = negative.parts.into_iter().map(|part| (part, request.negative_clip_skip));
-        let positives = positive.parts.into_iter().map(|part| (part, request.clip_skip));
-        let parts: Vec<(Part, usize)> = negatives.chain(positives).collect();
-        let texts: Vec<(&str, usize)> = parts
+        let negatives = negative.parts.iter().map(|part| (part, request.negative_clip_skip));
+        let positives = positive.parts.iter().map(|part| (part, request.clip_skip));
+        let parts: Vec<(&Part, usize)> = negatives.chain(positives).collect();
+        let texts = parts
             .iter()
-            .flat_map(|(part, skip)| part.stages.iter().map(|stage| (&*stage.text, *skip)))
-            .collect();
-        let mut distinct = texts.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let encoded = pipeline.encode(&distinct)?;
-        let mut texts = texts.iter().map(|text| {
-            encoded[distinct.binary_search(text).expect("all of them are there")].clone()
-        });
-        let mut parts: Vec<Encoded> = parts
-            .iter()
-            .map(|(part, _)| Encoded {
-                part: part.clone(),
-                texts: texts.by_ref().take(part.stages.len()).collect(),
-            })
-            .collect();
+            .flat_map(|(part, skip)| part.stages.iter().map(|stage| (&*stage.text, *skip)));
+        let distinct: Vec<(&str, usize)> = texts.collect::<BTreeSet<_>>().into_iter().collect();
+        let encoded: BTreeMap<_, _> =
+            distinct.iter().copied().zip(pipeline.encode(&distinct)?).collect();
+        let encode = |(part, skip): &(&Part, usize)| Encoded {
+            part: (*part).clone(),
+            texts: part
+                .stages
+                .iter()
+                .map(|stage| encoded[&(&*stage.text, *skip)].clone())
+                .collect(),
+        };
+        let mut parts: Vec<Encoded> = parts.iter().map(encode).collect();
         if request.negative.is_none() && pipeline.zeros_for_nothing {
             parts[0].texts.iter_mut().for_each(|text| *text = text.nothing());
         }

@@ -13,6 +13,7 @@ mod published;
 mod run;
 mod save;
 mod single;
+mod webp;
 
 pub use adapters::{AdapterProblem, Attached, attach_file};
 pub use embeddings::Learnt;
@@ -24,3 +25,4 @@ pub use noise::Noise;
 pub use published::Published;
 pub(crate) use published::{ENCODERS, INDEX, SCHEDULER, UNET, VAE};
 pub use run::{Generated, Progress, Request};
+pub use webp::webp;

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use super::{Noise, Pipeline, code::all_finite, conditions::Conditions};
 use crate::{
     ModelError,
-    schedulers::{Scheduler, scheduler},
+    schedulers::{Scheduler, Sigmas, scheduler},
     unet::time::guidance,
 };
 
@@ -19,6 +19,8 @@ pub struct Request {
     pub negative: Option<String>,
     /// The scheduler; the model's own if there is none.
     pub scheduler: Option<String>,
+    /// How its levels of noise are spread, if not as the model's configuration has it.
+    pub sigmas: Option<Sigmas>,
     /// Number of steps.
     pub steps: usize,
     /// How much more the image follows the prompt than the negative one; up to 1 only the prompt
@@ -54,6 +56,7 @@ impl Default for Request {
             prompt: String::new(),
             negative: None,
             scheduler: None,
+            sigmas: None,
             steps: 50,
             guidance: 7.5,
             guidance_rescale: 0.0,
@@ -178,7 +181,7 @@ impl Pipeline {
             None if self.revises_scheduler => self.scheduler.clone().revised(),
             _ => self.scheduler.clone(),
         };
-        let scheduler = scheduler(name, &config, request.steps)?;
+        let scheduler = scheduler(name, request.sigmas, &config, request.steps)?;
         let told = self.unet.config().guidance_width.is_some();
         let calls = request.steps * scheduler.calls();
         let conditions = Conditions::of(self, request, calls, told)?;
@@ -208,7 +211,7 @@ impl Pipeline {
         let begin = noise.like(&blank);
         let (mut latents, first) = match &request.image {
             Some((image, strength)) => {
-                let first = first_step(request.steps, *strength)?;
+                let first = first_step(request.steps, *strength)? * scheduler.calls();
                 let image = image.clone().narrow(2, 0, height).narrow(3, 0, width);
                 let latents = self.code(image, tiles).cast(DType::F32).expand(shape);
                 (scheduler.noised(latents, begin, first), first)
@@ -264,7 +267,7 @@ impl Pipeline {
 }
 
 /// The step at which an image is taken up again: that far into the scheduler's times, of which there
-/// may be more than steps.
+/// may be more.
 fn first_step(steps: usize, strength: f64) -> Result<usize, ModelError> {
     if !(0.0..=1.0).contains(&strength) {
         let reason = format!("is {strength}; give a number between 0 and 1");

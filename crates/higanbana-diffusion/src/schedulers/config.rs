@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use serde::de::DeserializeOwned;
 
-use super::noise::{self, NoiseSchedule, Prediction};
+use super::{
+    Sigmas,
+    noise::{self, NoiseSchedule, Prediction},
+};
 use crate::{ModelError, config::Fields};
 
 /// The text of a `scheduler_config.json`, whatever scheduler wrote it.
@@ -99,6 +102,11 @@ pub(super) struct Settings {
 impl Settings {
     pub fn take<T: DeserializeOwned>(&mut self, name: &str, default: T) -> Result<T, ModelError> {
         self.fields.take(name, default)
+    }
+
+    /// Levels of noise spread in one way, whatever the file says.
+    pub fn spread(&mut self, sigmas: Sigmas) {
+        Sigmas::ALL.iter().for_each(|other| self.fields.set(other.field(), *other == sigmas));
     }
 
     /// That fields which are not built have the value that changes nothing.

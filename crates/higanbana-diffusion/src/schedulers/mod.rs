@@ -12,7 +12,11 @@
 //! | `pndm` | `PNDMScheduler` | arXiv:2202.09778 |
 //! | `euler` | `EulerDiscreteScheduler` | arXiv:2206.00364 |
 //! | `euler_a` | `EulerAncestralDiscreteScheduler` | the same, with noise |
+//! | `heun` | `HeunDiscreteScheduler` | the same, of order two |
 //! | `dpmpp_2m`, `dpmpp_2m_karras` | `DPMSolverMultistepScheduler` | arXiv:2211.01095 |
+//! | `dpmpp_2m_sde` | the same with `sde-dpmsolver++` | the same, with noise |
+//! | `dpmpp_3m_sde` | none that is right; k-diffusion's `sample_dpmpp_3m_sde` | the same, of order three |
+//! | `dpmpp_sde` | `DPMSolverSDEScheduler` | the same, of one step |
 //! | `unipc` | `UniPCMultistepScheduler` | arXiv:2302.04867 |
 //! | `lcm` | `LCMScheduler` | arXiv:2310.04378 |
 
@@ -20,12 +24,16 @@ mod config;
 mod ddim;
 mod ddpm;
 mod dpmpp;
+mod dpmpp_3m;
+mod dpmpp_sde;
 mod euler;
 mod guidance;
+mod heun;
 mod lcm;
 mod noise;
 mod pndm;
 mod sigmas;
+mod spread;
 mod unipc;
 
 use burn::tensor::Tensor;
@@ -34,6 +42,7 @@ pub use config::SchedulerConfig;
 use config::Settings;
 pub use guidance::guide;
 pub use noise::{NoiseSchedule, Prediction};
+pub use spread::Sigmas;
 
 use crate::ModelError;
 
@@ -80,19 +89,39 @@ type Make = fn(Settings, usize) -> Result<Box<dyn Scheduler>, ModelError>;
 struct Kind {
     name: &'static str,
     class: &'static str,
+    spread: Spread,
     make: Make,
 }
 
-const KINDS: [Kind; 9] = [
-    Kind { name: "ddpm", class: "DDPMScheduler", make: ddpm::make },
-    Kind { name: "ddim", class: "DDIMScheduler", make: ddim::make },
-    Kind { name: "pndm", class: "PNDMScheduler", make: pndm::make },
-    Kind { name: "euler", class: "EulerDiscreteScheduler", make: euler::make },
-    Kind { name: "euler_a", class: "EulerAncestralDiscreteScheduler", make: euler::make_ancestral },
-    Kind { name: "dpmpp_2m", class: "DPMSolverMultistepScheduler", make: dpmpp::make },
-    Kind { name: "dpmpp_2m_karras", class: "", make: dpmpp::make_karras },
-    Kind { name: "unipc", class: "UniPCMultistepScheduler", make: unipc::make },
-    Kind { name: "lcm", class: "LCMScheduler", make: lcm::make },
+/// Whether the levels of noise can be spread otherwise than the times of training are.
+#[derive(Clone, Copy, PartialEq)]
+enum Spread {
+    Fixed,
+    Free,
+    Always(Sigmas),
+}
+
+impl Kind {
+    const fn new(name: &'static str, class: &'static str, spread: Spread, make: Make) -> Self {
+        Self { name, class, spread, make }
+    }
+}
+
+const KARRAS: Spread = Spread::Always(Sigmas::Karras);
+const KINDS: [Kind; 13] = [
+    Kind::new("ddpm", "DDPMScheduler", Spread::Fixed, ddpm::make),
+    Kind::new("ddim", "DDIMScheduler", Spread::Fixed, ddim::make),
+    Kind::new("pndm", "PNDMScheduler", Spread::Fixed, pndm::make),
+    Kind::new("euler", "EulerDiscreteScheduler", Spread::Free, euler::make),
+    Kind::new("euler_a", "EulerAncestralDiscreteScheduler", Spread::Fixed, euler::make_ancestral),
+    Kind::new("heun", "HeunDiscreteScheduler", Spread::Free, heun::make),
+    Kind::new("dpmpp_2m", "DPMSolverMultistepScheduler", Spread::Free, dpmpp::make),
+    Kind::new("dpmpp_2m_karras", "", KARRAS, dpmpp::make),
+    Kind::new("dpmpp_2m_sde", "", Spread::Free, dpmpp::make_sde),
+    Kind::new("dpmpp_3m_sde", "", Spread::Free, dpmpp_3m::make),
+    Kind::new("dpmpp_sde", "DPMSolverSDEScheduler", Spread::Free, dpmpp_sde::make),
+    Kind::new("unipc", "UniPCMultistepScheduler", Spread::Free, unipc::make),
+    Kind::new("lcm", "LCMScheduler", Spread::Fixed, lcm::make),
 ];
 
 /// The names of all schedulers.
@@ -106,17 +135,19 @@ pub fn own(config: &SchedulerConfig) -> Option<&'static str> {
     KINDS.iter().find(|kind| !kind.class.is_empty() && kind.class == class).map(|kind| kind.name)
 }
 
-/// The scheduler of this name, or the model's own, with as many steps.
+/// The scheduler of this name, or the model's own, with as many steps, its levels of noise spread in
+/// this way, or as the configuration has it.
 ///
 /// The model's configuration is read as diffusers' `X.from_config` reads it: fields that the
 /// scheduler shares with the model's own are carried over, and where the file is silent, the
 /// scheduler's defaults hold.
 ///
 /// # Errors
-/// When there is no such scheduler, the configuration asks for something that is not built, or the
-/// number of steps cannot be had.
+/// When there is no such scheduler, its levels cannot be spread so, the configuration asks for
+/// something that is not built, or the number of steps cannot be had.
 pub fn scheduler(
     name: Option<&str>,
+    sigmas: Option<Sigmas>,
     config: &SchedulerConfig,
     steps: usize,
 ) -> Result<Box<dyn Scheduler>, ModelError> {
@@ -135,7 +166,20 @@ pub fn scheduler(
     if steps == 0 {
         return Err(ModelError::input("steps", "are 0; at least one is needed"));
     }
-    (kind.make)(config.settings(), steps)
+    let sigmas = match (kind.spread, sigmas) {
+        (Spread::Free, sigmas) => sigmas,
+        (Spread::Always(own), None) => Some(own),
+        (Spread::Fixed, None) => None,
+        (_, Some(_)) => {
+            let free = KINDS.iter().filter(|kind| kind.spread == Spread::Free);
+            let free: Vec<&str> = free.map(|kind| kind.name).collect();
+            let reason = format!("are those of {name}; they are free for {}", free.join(", "));
+            return Err(ModelError::input("sigmas", reason));
+        }
+    };
+    let mut settings = config.settings();
+    sigmas.into_iter().for_each(|sigmas| settings.spread(sigmas));
+    (kind.make)(settings, steps)
 }
 
 /// $\sum_i c_i x_i$, without the terms whose coefficient is 0.

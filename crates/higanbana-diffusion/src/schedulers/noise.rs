@@ -29,6 +29,26 @@ impl Prediction {
         combine([(coefficients[0], sample.clone()), (coefficients[1], output.clone())])
     }
 
+    /// The image under noise of the level $\sigma$, of the exploding form $x = x_0 + \sigma n$.
+    ///
+    /// In this order, as the reference: where there is no signal σ is 4096, x and a step all but
+    /// cancel, and what is left shows every rounding.
+    pub(super) fn image_under(
+        self,
+        sigma: f64,
+        sample: &Tensor<4>,
+        output: &Tensor<4>,
+    ) -> Tensor<4> {
+        let (sample, output) = (sample.clone(), output.clone());
+        match self {
+            Self::Epsilon => combine([(1.0, sample), (-sigma, output)]),
+            Self::Velocity => {
+                let square = sigma.powi(2) + 1.0;
+                combine([(-sigma / square.sqrt(), output), (1.0 / square, sample)])
+            }
+        }
+    }
+
     /// The noise that a prediction means.
     pub(super) fn noise(
         self,

@@ -1,6 +1,9 @@
 //! Steps as levels of noise $\sigma$ instead of times: of the exploding form $x = x_0 + \sigma n$.
 
-use super::{NoiseSchedule, config::Settings, config::linspace};
+use super::{
+    NoiseSchedule, Sigmas,
+    config::{Settings, Spacing},
+};
 use crate::ModelError;
 
 /// Levels of noise with the time of each.
@@ -25,16 +28,39 @@ impl Levels {
         Self { times, sigmas }
     }
 
-    /// Spread evenly in $\sigma^{1/7}$ between two levels (arXiv:2206.00364, equation 5).
-    pub fn karras(noise: &NoiseSchedule, [most, least]: [f64; 2], steps: usize) -> Self {
-        const RHO: f64 = 7.0;
-        let [from, to] = [most, least].map(|sigma| sigma.powf(1.0 / RHO));
-        let sigma = |ramp: f64| (from + ramp * (to - from)).powf(RHO);
-        let sigmas: Vec<f64> = linspace(1.0, steps).into_iter().map(sigma).collect();
-        let logarithms: Vec<f64> =
-            noise.sigmas().iter().map(|sigma| f64::from(sigma.ln())).collect();
-        let times = sigmas.iter().map(|sigma| time_of(*sigma, &logarithms)).collect();
+    /// Levels spread between two of them, at times between those of training.
+    pub fn spread(noise: &NoiseSchedule, sigmas: Sigmas, ends: [f64; 2], steps: usize) -> Self {
+        let sigmas = sigmas.between(ends, steps);
+        let times = times_of(noise, &sigmas);
         Self { times, sigmas: sigmas.into_iter().map(|s| f64::from(s as f32)).collect() }
+    }
+
+    /// The levels of the times that a configuration asks for.
+    pub fn plain(
+        s: &mut Settings,
+        noise: &NoiseSchedule,
+        steps: usize,
+        spacing: Spacing,
+    ) -> Result<Self, ModelError> {
+        Ok(Self::at(noise, single(s.times(steps, spacing)?)))
+    }
+
+    /// The levels of the times that a configuration asks for, or spread between their ends.
+    pub fn spaced(
+        s: &mut Settings,
+        noise: &NoiseSchedule,
+        steps: usize,
+        spacing: Spacing,
+    ) -> Result<Self, ModelError> {
+        let levels = Self::plain(s, noise, steps, spacing)?;
+        Ok(match Sigmas::of(s)? {
+            None => levels,
+            Some(sigmas) => {
+                let ends = [levels.sigmas[0], levels.sigmas[levels.sigmas.len() - 1]];
+                let levels = Self::spread(noise, sigmas, ends, steps);
+                Self { times: single(levels.times), ..levels }
+            }
+        })
     }
 
     /// With the level of the result.
@@ -43,10 +69,35 @@ impl Levels {
         self
     }
 
-    /// The largest level.
-    pub fn largest(&self) -> f64 {
-        self.sigmas.iter().copied().fold(0.0, f64::max)
+    /// Standard deviation of the noise that a pass begins with.
+    pub fn initial_deviation(&self, spacing: Spacing) -> f64 {
+        let largest = self.sigmas.iter().copied().fold(0.0, f64::max);
+        match spacing {
+            Spacing::Leading => (largest * largest + 1.0).sqrt(),
+            Spacing::Trailing | Spacing::Linspace => largest,
+        }
     }
+}
+
+/// Times that are no integers, as f32: so they reach the model in the reference.
+fn single(times: Vec<f64>) -> Vec<f64> {
+    times.into_iter().map(|time| f64::from(time as f32)).collect()
+}
+
+/// The times of levels, between those of training in the logarithm.
+pub(super) fn times_of(noise: &NoiseSchedule, sigmas: &[f64]) -> Vec<f64> {
+    let logarithms: Vec<f64> = noise.sigmas().iter().map(|sigma| f64::from(sigma.ln())).collect();
+    sigmas.iter().map(|sigma| time_of(*sigma, &logarithms)).collect()
+}
+
+/// $\sigma_\uparrow$ and $\sigma_\downarrow$ of an ancestral step to a level $\sigma'$:
+/// $\sigma_\uparrow^2 = \sigma'^2 (\sigma^2 - \sigma'^2)/\sigma^2$ and
+/// $\sigma_\downarrow^2 = \sigma'^2 - \sigma_\uparrow^2$. In f64, other than the reference, where the
+/// difference of squares loses most of its digits if the level falls by much.
+pub(super) fn ancestral(sigma: f64, next: f64) -> (f64, f64) {
+    let (sigma, next) = (sigma.powi(2), next.powi(2));
+    let up = next * (sigma - next) / sigma;
+    (up.sqrt(), (next - up).sqrt())
 }
 
 /// The level of the result, as a configuration has it.

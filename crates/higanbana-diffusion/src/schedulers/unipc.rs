@@ -40,12 +40,7 @@ pub(super) fn make(mut s: Settings, steps: usize) -> Result<Box<dyn Scheduler>, 
     s.only("sigma_min", serde_json::Value::Null)?;
     s.only("sigma_max", serde_json::Value::Null)?;
     s.only("shift_terminal", serde_json::Value::Null)?;
-    s.only_false(&[
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_flow_sigmas",
-        "use_dynamic_shifting",
-    ])?;
+    s.only_false(&["use_flow_sigmas", "use_dynamic_shifting"])?;
     let solver: String = s.take("solver_type", "bh2".into())?;
     // Other schedulers' values mean the default here, as in diffusers.
     if !["bh1", "bh2", "midpoint", "heun", "logrho"].contains(&solver.as_str()) {
@@ -56,7 +51,7 @@ pub(super) fn make(mut s: Settings, steps: usize) -> Result<Box<dyn Scheduler>, 
         return Err(s.wrong("solver_order", format!("is {order}; 1, 2 and 3 are supported")));
     }
     Ok(Box::new(UniPc {
-        levels: spaced(&mut s, steps, false)?,
+        levels: spaced(&mut s, steps)?,
         prediction: s.prediction()?,
         order,
         bh1: solver == "bh1",

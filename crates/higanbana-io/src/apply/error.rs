@@ -61,6 +61,16 @@ pub enum ApplyError {
         /// What is wrong with the first of them.
         example: String,
     },
+    /// The strength says nothing of a module.
+    #[error("{}: module {module:?} {reason}", path.display())]
+    Strength {
+        /// The adapter file.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// Which block it is in.
+        reason: String,
+    },
     /// The merged weight is too large for the base's element type, or not a number.
     #[error(
         "{}: module {module:?} at strength {strength} makes {key:?} of the base {value} at element {index}; merge with less strength, or {instead}",

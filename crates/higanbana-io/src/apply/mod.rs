@@ -7,6 +7,7 @@ mod leftover;
 mod merge;
 mod onto;
 mod parameter;
+mod strength;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use merge::{Merge, Planned, Source};
 pub use onto::{Base, Model, Placed};
 pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};
+pub use strength::{Blocks, OPTIONS, Strength, is_option, number};
 pub use survey::{Overview, Survey, Surveyed};
 
 use crate::AdapterReader;

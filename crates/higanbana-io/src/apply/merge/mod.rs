@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_core::Registry;
 
 use super::{
-    ApplyError, ModuleReader, Placed,
+    ApplyError, ModuleReader, Placed, Strength,
     error::instead,
     parameter::{Parameter, read_matrix},
 };
@@ -25,8 +25,8 @@ use crate::{
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// $\mu$: 1 as trained, 0 not at all; others inter- and extrapolate, negative ones take away.
-    pub strength: f64,
+    /// $\mu$, where it acts.
+    pub strength: Strength,
 }
 
 /// What of an adapter file goes into the base.
@@ -65,6 +65,7 @@ struct Patch {
     file: usize,
     module: String,
     parameter: Parameter,
+    strength: f64,
 }
 
 impl<'a> Merge<'a> {
@@ -160,8 +161,8 @@ impl<'a> Merge<'a> {
             Ok(()) => Ok(data.as_bytes().to_vec()),
             Err(FileError::NotFinite { index, value, .. }) => {
                 let (patch, key) = (self.largest(active(), &w0, index)?, key.into());
-                let Source { path, strength } = self.planned[patch.file].source.clone();
-                let module = patch.module.clone();
+                let path = self.planned[patch.file].source.path.clone();
+                let (module, strength) = (patch.module.clone(), patch.strength);
                 let instead = instead(dtype);
                 Err(ApplyError::Overflow { path, module, strength, key, instead, index, value })
             }
@@ -207,7 +208,7 @@ impl<'a> Merge<'a> {
         let holding = self.modules(reader).at_base(&patch.module, &tensors, parameter, value)?;
         let resolved = holding.found.into_iter().find_map(|found| found.resolved);
         let resolved = resolved.expect("it was there in the plan, and its weight is at hand");
-        Ok(resolved.update(self.planned[patch.file].source.strength))
+        Ok(resolved.update(patch.strength))
     }
 
     /// How the modules of a file are read.
@@ -216,8 +217,8 @@ impl<'a> Merge<'a> {
         ModuleReader { file: reader, registry, device, dtype: *dtype }
     }
 
-    /// Patches whose file is not switched off.
+    /// Patches that are not switched off.
     fn active<'p>(&self, patches: &'p [Patch]) -> impl Iterator<Item = &'p Patch> {
-        patches.iter().filter(|patch| self.planned[patch.file].source.strength != 0.0)
+        patches.iter().filter(|patch| patch.strength != 0.0)
     }
 }

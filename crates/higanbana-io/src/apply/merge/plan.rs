@@ -17,7 +17,7 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
-    /// adapt one tensor, or no module of a file fits.
+    /// adapt one tensor, block weights leave out the block of one, or no module of a file fits.
     pub fn plan(
         base: &Path,
         sources: &[Source],
@@ -59,10 +59,16 @@ impl<'a> Merge<'a> {
     ) -> Result<Planned, ApplyError> {
         let mut patches = Vec::new();
         let header = Header { base: &self.base, names };
-        let placed = self.modules(reader).onto(&header, |module, _, found| {
+        let placed = self.modules(reader).onto(&header, |module, target, found| {
             let parameter = found.parameter.expect("the base has it");
             expect_float(&self.base, &parameter.key)?;
-            patches.push(Patch { file: self.readers.len(), module: module.into(), parameter });
+            let strength = source.strength.at(target).map_err(|reason| ApplyError::Strength {
+                path: source.path.clone(),
+                module: module.into(),
+                reason,
+            })?;
+            let (file, module) = (self.readers.len(), module.into());
+            patches.push(Patch { file, module, parameter, strength });
             Ok(())
         })?;
         for patch in patches {

@@ -337,7 +337,7 @@ fn what_reading_assumes_is_said_once_for_each_file() {
         [("tlora_last", 1), ("tlora_principal", 1), ("lora", 0), ("lokr_full_matrix", 0)]
     {
         let path = crate::testing::reference(&format!("lycoris/{case}.safetensors"));
-        let sources = [Source { path: path.clone(), strength: 1.0 }];
+        let sources = [Source { path: path.clone(), strength: 1.0.into() }];
         let merge = Merge::plan(&base, &sources, &registry, &device, F32).unwrap();
         assert_eq!(merge.planned()[0].placed.notes.len(), notes, "{case}");
         let Ok(Inspection::Adapter(adapters)) = inspect(&path, None, &registry, &device, |_, _| ())

@@ -27,8 +27,9 @@ impl Files {
         sources: &[(&Path, f64)],
         dtype: DType,
     ) -> Result<(Vec<Leftover>, Checkpoint), ApplyError> {
-        let sources =
-            sources.iter().map(|(path, mu)| Source { path: (*path).into(), strength: *mu });
+        let sources = sources
+            .iter()
+            .map(|(path, mu)| Source { path: (*path).into(), strength: (*mu).into() });
         let sources: Vec<Source> = sources.collect();
         let registry = registry();
         let merge = Merge::plan(base, &sources, &registry, &Device::flex(), dtype)?;

@@ -23,7 +23,7 @@ use crate::{
 impl Files {
     /// The base with one adapter merged in f64.
     fn merged(&self, base: &Path, adapter: &Path) -> Checkpoint {
-        let sources = [Source { path: adapter.into(), strength: 1.0 }];
+        let sources = [Source { path: adapter.into(), strength: 1.0.into() }];
         let registry = registry();
         let merge = Merge::plan(base, &sources, &registry, &Device::flex(), DType::F64).unwrap();
         assert_eq!(merge.planned()[0].placed.leftovers, [], "{}", adapter.display());
