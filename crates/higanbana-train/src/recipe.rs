@@ -134,7 +134,8 @@ pub struct Train {
     /// Number of steps; instead of epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Number of epochs; instead of steps.
+    /// Number of epochs; instead of steps. Every image is seen as often as that: a step goes on from one
+    /// epoch into the next, and the last one has the batches that are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Images of a batch.
@@ -172,6 +173,11 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Whether the average follows the weights faster at the beginning: its decay after $n$ steps is then
+    /// $(1+n)/(10+n)$ where that is less, as diffusers has it. On, if nothing is said; without, a decay of
+    /// 0.9999 keeps next to nothing of what a hundred steps have learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_warmup: Option<bool>,
     /// Whether the graph keeps of each residual and each transformer block of the UNet the inputs alone:
     /// one more forward pass for much less memory. Gradients are added up in another order.
     #[serde(default)]

@@ -43,6 +43,8 @@ pub struct Trainer<'a> {
     average: Option<Weights>,
     step: usize,
     steps: usize,
+    /// Batches of all steps.
+    batches: usize,
     /// How long the steps of this process took, and their number.
     timed: (Duration, u32),
 }
@@ -63,6 +65,9 @@ pub struct Outcome {
     pub images: usize,
     /// Images that were left out, and why.
     pub left_out: Vec<Problem>,
+    /// What else there was to say of the folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Seconds of a step in the process that did the last one; without validation and images.
     pub step_seconds: Option<f64>,
     /// Name of the adapter file, or of the model's folder, in the folder of the run.
@@ -105,9 +110,12 @@ impl<'a> Trainer<'a> {
             network.orthogonality()?;
         }
         let order = feed.order(recipe.seed, recipe.train.batch);
-        let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
-        let epochs = recipe.train.epochs.map(|epochs| epochs.saturating_mul(per_epoch));
-        let steps = recipe.train.steps.or(epochs).unwrap_or_default();
+        let accumulation = recipe.train.accumulation;
+        let batches = match (recipe.train.steps, recipe.train.epochs) {
+            (Some(steps), _) => steps.saturating_mul(accumulation),
+            (None, epochs) => epochs.unwrap_or_default().saturating_mul(order.batches()),
+        };
+        let steps = batches.div_ceil(accumulation);
         if steps > MOST_STEPS {
             let reason = format!("train.epochs: are {steps} steps; {MOST_STEPS} at most");
             return Err(TrainError::recipe("RUN.toml", reason));
@@ -127,6 +135,7 @@ impl<'a> Trainer<'a> {
             average,
             step: 0,
             steps,
+            batches,
             timed: (Duration::ZERO, 0),
         })
     }
@@ -191,6 +200,18 @@ impl<'a> Trainer<'a> {
         &self.feed
     }
 
+    /// What there is to say of the folders before the training begins, but for what is left out.
+    pub fn notes(&self) -> Vec<String> {
+        let feeds = [Some(&self.feed), self.held_out.as_ref()];
+        let mut lines = Vec::new();
+        for line in feeds.into_iter().flatten().flat_map(|feed| feed.notes.lines()) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
     /// Steps asked for.
     pub fn steps(&self) -> usize {
         self.steps
@@ -203,7 +224,8 @@ impl<'a> Trainer<'a> {
 
     fn progress(&self, loss: f64) -> Progress {
         let batches = self.order.batches();
-        let epochs = (self.step * self.recipe.train.accumulation).div_ceil(batches);
+        let seen = (self.step * self.recipe.train.accumulation).min(self.batches);
+        let epochs = seen.div_ceil(batches);
         Progress { step: self.step, of: self.steps, loss, batches, epochs }
     }
 
@@ -222,6 +244,7 @@ impl<'a> Trainer<'a> {
             parameters: self.parameters(),
             images: self.feed.pictures.len(),
             left_out: self.feed.left_out.clone(),
+            notes: self.notes(),
             step_seconds: (timed > 0).then(|| time.as_secs_f64() / f64::from(timed)),
             file,
         })

@@ -202,6 +202,7 @@ fn train(arguments: &Arguments, training: Training) -> Result<PathBuf> {
         trainer.parameters(),
         output::count(trainer.steps(), "step")
     ));
+    trainer.notes().iter().for_each(|note| output::say(format!("note: {note}")));
     feed.left_out.iter().for_each(|problem| output::say(format!("left out: {problem}")));
 
     let mut run = match arguments.overwrite {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Recipe, set};
-use crate::{TrainError, precision::Precision};
+use crate::{TrainError, data::Backgrounds, precision::Precision};
 
 impl Recipe {
     /// Reads `RUN.toml`, with values laid over those of the file: `key.inner=value`, the value in TOML or
@@ -53,7 +53,7 @@ impl Recipe {
         self
     }
 
-    fn checked(self, path: &Path) -> Result<Self, TrainError> {
+    fn checked(mut self, path: &Path) -> Result<Self, TrainError> {
         let wrong = |reason: String| Err(TrainError::recipe(path, reason));
         if let Some(reason) = self.wrong_number() {
             return wrong(reason);
@@ -61,6 +61,11 @@ impl Recipe {
         match (self.train.steps, self.train.epochs) {
             (Some(_), Some(_)) => return wrong("train: give steps or epochs, not both".into()),
             (None, None) => return wrong("train: give steps or epochs".into()),
+            _ => {}
+        }
+        match (self.train.ema, self.train.ema_warmup) {
+            (Some(_), None) => self.train.ema_warmup = Some(true),
+            (None, Some(_)) => return wrong("train.ema_warmup: there is no train.ema".into()),
             _ => {}
         }
         match &self.adapter {
@@ -89,8 +94,11 @@ impl Recipe {
             return wrong(format!("name: {:?} is no name of a file", self.name));
         }
         let data = &self.data;
-        if data.buckets.is_some_and(|it| it.min < it.step || it.max < it.min) {
-            return wrong("data.buckets: step is at most min, and min at most max".into());
+        if let Some(reason) = data.buckets.and_then(|it| it.wrong(data.resolution)) {
+            return wrong(format!("data.buckets.{reason}"));
+        }
+        if let Some(reason) = data.backgrounds.as_ref().and_then(Backgrounds::wrong) {
+            return wrong(format!("data.backgrounds.{reason}"));
         }
         if data.concepts.is_empty() {
             return wrong("data.concepts: there are none".into());

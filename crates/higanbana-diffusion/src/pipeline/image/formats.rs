@@ -75,11 +75,11 @@ pub(super) fn bmp(bytes: &[u8]) -> Result<Stored, String> {
     decoder.decode_headers().map_err(unreadable)?;
     let (width, height) = decoder.dimensions().ok_or("has no size")?;
     let size = bounded(height, width)?;
-    let values = decoder.decode().map_err(unreadable)?;
     // The decoder takes rows that are missing for zeros.
     if stored_rows(bytes, [height, width]).is_some_and(|end| end > bytes.len()) {
         return Err("is truncated".into());
     }
+    let values = decoder.decode().map_err(unreadable)?;
     match values.len() / (height * width) {
         4 => {
             let rgb = values.chunks(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
@@ -149,5 +149,7 @@ pub(super) fn tiff(bytes: &[u8]) -> Result<Stored, String> {
 }
 
 fn damaged(error: impl Display) -> String {
-    format!("is damaged ({error})")
+    // Some decoders end a message with empty lines.
+    let lines = error.to_string();
+    format!("is damaged ({})", lines.split_whitespace().collect::<Vec<_>>().join(" "))
 }
