@@ -4,6 +4,7 @@ mod cli {
     mod about;
     mod broken;
     mod convert;
+    mod data;
     mod diffusion;
     mod export;
     mod extract;

@@ -17,7 +17,7 @@ use super::{
     train::desk,
 };
 
-fn start(desk: &Desk, arguments: &str) -> Child {
+pub fn start(desk: &Desk, arguments: &str) -> Child {
     Command::new(BINARY)
         .args(arguments.split_whitespace())
         .current_dir(desk.path("."))
@@ -42,7 +42,7 @@ fn wait(child: &mut Child, so: impl Fn() -> bool) -> bool {
 }
 
 /// Waits until a run has recorded as many steps.
-fn wait_for(desk: &Desk, folder: &str, steps: usize, child: &mut Child) {
+pub fn wait_for(desk: &Desk, folder: &str, steps: usize, child: &mut Child) {
     let path = desk.path(folder).join("metrics.jsonl");
     let recorded = || fs::read_to_string(&path).is_ok_and(|text| text.lines().count() >= steps);
     assert!(wait(child, recorded), "{folder} has not come to step {steps}");

@@ -3,7 +3,7 @@
 //!
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
 //! * [`data`]: images and captions; [`feed`]: batches of them;
-//! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates;
+//! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`]: what is trained; [`groups`]: at which rates; [`init`]: from where;
 //!   [`schedule`]: when; [`precision`]: in which numbers;
 //! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`mod@file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
@@ -21,6 +21,7 @@ mod fault;
 pub mod feed;
 pub mod file;
 pub mod groups;
+pub mod init;
 pub mod memory;
 pub mod model;
 pub mod network;

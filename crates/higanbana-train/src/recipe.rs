@@ -101,6 +101,9 @@ pub struct Adapter {
     /// that the training is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_from: Option<ScaleFrom>,
+    /// A file of the same adapters, from which the training begins instead of from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
 }
 
 impl Adapter {

@@ -22,6 +22,7 @@ use crate::{
     events::Events,
     feed::Feed,
     groups::Groups,
+    init,
     network::{self, Network},
     recipe::{Adapter, MOST_STEPS, Recipe},
     sheet,
@@ -105,7 +106,11 @@ impl<'a> Trainer<'a> {
         }
         let (network, published) = networks(&recipe, &pipeline, registry)?;
         let groups = Groups::new(&recipe, &network, published.as_ref())?;
-        let network = groups.start(network).checkpointed(recipe.train.gradient_checkpointing);
+        let mut network = groups.start(network);
+        if let Some(file) = recipe.adapter.as_ref().and_then(|it| it.init_from.as_deref()) {
+            network = init::started(network, file, &pipeline, registry)?;
+        }
+        let network = network.checkpointed(recipe.train.gradient_checkpointing);
         if recipe.objective.orthogonality != 0.0 {
             network.orthogonality()?;
         }

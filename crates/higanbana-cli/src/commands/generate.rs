@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor};
 use clap::Args;
 use higanbana_diffusion::{
     ModelError, Pipeline, Request,
-    pipeline::{Memory, attach_file, from_image, png, to_pixels},
+    pipeline::{ImageFile, Memory, attach_file, png, to_pixels},
     schedulers,
     weights::tensor,
 };
@@ -74,7 +74,7 @@ pub struct Arguments {
     /// Number of images
     #[arg(long, default_value_t = 1)]
     count: u16,
-    /// Begin with this image, a PNG
+    /// Begin with this image: a PNG, JPEG, WebP, BMP, GIF or TIFF
     #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height"])]
     image: Option<PathBuf>,
     /// Share of the steps that make the image again
@@ -168,9 +168,8 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         (Some(height), Some(width)) => Some([height, width]),
         (Some(side), None) | (None, Some(side)) => Some([side, side]),
     };
-    let image = arguments.image.as_ref();
-    let image =
-        image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
+    let image = arguments.image.as_ref().map(|image| first(image, device));
+    let image = image.transpose()?.map(|image| (image, arguments.strength));
     let noise = arguments.noise.as_ref().map(|noise| read_noise(noise, device));
     Ok(Request {
         prompt: arguments.prompt.clone(),
@@ -184,10 +183,23 @@ fn request(arguments: &Arguments, device: &Device) -> Result<Request> {
         size,
         seed: arguments.seed,
         count: arguments.count.into(),
-        image: image.transpose()?,
+        image,
         noise: noise.transpose()?.unwrap_or_default(),
         tile: arguments.tile,
     })
+}
+
+/// The image to begin with.
+fn first(path: &Path, device: &Device) -> Result<Tensor<4>> {
+    let ImageFile { pixels, alpha, turned } = ImageFile::read(path)?;
+    let path = path.display();
+    if turned {
+        eprintln!("note: {path}: is turned as EXIF says that the camera was held");
+    }
+    if alpha.is_some_and(|alpha| alpha.iter().any(|alpha| *alpha < u8::MAX)) {
+        eprintln!("note: {path}: has transparent parts, which count as opaque");
+    }
+    Ok(pixels.tensor(device))
 }
 
 /// The noise of the begin, and that of the steps where a file has it.

@@ -50,6 +50,9 @@ pub struct Arguments {
     /// The alpha that the recipe was published for: it is scaled to the one in use
     #[arg(long, value_name = "alpha=ALPHA", value_parser = alpha)]
     scale_from: Option<f64>,
+    /// Begin from this adapter file, of the algorithm and rank of the recipe
+    #[arg(long, value_name = "FILE")]
+    init_from: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,

@@ -27,7 +27,7 @@ pub struct Attached {
 }
 
 /// The adapters of a file, by the model that they belong to.
-type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
+pub type Found = BTreeMap<Component, Vec<(Site, DynAdapter)>>;
 
 /// Puts the adapters of a file onto a pipeline, at a strength, beside those already there. They can
 /// be taken off again by the name of their [set](Attached::set).
@@ -40,7 +40,7 @@ pub fn attach_file(
     strength: f64,
     registry: &Registry,
 ) -> Result<Attached, ModelError> {
-    let (found, placed) = read(pipeline, path, registry)?;
+    let (found, placed) = read_file(pipeline, path, registry)?;
     let set = new_set(pipeline, path);
     // All or nothing.
     let mut unet = pipeline.unet.clone();
@@ -62,7 +62,11 @@ pub fn attach_file(
     Ok(Attached { set, placed })
 }
 
-fn read(
+/// The adapters of a file that find a place in a pipeline's models, and what was left over.
+///
+/// # Errors
+/// When the file cannot be read, or none of it fits.
+pub fn read_file(
     pipeline: &Pipeline,
     path: &Path,
     registry: &Registry,

@@ -13,10 +13,10 @@ mod run;
 mod save;
 mod single;
 
-pub use adapters::{AdapterProblem, Attached, attach_file};
+pub use adapters::{AdapterProblem, Attached, Found, attach_file, read_file};
 pub use encode::{Text, TextEncoder, captions};
 pub use folder::{PIXELS, Pipeline};
-pub use image::{EXTENSIONS, ImageFile, Pixels, from_image, png, to_pixels};
+pub use image::{EXTENSIONS, ImageFile, Pixels, png, to_pixels};
 pub use memory::Memory;
 pub use noise::Noise;
 pub use published::Published;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Recipe, set};
+use super::{Adapter, Recipe, set};
 use crate::{TrainError, data::Backgrounds, precision::Precision};
 
 impl Recipe {
@@ -43,6 +43,8 @@ impl Recipe {
         {
             adapter.preset = folder.join(&adapter.preset).display().to_string();
         }
+        let begins = self.adapter.iter_mut().flat_map(|adapter| &mut adapter.init_from);
+        begins.for_each(|path| *path = folder.join(&*path));
         let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
         let concepts = self.data.concepts.iter_mut().chain(held_out);
         let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
@@ -86,6 +88,11 @@ impl Recipe {
                 return wrong(
                     "train.text_encoder_rate: they are not trained; set adapter.text_encoder"
                         .into(),
+                );
+            }
+            Some(Adapter { scale_from: Some(_), init_from: Some(_), .. }) => {
+                return wrong(
+                    "adapter.init_from: begins at the alpha in use; leave out scale_from".into(),
                 );
             }
             _ => {}

@@ -59,14 +59,6 @@ impl Pixels {
     }
 }
 
-/// Reads an image as `[1, 3, h, w]` in [-1, 1]; see [`Pixels::read`].
-///
-/// # Errors
-/// As there.
-pub fn from_image(path: &Path, device: &Device) -> Result<Tensor<4>, ModelError> {
-    Ok(Pixels::read(path)?.tensor(device))
-}
-
 /// A PNG of the pixels of an image, with a text under the key `parameters`, where the web UIs keep
 /// the settings of an image.
 ///
