@@ -2,6 +2,7 @@
 
 mod cli {
     mod about;
+    mod begins;
     mod broken;
     mod convert;
     mod data;

@@ -194,10 +194,10 @@ fn first(path: &Path, device: &Device) -> Result<Tensor<4>> {
     let ImageFile { pixels, alpha, turned } = ImageFile::read(path)?;
     let path = path.display();
     if turned {
-        eprintln!("note: {path}: is turned as EXIF says that the camera was held");
+        output::say(format!("note: {path}: is turned as EXIF says that the camera was held"));
     }
     if alpha.is_some_and(|alpha| alpha.iter().any(|alpha| *alpha < u8::MAX)) {
-        eprintln!("note: {path}: has transparent parts, which count as opaque");
+        output::say(format!("note: {path}: has transparent parts, which count as opaque"));
     }
     Ok(pixels.tensor(device))
 }

@@ -114,6 +114,12 @@ impl<'a> Training<'a> {
             };
             adapter.scale_from = Some(ScaleFrom { alpha });
         }
+        if let Some(file) = &arguments.init_from {
+            let Some(adapter) = &mut recipe.adapter else {
+                bail!("{}: --init-from is about an adapter, and there is none", path.display());
+            };
+            adapter.init_from = Some(std::path::absolute(file)?);
+        }
         let beside = || parent(path).join("runs").join(path.file_stem().unwrap_or_default());
         let folder = arguments.output.clone().unwrap_or_else(beside);
         Ok(Self { path, recipe, folder })
