@@ -134,7 +134,8 @@ pub struct ScaleFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// Number of steps; instead of epochs.
+    /// Number of steps; instead of epochs. A run goes on to more of them, also when it is done, if it is
+    /// resumed with a larger number; its schedule is from there on that of the new number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
     /// Number of epochs; instead of steps. Every image is seen as often as that: a step goes on from one
@@ -194,6 +195,10 @@ pub struct Train {
     /// Checkpoints that are kept.
     #[serde(default = "keep")]
     pub keep: usize,
+    /// Whether the adapter is written at each checkpoint too, as `NAME-step00000500.safetensors`; these files
+    /// stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshots: bool,
 }
 
 /// A factor of the rate of some layers.

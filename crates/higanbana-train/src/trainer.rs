@@ -44,7 +44,8 @@ pub struct Trainer<'a> {
     average: Option<Weights>,
     step: usize,
     steps: usize,
-    /// Batches of all steps.
+    /// Batches that were seen, and those of all steps.
+    seen: usize,
     batches: usize,
     /// How long the steps of this process took, and their number.
     timed: (Duration, u32),
@@ -140,6 +141,7 @@ impl<'a> Trainer<'a> {
             average,
             step: 0,
             steps,
+            seen: 0,
             batches,
             timed: (Duration::ZERO, 0),
         })
@@ -185,8 +187,11 @@ impl<'a> Trainer<'a> {
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
             let every = self.recipe.train.checkpoint;
-            if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps
-            {
+            let due = every > 0 && self.step.is_multiple_of(every);
+            if due && self.recipe.train.snapshots {
+                self.save_adapter(run, &self.recipe.snapshot(self.step), loss)?;
+            }
+            if stopped || due || self.step == self.steps {
                 self.checkpoint(run)?.save(run.files(), self.recipe.train.keep)?;
                 last = Some(self.step);
                 Events::of(&run.metrics()?).write(run.files())?;
@@ -229,8 +234,7 @@ impl<'a> Trainer<'a> {
 
     fn progress(&self, loss: f64) -> Progress {
         let batches = self.order.batches();
-        let seen = (self.step * self.recipe.train.accumulation).min(self.batches);
-        let epochs = seen.div_ceil(batches);
+        let epochs = self.seen.div_ceil(batches);
         Progress { step: self.step, of: self.steps, loss, batches, epochs }
     }
 

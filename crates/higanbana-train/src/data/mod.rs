@@ -47,7 +47,7 @@ pub struct Data {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backgrounds: Option<Backgrounds>,
     /// Whether the loss of each place counts as far as the image is opaque there.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alpha_mask: bool,
     /// Pieces of 75 tokens that a caption may have; what is longer is cut off, and said to be.
     #[serde(default = "one")]
@@ -87,7 +87,7 @@ pub struct Concept {
     pub flip: bool,
     /// Shows another part of an image that is larger than its bucket in each sample, instead of the
     /// middle. Its latents are made anew each time.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub random_crop: bool,
     /// Images of the class, which the model is to keep: as many samples as all others together, each
     /// weighted with `objective.prior_weight`.
@@ -128,11 +128,6 @@ fn resolution() -> Resolution {
 
 fn one() -> usize {
     1
-}
-
-/// Whether a setting is as it was before it could be made.
-fn is_false(setting: &bool) -> bool {
-    !setting
 }
 
 /// An image that cannot be used.

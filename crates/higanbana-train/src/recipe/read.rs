@@ -79,6 +79,9 @@ impl Recipe {
                     "train.loraplus: is about an adapter's factors; there is none".into(),
                 );
             }
+            None if self.train.snapshots => {
+                return wrong("train.snapshots: are of an adapter; there is none".into());
+            }
             None if self.train.dtype != Precision::default() => {
                 return wrong(
                     "train.dtype: a model that is trained itself is trained in f32".into(),

@@ -65,13 +65,24 @@ impl Trainer<'_> {
             self.with_trained(|pipeline| file::save_model(files, &name, pipeline, dtype))?;
             return Ok(name);
         }
+        self.save_adapter(run, &name, loss)?;
+        Ok(name)
+    }
+
+    /// Writes the adapter as it is now, with the loss of the last step or epoch.
+    pub(super) fn save_adapter(
+        &self,
+        run: &mut Run,
+        name: &str,
+        loss: f64,
+    ) -> Result<(), TrainError> {
         let progress = self.progress(loss);
         let prediction = self.task.prediction;
         let metadata =
             file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress);
         let (network, pipeline) = (self.shown(), &self.pipeline);
-        file::save(run.files(), &name, &network, pipeline, self.registry, metadata, dtype)?;
-        Ok(name)
+        let dtype = self.recipe.precision.into();
+        file::save(run.files(), name, &network, pipeline, self.registry, metadata, dtype)
     }
 
     /// What `work` does with the pipeline while the trained models are in it.

@@ -27,6 +27,7 @@ impl Trainer<'_> {
             }
         };
         self.network = self.optimizer.step(factor, self.network.clone(), gradients).limited();
+        self.seen = self.batches.min(self.seen + self.recipe.train.accumulation);
         self.step += 1;
         if let (Some(average), Some(decay)) = (&mut self.average, ema) {
             weights::average(average, &weights::read(&self.network), decay);
@@ -36,7 +37,7 @@ impl Trainer<'_> {
 
     /// The loss of the next step and its gradients, which are multiplied by `scale` on their way.
     fn gradients(&mut self, scale: f64) -> Result<(f64, GradientsParams), TrainError> {
-        let first = self.step * self.recipe.train.accumulation;
+        let first = self.seen;
         let accumulation = self.recipe.train.accumulation.min(self.batches - first);
         let (mut gradients, mut total) = (GradientsAccumulator::new(), 0.0);
         let mut seen = Vec::new();
