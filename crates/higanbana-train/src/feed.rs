@@ -8,7 +8,9 @@ mod latents;
 mod sample;
 mod texts;
 
-use higanbana_diffusion::{Pipeline, VaeConfig};
+use std::path::PathBuf;
+
+use higanbana_diffusion::{Pipeline, VaeConfig, pipeline::ImageFile};
 
 use crate::{
     TrainError,
@@ -37,6 +39,8 @@ pub struct Feed {
     concepts: Vec<Concept>,
     data: Data,
     cache: Cache,
+    /// The file that was read last.
+    open: Option<(PathBuf, ImageFile)>,
     /// What latents and texts follow from, besides the image or the text.
     vae: [u8; 32],
     text: [u8; 32],
@@ -72,6 +76,7 @@ impl Feed {
             concepts: concepts.to_vec(),
             data: data.clone(),
             cache: Cache::new(data.cache.as_deref())?,
+            open: None,
             vae: [0; 32],
             text: [0; 32],
         })
@@ -114,6 +119,7 @@ impl Feed {
                 self.latents(&shown, pipeline)?;
             }
         }
+        self.open = None;
         Ok(())
     }
 

@@ -55,7 +55,7 @@ pub fn started(
             adapters => attach(&encoder.model, SET, 1.0, adapters),
         });
     let encoders = encoders.collect::<Result<_, _>>()?;
-    let theirs = Network { unet: attach(&pipeline.unet, SET, 1.0, of(UNET))?, encoders };
+    let theirs = Network { unet: attach(&pipeline.unet, SET, 1.0, of(UNET))?, encoders }.train();
     let (own, theirs) = (weights::read(&network), weights::read(&theirs));
     let differs =
         |path: &&String| theirs.get(*path).map(|it| it.shape()) != Some(own[*path].shape());

@@ -109,6 +109,10 @@ impl<'a> Trainer<'a> {
         let groups = Groups::new(&recipe, &network, published.as_ref())?;
         let mut network = groups.start(network);
         if let Some(file) = recipe.adapter.as_ref().and_then(|it| it.init_from.as_deref()) {
+            if published.is_some() {
+                let reason = "adapter.init_from: begins at the alpha in use; leave out scale_from";
+                return Err(TrainError::recipe("RUN.toml", reason));
+            }
             network = init::started(network, file, &pipeline, registry)?;
         }
         let network = network.checkpointed(recipe.train.gradient_checkpointing);

@@ -145,7 +145,7 @@ impl<'a> Training<'a> {
     /// That the folder is free, or is to be gone on with, before any work is done.
     fn check(&self, arguments: &Arguments) -> Result<()> {
         let folder = &self.folder;
-        let goes_on = arguments.resume && Run::extends(folder, &self.recipe.table(), &ENDS)?;
+        let goes_on = arguments.resume && Run::extends(folder, &self.recipe.table(), &ENDS);
         let is_new = arguments.overwrite || goes_on;
         if !is_new && Run::result(folder, &self.recipe.table())?.is_some() {
             return Ok(());
@@ -219,7 +219,7 @@ fn train(arguments: &Arguments, training: Training) -> Result<PathBuf> {
     trainer.notes().iter().for_each(|note| output::say(format!("note: {note}")));
     feed.left_out.iter().for_each(|problem| output::say(format!("left out: {problem}")));
 
-    if arguments.resume && Run::extends(&folder, &table, &ENDS)? {
+    if arguments.resume && Run::extends(&folder, &table, &ENDS) {
         Run::extend(&folder, &table)?;
     }
     let mut run = match arguments.overwrite {

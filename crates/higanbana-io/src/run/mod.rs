@@ -150,18 +150,12 @@ impl Run {
     }
 
     /// Whether the run in `folder` is the one of a configuration but for its end: the same values, except for
-    /// numbers at these dotted keys, of which none is smaller.
-    ///
-    /// # Errors
-    /// When its configuration cannot be read.
-    pub fn extends(
-        folder: &Path,
-        configuration: &toml::Table,
-        keys: &[&str],
-    ) -> Result<bool, RunError> {
-        let found = state::read(&folder.join(CONFIGURATION))?;
+    /// numbers at these dotted keys, of which none is smaller. One that cannot be read is told of where it is
+    /// begun.
+    pub fn extends(folder: &Path, configuration: &toml::Table, keys: &[&str]) -> bool {
+        let found = state::read(&folder.join(CONFIGURATION)).ok().flatten();
         let found = found.and_then(|text| text.parse::<toml::Table>().ok());
-        Ok(found.is_some_and(|found| state::is_longer(configuration, &found, keys)))
+        found.is_some_and(|found| state::is_longer(configuration, &found, keys))
     }
 
     /// Lets the run in `folder` go on to the end of a configuration that [extends](Self::extends) it: it is

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use higanbana_diffusion::{
-    ModelError,
-    pipeline::{ImageFile, Pixels},
-};
+use higanbana_diffusion::pipeline::{ImageFile, Pixels};
 use sha2::{Digest, Sha256};
 
 /// An image that can be learnt from.
@@ -30,27 +27,24 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Its pixels, and how opaque each is where its file says so.
-    ///
-    /// # Errors
-    /// When the file cannot be read any more.
-    pub fn read(&self) -> Result<(Pixels, Option<Vec<u8>>), ModelError> {
-        let ImageFile { pixels, alpha, .. } = ImageFile::read(&self.path)?;
-        let alpha = alpha.map(|alpha| self.part::<1>(alpha, pixels.size[1]));
-        let rgb = self.part::<3>(pixels.rgb, pixels.size[1]);
-        Ok((Pixels { size: self.size, rgb }, alpha))
+    /// Its pixels in its file, and how opaque each is where that says so.
+    pub fn of(&self, file: &ImageFile) -> (Pixels, Option<Vec<u8>>) {
+        let width = file.pixels.size[1];
+        let alpha = file.alpha.as_ref().map(|alpha| self.part::<1>(alpha, width));
+        let rgb = self.part::<3>(&file.pixels.rgb, width);
+        (Pixels { size: self.size, rgb }, alpha)
     }
 
     /// Its part of a file whose rows have `width` pixels of `N` values.
-    fn part<const N: usize>(&self, values: Vec<u8>, width: usize) -> Vec<u8> {
-        let Some([top, left]) = self.corner else { return values };
+    fn part<const N: usize>(&self, values: &[u8], width: usize) -> Vec<u8> {
+        let Some([top, left]) = self.corner else { return values.to_vec() };
         let rows = values.chunks(width * N).skip(top).take(self.size[0]);
         rows.flat_map(|row| &row[left * N..][..self.size[1] * N]).copied().collect()
     }
 
     /// Takes note of what its file holds.
     pub(super) fn see(&mut self, file: &ImageFile) {
-        let alpha = file.alpha.clone().map(|alpha| self.part::<1>(alpha, file.pixels.size[1]));
+        let (_, alpha) = self.of(file);
         self.transparent = alpha.is_some_and(|alpha| alpha.iter().any(|it| *it < u8::MAX));
     }
 

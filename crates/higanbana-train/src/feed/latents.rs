@@ -1,7 +1,7 @@
 //! The latents of what samples show.
 
 use burn::tensor::TensorData;
-use higanbana_diffusion::Pipeline;
+use higanbana_diffusion::{Pipeline, pipeline::ImageFile};
 
 use super::{Feed, sample::Shown};
 use crate::{
@@ -26,8 +26,13 @@ impl Feed {
         let colour = self.data.backgrounds.as_ref().zip(shown.background);
         let colour = colour.map(|(backgrounds, index)| backgrounds.colours[index].colour);
         let masked = self.data.alpha_mask && picture.transparent;
-        let make = || {
-            let (mut pixels, alpha) = picture.read()?;
+        let mut make = || {
+            // The next image may be of the same sheet.
+            if self.open.as_ref().is_none_or(|(path, _)| *path != picture.path) {
+                self.open = Some((picture.path.clone(), ImageFile::read(&picture.path)?));
+            }
+            let (_, file) = self.open.as_ref().expect("it has just been opened");
+            let (mut pixels, alpha) = picture.of(file);
             if let (Some(colour), Some(alpha)) = (colour, &alpha) {
                 colour.put_behind(&mut pixels.rgb, alpha);
             }

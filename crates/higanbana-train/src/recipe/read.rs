@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Adapter, Recipe, set};
+use super::{Recipe, set};
 use crate::{TrainError, data::Backgrounds, precision::Precision};
 
 impl Recipe {
@@ -91,11 +91,6 @@ impl Recipe {
                 return wrong(
                     "train.text_encoder_rate: they are not trained; set adapter.text_encoder"
                         .into(),
-                );
-            }
-            Some(Adapter { scale_from: Some(_), init_from: Some(_), .. }) => {
-                return wrong(
-                    "adapter.init_from: begins at the alpha in use; leave out scale_from".into(),
                 );
             }
             _ => {}

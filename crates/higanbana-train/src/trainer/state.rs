@@ -46,7 +46,10 @@ impl Trainer<'_> {
         self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
         self.step = step;
         // Earlier versions had as many in every step.
-        self.seen = batches.unwrap_or(step * self.recipe.train.accumulation);
+        let each = self.recipe.train.accumulation;
+        self.seen = batches.unwrap_or(step * each);
+        // A run that goes on to more epochs may have had a short step at its old end.
+        self.steps = step + self.batches.saturating_sub(self.seen).div_ceil(each);
         run.rewind(lines)?;
         Ok(Some(step))
     }
