@@ -2,8 +2,10 @@
 
 mod cli {
     mod about;
+    mod begins;
     mod broken;
     mod convert;
+    mod data;
     mod diffusion;
     mod embeddings;
     mod export;

@@ -6,9 +6,11 @@ mod training {
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;
+    mod images;
     mod parts;
     #[allow(dead_code)]
     #[path = "../diffusion/reference.rs"]
     mod reference;
+    mod shown;
     mod step;
 }

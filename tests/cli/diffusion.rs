@@ -73,7 +73,8 @@ fn a_prompt_becomes_the_image_of_diffusers() {
     let off = deviation(&Expected::of("sd").values("own latents"), &found);
     assert!(off <= 1e-3, "{off:.1e}");
 
-    let image = higanbana_diffusion::pipeline::from_image(&desk.path("lily.png"), &device).unwrap();
+    let image = higanbana_diffusion::pipeline::Pixels::read(&desk.path("lily.png")).unwrap();
+    let image = image.tensor(&device);
     let file = higanbana_io::Checkpoint::open(folder("sd").join("expected.safetensors")).unwrap();
     let pixels = file.read_bytes("pixels").unwrap();
     let found: Vec<f32> = image.permute([0, 2, 3, 1]).into_data().iter().collect();

@@ -235,6 +235,7 @@ fn what_does_not_go_together_is_refused() {
     for (set, expected) in [
         ("adapter.algorithm=lora", "from_scratch: trains the model itself; leave out adapter"),
         ("objective.prediction=epsilon", "zero_terminal_snr: needs v_prediction"),
+        ("train.snapshots=true", "train.snapshots: are of an adapter; there is none"),
         ("train.loraplus=4", "train.loraplus: is about an adapter's factors; there is none"),
         ("from_scratch=false", "model/text_encoder: has no diffusion_pytorch_model.safetensors"),
         ("model=images/sheet.png", "model: a model that is trained itself is a folder"),

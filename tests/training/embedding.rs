@@ -42,6 +42,7 @@ fn loss(pipeline: &Pipeline, network: &Network) -> Tensor<1> {
     let batch = Batch {
         noisy: schedule.add_noise(z, n.clone(), &times),
         target: n,
+        mask: None,
         times: times.into(),
         weights: vec![1.0; 2],
         context: text.context,

@@ -32,7 +32,7 @@ const RECIPE: &str = r#"
 "#;
 
 /// A folder of images, `name height width` each, with the name as the caption.
-fn images(list: &[(&str, usize, usize)]) -> TempDir {
+pub fn images(list: &[(&str, usize, usize)]) -> TempDir {
     let temp = tempfile::tempdir().unwrap();
     for (name, height, width) in list {
         let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 7 % 251) as u8).collect();
@@ -46,16 +46,20 @@ fn images(list: &[(&str, usize, usize)]) -> TempDir {
 }
 
 /// What a recipe asks for, with lines over those above, of a model and a folder.
-struct Desk {
-    pipeline: Pipeline,
-    task: Task,
-    feed: Feed,
-    network: Network,
+pub struct Desk {
+    pub pipeline: Pipeline,
+    pub task: Task,
+    pub feed: Feed,
+    pub network: Network,
     _model: TempDir,
 }
 
 impl Desk {
-    fn new(case: &str, images: &Path, change: impl Fn(&mut Recipe)) -> Result<Self, TrainError> {
+    pub fn new(
+        case: &str,
+        images: &Path,
+        change: impl Fn(&mut Recipe),
+    ) -> Result<Self, TrainError> {
         let mut recipe: Recipe = toml::from_str(RECIPE).unwrap();
         recipe.data.concepts[0].folder = images.into();
         change(&mut recipe);
@@ -89,7 +93,7 @@ impl Desk {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter().collect()
 }
 

@@ -89,6 +89,7 @@ impl Case {
         let batch = Batch {
             noisy: schedule.add_noise(z, n.clone(), &self.times()).cast(dtype),
             target: n,
+            mask: None,
             times: self.times().into(),
             weights: vec![1.0; 2],
             context: formula::tensor("training context", [2, 7, width], &device).cast(dtype),

@@ -34,6 +34,8 @@ pub const NAMES: &str = "checkpoints/step-";
 pub struct Checkpoint {
     /// Number of steps done.
     pub step: usize,
+    /// Number of batches seen; checkpoints of earlier versions do not say.
+    pub batches: Option<usize>,
     /// Lines of metrics until then.
     pub lines: usize,
     /// What is trained on: [`Feed::identity`](crate::feed::Feed::identity).
@@ -69,6 +71,7 @@ impl Checkpoint {
         let [step, lines] = [self.step, self.lines].map(|number| number.to_string());
         let about = [("step", step), ("lines", lines), ("images", self.images.clone())];
         let mut about = BTreeMap::from(about.map(|(name, value)| (name.to_string(), value)));
+        about.extend(self.batches.map(|batches| ("batches".to_string(), batches.to_string())));
         about.insert(HASH.into(), hash(&about, &tensors));
         let name = format!("{NAMES}{:08}.safetensors", self.step);
         files.write(&name, |path, replaces| -> Result<(), LedgerError> {
@@ -108,6 +111,7 @@ impl Checkpoint {
         let (Some(step), Some(lines), Some(images)) = about else {
             return Err(wrong("is no checkpoint"));
         };
+        let batches = number("batches");
         let read = |name: &String| Ok((name.clone(), file.read(name)?));
         let tensors =
             file.names().iter().map(read).collect::<Result<BTreeMap<_, _>, FileError>>()?;
@@ -137,7 +141,7 @@ impl Checkpoint {
         }
         let average = (!average.is_empty()).then_some(average);
         let optimizer = optimizer.into_values().collect();
-        Ok(Self { step, lines, images, weights, average, optimizer })
+        Ok(Self { step, batches, lines, images, weights, average, optimizer })
     }
 }
 
@@ -168,6 +172,7 @@ mod tests {
         let state = GroupState { bytes: vec![1, 2, 3], numbers: vec![0.1, -2.0] };
         Checkpoint {
             step,
+            batches: Some(2 * step),
             lines: 3,
             images: "2a".into(),
             weights: weights(1.5),

@@ -2,7 +2,7 @@
 //! trained model as a folder.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -12,7 +12,9 @@ use higanbana_diffusion::{Pipeline, schedulers::Prediction};
 use higanbana_io::{AdapterFile, Dialect, Names, cast, dialect, ledger::Ledger};
 use serde_json::json;
 
-use crate::{Progress, Recipe, TrainError, feed::Feed, network::Network};
+use crate::{
+    Progress, Recipe, TrainError, data::caption::tags as tags_of, feed::Feed, network::Network,
+};
 
 /// The adapters of a network, and what their file says and holds besides.
 pub struct Adapters<'a> {
@@ -148,15 +150,16 @@ pub fn metadata(
     entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }
 
-/// How often each tag occurs, by the folder of its images.
+/// How many images of each folder have a tag among the texts that they are trained with.
 fn tags(feed: &Feed) -> serde_json::Value {
     let mut folders = BTreeMap::<String, BTreeMap<String, usize>>::new();
-    for picture in &feed.pictures {
+    for (index, picture) in feed.pictures.iter().enumerate() {
         let folder = picture.path.parent().and_then(Path::file_name).unwrap_or_default();
-        let tags = folders.entry(folder.to_string_lossy().into_owned()).or_default();
-        for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            *tags.entry(tag.to_lowercase()).or_default() += 1;
-        }
+        let counts = folders.entry(folder.to_string_lossy().into_owned()).or_default();
+        let texts = feed.texts_of(index);
+        let own: BTreeSet<String> =
+            texts.iter().flat_map(|text| tags_of(text)).map(str::to_lowercase).collect();
+        own.into_iter().for_each(|tag| *counts.entry(tag).or_default() += 1);
     }
     json!(folders)
 }

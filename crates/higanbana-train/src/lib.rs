@@ -4,7 +4,7 @@
 //! * [`recipe`]: what a training is asked for; [`trainer`]: the training;
 //! * [`data`]: images and captions; [`feed`]: batches of them;
 //! * [`objective`]: what is minimised; [`task`]: of which predictions; [`network`] and [`tokens`]: what is trained;
-//!   [`groups`]: at which rates;
+//!   [`groups`]: at which rates; [`init`]: from where;
 //!   [`schedule`]: when; [`precision`]: in which numbers;
 //! * [`checkpoint`]: the state between two steps; [`events`], [`sheet`], [`mod@file`]: what a run leaves;
 //! * [`mod@optimizers`]: every optimizer with its degree of homogeneity, one line each in its registry;
@@ -22,6 +22,7 @@ mod fault;
 pub mod feed;
 pub mod file;
 pub mod groups;
+pub mod init;
 pub mod memory;
 pub mod model;
 pub mod network;

@@ -37,6 +37,8 @@ pub struct Batch {
     pub noisy: Tensor<4>,
     /// What the model is to tell, in the type of the loss.
     pub target: Tensor<4>,
+    /// How much each place counts, `[batch, 1, h, w]` from 0 to 1; all fully if there is none.
+    pub mask: Option<Tensor<4>>,
     /// The time of each sample.
     pub times: Vec<usize>,
     /// The weight of each sample, before that of the [objective](crate::objective).
@@ -126,7 +128,9 @@ impl Network {
             batch.added.as_ref(),
         );
         let predicted = predicted.cast(batch.target.dtype());
-        let losses = objective.losses(predicted, batch.target.clone(), schedule, &batch.times);
+        let mask = batch.mask.as_ref();
+        let losses =
+            objective.losses(predicted, batch.target.clone(), mask, schedule, &batch.times);
         let weights = batch.times.iter().zip(&batch.weights);
         let weights: Vec<f32> = weights
             .map(|(time, w)| (w * objective.weight(prediction, schedule.snr(*time))) as f32)

@@ -115,6 +115,9 @@ pub struct Adapter {
     /// that the training is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_from: Option<ScaleFrom>,
+    /// A file of the same adapters, from which the training begins instead of from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
 }
 
 impl Adapter {
@@ -145,10 +148,12 @@ pub struct ScaleFrom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// Number of steps; instead of epochs.
+    /// Number of steps; instead of epochs. A run goes on to more of them, also when it is done, if it is
+    /// resumed with a larger number; its schedule is from there on that of the new number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Number of epochs; instead of steps.
+    /// Number of epochs; instead of steps. Every image is seen as often as that: a step goes on from one
+    /// epoch into the next, and the last one has the batches that are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Images of a batch.
@@ -186,6 +191,11 @@ pub struct Train {
     /// Decay of an average of the weights, which is what is saved then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Whether the average follows the weights faster at the beginning: its decay after $n$ steps is then
+    /// $(1+n)/(10+n)$ where that is less, as diffusers has it. On, if nothing is said; without, a decay of
+    /// 0.9999 keeps next to nothing of what a hundred steps have learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_warmup: Option<bool>,
     /// Whether the graph keeps of each residual and each transformer block of the UNet the inputs alone:
     /// one more forward pass for much less memory. Gradients are added up in another order.
     #[serde(default)]
@@ -199,6 +209,10 @@ pub struct Train {
     /// Checkpoints that are kept.
     #[serde(default = "keep")]
     pub keep: usize,
+    /// Whether the adapter is written at each checkpoint too, as `NAME-step00000500.safetensors`; these files
+    /// stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshots: bool,
 }
 
 /// A factor of the rate of some layers.

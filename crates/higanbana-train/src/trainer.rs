@@ -22,6 +22,7 @@ use crate::{
     events::Events,
     feed::Feed,
     groups::Groups,
+    init,
     network::{self, Network},
     recipe::{Adapter, MOST_STEPS, Recipe},
     sheet,
@@ -45,6 +46,9 @@ pub struct Trainer<'a> {
     average: Option<Weights>,
     step: usize,
     steps: usize,
+    /// Batches that were seen, and those of all steps.
+    seen: usize,
+    batches: usize,
     /// How long the steps of this process took, and their number.
     timed: (Duration, u32),
 }
@@ -65,6 +69,9 @@ pub struct Outcome {
     pub images: usize,
     /// Images that were left out, and why.
     pub left_out: Vec<Problem>,
+    /// What else there was to say of the folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Seconds of a step in the process that did the last one; without validation and images.
     pub step_seconds: Option<f64>,
     /// Name of the adapter file, or of the model's folder, in the folder of the run.
@@ -109,16 +116,28 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::recipe("RUN.toml", reason));
         }
         let (network, published) = networks(&recipe, &pipeline, registry)?;
-        let network = network.learning(&tokens::trained(&tokens));
+        let trained = tokens::trained(&tokens);
+        let network = network.learning(&trained);
         let groups = Groups::new(&recipe, &network, published.as_ref(), &tokens)?;
-        let network = groups.start(network).checkpointed(recipe.train.gradient_checkpointing);
+        let mut network = groups.start(network);
+        if let Some(file) = recipe.adapter.as_ref().and_then(|it| it.init_from.as_deref()) {
+            if published.is_some() {
+                let reason = "adapter.init_from: begins at the alpha in use; leave out scale_from";
+                return Err(TrainError::recipe("RUN.toml", reason));
+            }
+            network = init::started(network, file, &pipeline, registry, &trained)?;
+        }
+        let network = network.checkpointed(recipe.train.gradient_checkpointing);
         if recipe.objective.orthogonality != 0.0 {
             network.orthogonality()?;
         }
         let order = feed.order(recipe.seed, recipe.train.batch);
-        let per_epoch = order.batches().div_ceil(recipe.train.accumulation);
-        let epochs = recipe.train.epochs.map(|epochs| epochs.saturating_mul(per_epoch));
-        let steps = recipe.train.steps.or(epochs).unwrap_or_default();
+        let accumulation = recipe.train.accumulation;
+        let batches = match (recipe.train.steps, recipe.train.epochs) {
+            (Some(steps), _) => steps.saturating_mul(accumulation),
+            (None, epochs) => epochs.unwrap_or_default().saturating_mul(order.batches()),
+        };
+        let steps = batches.div_ceil(accumulation);
         if steps > MOST_STEPS {
             let reason = format!("train.epochs: are {steps} steps; {MOST_STEPS} at most");
             return Err(TrainError::recipe("RUN.toml", reason));
@@ -139,6 +158,8 @@ impl<'a> Trainer<'a> {
             average,
             step: 0,
             steps,
+            seen: 0,
+            batches,
             timed: (Duration::ZERO, 0),
         })
     }
@@ -183,8 +204,11 @@ impl<'a> Trainer<'a> {
             self.look(run)?;
             let stopped = stop.load(Ordering::Relaxed) && self.step < self.steps;
             let every = self.recipe.train.checkpoint;
-            if stopped || (every > 0 && self.step.is_multiple_of(every)) || self.step == self.steps
-            {
+            let due = every > 0 && self.step.is_multiple_of(every);
+            if due && self.recipe.train.snapshots {
+                self.save_adapter(run, &self.recipe.snapshot(self.step), loss)?;
+            }
+            if stopped || due || self.step == self.steps {
                 self.checkpoint(run)?.save(run.files(), self.recipe.train.keep)?;
                 last = Some(self.step);
                 Events::of(&run.metrics()?).write(run.files())?;
@@ -203,6 +227,18 @@ impl<'a> Trainer<'a> {
         &self.feed
     }
 
+    /// What there is to say of the folders before the training begins, but for what is left out.
+    pub fn notes(&self) -> Vec<String> {
+        let feeds = [Some(&self.feed), self.held_out.as_ref()];
+        let mut lines = Vec::new();
+        for line in feeds.into_iter().flatten().flat_map(|feed| feed.notes.lines()) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
     /// Steps asked for.
     pub fn steps(&self) -> usize {
         self.steps
@@ -215,7 +251,7 @@ impl<'a> Trainer<'a> {
 
     fn progress(&self, loss: f64) -> Progress {
         let batches = self.order.batches();
-        let epochs = (self.step * self.recipe.train.accumulation).div_ceil(batches);
+        let epochs = self.seen.div_ceil(batches);
         Progress { step: self.step, of: self.steps, loss, batches, epochs }
     }
 
@@ -234,6 +270,7 @@ impl<'a> Trainer<'a> {
             parameters: self.parameters(),
             images: self.feed.pictures.len(),
             left_out: self.feed.left_out.clone(),
+            notes: self.notes(),
             step_seconds: (timed > 0).then(|| time.as_secs_f64() / f64::from(timed)),
             file,
         })

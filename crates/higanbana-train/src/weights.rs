@@ -50,6 +50,13 @@ pub fn first_not_finite(weights: &Weights) -> Option<&str> {
     weights.iter().find(|(_, data)| !finite(data)).map(|(path, _)| path.as_str())
 }
 
+/// The decay of an average with a warm-up, in the step after `steps` others: $\min(d, (1+n)/(10+n))$ with $n$
+/// that number, and 0 in the first, as diffusers' `EMAModel` has it.
+pub fn warmed(decay: f64, steps: usize) -> f64 {
+    let n = steps as f64;
+    if steps == 0 { 0.0 } else { decay.min((1.0 + n) / (10.0 + n)) }
+}
+
 /// Moves an average towards weights: $\bar\theta \leftarrow d \bar\theta + (1 - d) \theta$.
 pub fn average(average: &mut Weights, weights: &Weights, decay: f64) {
     for (path, mean) in average.iter_mut() {

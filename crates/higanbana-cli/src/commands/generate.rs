@@ -16,7 +16,7 @@ use burn::tensor::{DType, Device, Tensor};
 use clap::Args;
 use higanbana_diffusion::{
     ModelError, Pipeline, Request,
-    pipeline::{Memory, attach_file, from_image, to_pixels},
+    pipeline::{ImageFile, Memory, attach_file, to_pixels},
     schedulers::{self, Sigmas},
     weights::tensor,
 };
@@ -96,7 +96,7 @@ pub struct Arguments {
     /// Number of images, 1 if neither noise nor this says it
     #[arg(long)]
     count: Option<u16>,
-    /// Begin with this image, a PNG, JPEG or WebP
+    /// Begin with this image: a PNG, JPEG, WebP, BMP, GIF or TIFF
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Share of the steps that make the image again
@@ -216,9 +216,8 @@ fn request(arguments: &Arguments, prompt: String, device: &Device) -> Result<Req
         (Some(height), Some(width)) => Some([height, width]),
         (Some(side), None) | (None, Some(side)) => Some([side, side]),
     };
-    let image = arguments.image.as_ref();
-    let image =
-        image.map(|image| Ok::<_, anyhow::Error>((from_image(image, device)?, arguments.strength)));
+    let image = arguments.image.as_ref().map(|image| first(image, device));
+    let image = image.transpose()?.map(|image| (image, arguments.strength));
     let noise = arguments.noise.as_ref().map(|noise| read_noise(noise, device));
     let request = Request {
         prompt,
@@ -233,7 +232,7 @@ fn request(arguments: &Arguments, prompt: String, device: &Device) -> Result<Req
         size,
         seed: arguments.seed.0.unwrap_or_else(drawn),
         count: arguments.count.unwrap_or(1).into(),
-        image: image.transpose()?,
+        image,
         noise: noise.transpose()?.unwrap_or_default(),
         tile: arguments.tile,
     };
@@ -244,6 +243,19 @@ fn request(arguments: &Arguments, prompt: String, device: &Device) -> Result<Req
         }
         _ => Ok(request),
     }
+}
+
+/// The image to begin with.
+fn first(path: &Path, device: &Device) -> Result<Tensor<4>> {
+    let ImageFile { pixels, alpha, turned } = ImageFile::read(path)?;
+    let path = path.display();
+    if turned {
+        output::say(format!("note: {path}: is turned as EXIF says that the camera was held"));
+    }
+    if alpha.is_some_and(|alpha| alpha.iter().any(|alpha| *alpha < u8::MAX)) {
+        output::say(format!("note: {path}: has transparent parts, which count as opaque"));
+    }
+    Ok(pixels.tensor(device))
 }
 
 /// The noise of the begin, and that of the steps where a file has it.

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The folder of the run of one recipe; runs/NAME beside it if left out
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Go on with runs that were stopped
+    /// Go on with runs that were stopped, or that ended before the steps that are asked for now
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Begin anew what is in the folders
@@ -50,6 +50,9 @@ pub struct Arguments {
     /// The alpha that the recipe was published for: it is scaled to the one in use
     #[arg(long, value_name = "alpha=ALPHA", value_parser = alpha)]
     scale_from: Option<f64>,
+    /// Begin from this adapter file, of the algorithm and rank of the recipe
+    #[arg(long, value_name = "FILE")]
+    init_from: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -90,6 +93,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::line(page.display().to_string())
 }
 
+/// Where the end of a run is: with a later one it goes on, also when it is done.
+const ENDS: [&str; 2] = ["train.steps", "train.epochs"];
+
 /// A training that is asked for.
 struct Training<'a> {
     /// The file of the recipe.
@@ -110,6 +116,12 @@ impl<'a> Training<'a> {
                 bail!("{}: --scale-from is about an adapter, and there is none", path.display());
             };
             adapter.scale_from = Some(ScaleFrom { alpha });
+        }
+        if let Some(file) = &arguments.init_from {
+            let Some(adapter) = &mut recipe.adapter else {
+                bail!("{}: --init-from is about an adapter, and there is none", path.display());
+            };
+            adapter.init_from = Some(std::path::absolute(file)?);
         }
         let beside = || parent(path).join("runs").join(path.file_stem().unwrap_or_default());
         let folder = arguments.output.clone().unwrap_or_else(beside);
@@ -133,7 +145,9 @@ impl<'a> Training<'a> {
     /// That the folder is free, or is to be gone on with, before any work is done.
     fn check(&self, arguments: &Arguments) -> Result<()> {
         let folder = &self.folder;
-        if !arguments.overwrite && Run::result(folder, &self.recipe.table())?.is_some() {
+        let goes_on = arguments.resume && Run::extends(folder, &self.recipe.table(), &ENDS);
+        let is_new = arguments.overwrite || goes_on;
+        if !is_new && Run::result(folder, &self.recipe.table())?.is_some() {
             return Ok(());
         }
         for target in self.targets() {
@@ -202,8 +216,12 @@ fn train(arguments: &Arguments, training: Training) -> Result<PathBuf> {
         trainer.parameters(),
         output::count(trainer.steps(), "step")
     ));
+    trainer.notes().iter().for_each(|note| output::say(format!("note: {note}")));
     feed.left_out.iter().for_each(|problem| output::say(format!("left out: {problem}")));
 
+    if arguments.resume && Run::extends(&folder, &table, &ENDS) {
+        Run::extend(&folder, &table)?;
+    }
     let mut run = match arguments.overwrite {
         true => Run::begin_anew(&folder, &table)?,
         false => match Run::begin(&folder, &table)? {

@@ -29,7 +29,7 @@ pub struct Attached {
 }
 
 /// The adapters of a file, by the model that they belong to and by their strength.
-type Found = Vec<(Component, f64, Vec<(Site, DynAdapter)>)>;
+pub type Found = Vec<(Component, f64, Vec<(Site, DynAdapter)>)>;
 
 /// Puts the adapters of a file onto a pipeline, as strong as that, beside those already there. They can
 /// be taken off again by the name of their [set](Attached::set). Embeddings that are bundled with them are
@@ -45,7 +45,7 @@ pub fn attach_file(
     registry: &Registry,
 ) -> Result<Attached, ModelError> {
     let reader = AdapterReader::open(path, registry)?;
-    let (found, mut placed) = read(pipeline, &reader, strength, registry)?;
+    let (found, mut placed) = read_file(pipeline, &reader, strength, registry)?;
     let embeddings = reader.embeddings()?;
     placed.leftovers.retain(|it| embeddings.iter().all(|embedding| embedding.key != it.name));
     let lessons = pipeline.lessons([(reader.checkpoint(), &embeddings[..])])?;
@@ -70,7 +70,11 @@ pub fn attach_file(
     Ok(Attached { set, placed, learnt: pipeline.take(lessons)? })
 }
 
-fn read(
+/// The adapters of a file that find a place in a pipeline's models, and what was left over.
+///
+/// # Errors
+/// When the file cannot be read, or none of it fits.
+pub fn read_file(
     pipeline: &Pipeline,
     reader: &AdapterReader,
     strength: &Strength,

@@ -15,11 +15,11 @@ mod save;
 mod single;
 mod webp;
 
-pub use adapters::{AdapterProblem, Attached, attach_file};
+pub use adapters::{AdapterProblem, Attached, Found, attach_file, read_file};
 pub use embeddings::Learnt;
 pub use encode::{Text, TextEncoder, captions};
 pub use folder::{PIXELS, Pipeline};
-pub use image::{Pixels, from_image, png, to_pixels};
+pub use image::{EXTENSIONS, ImageFile, Pixels, png, to_pixels};
 pub use memory::Memory;
 pub use noise::Noise;
 pub use published::Published;

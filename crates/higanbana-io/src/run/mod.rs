@@ -149,6 +149,27 @@ impl Run {
         Self::open(ledger, &configuration.to_string())
     }
 
+    /// Whether the run in `folder` is the one of a configuration but for its end: the same values, except for
+    /// numbers at these dotted keys, of which none is smaller. One that cannot be read is told of where it is
+    /// begun.
+    pub fn extends(folder: &Path, configuration: &toml::Table, keys: &[&str]) -> bool {
+        let found = state::read(&folder.join(CONFIGURATION)).ok().flatten();
+        let found = found.and_then(|text| text.parse::<toml::Table>().ok());
+        found.is_some_and(|found| state::is_longer(configuration, &found, keys))
+    }
+
+    /// Lets the run in `folder` go on to the end of a configuration that [extends](Self::extends) it: it is
+    /// not done any more.
+    ///
+    /// # Errors
+    /// When the folder holds what no run wrote, another process has the claim, or files cannot be written.
+    pub fn extend(folder: &Path, configuration: &toml::Table) -> Result<(), RunError> {
+        let mut ledger = claim(folder)?;
+        // The done flag first: killed between the two, it is the run of before, which is not done.
+        ledger.remove(RESULT)?;
+        write(&mut ledger, CONFIGURATION, &configuration.to_string())
+    }
+
     fn open(mut ledger: Ledger, text: &str) -> Result<Self, RunError> {
         if !ledger.has(CONFIGURATION) {
             write(&mut ledger, CONFIGURATION, text)?;

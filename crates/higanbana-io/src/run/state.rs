@@ -72,6 +72,27 @@ pub(super) fn result(folder: &Path, identity: &str) -> Result<Option<Value>, Run
     Ok(Some(written.result))
 }
 
+/// Whether a configuration is another one but for numbers at these dotted keys, one of which is larger, and
+/// none smaller.
+pub(super) fn is_longer(longer: &toml::Table, shorter: &toml::Table, keys: &[&str]) -> bool {
+    let without = |table: &toml::Table| {
+        let (mut rest, mut ends) = (table.clone(), Vec::new());
+        for key in keys {
+            let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+            let mut names = tables.split('.').filter(|name| !name.is_empty());
+            let table =
+                names.try_fold(&mut rest, |table, name| table.get_mut(name)?.as_table_mut());
+            ends.push(table.and_then(|table| table.remove(last)).and_then(|end| end.as_integer()));
+        }
+        (rest, ends)
+    };
+    let ((rest, ends), (other, others)) = (without(longer), without(shorter));
+    let has_both = |(end, other): (&Option<i64>, &Option<i64>)| end.is_some() == other.is_some();
+    rest == other
+        && ends > others
+        && ends.iter().zip(&others).all(|(a, b)| a >= b && has_both((a, b)))
+}
+
 /// The text of a file, if it is there.
 pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
     match fs::read_to_string(path) {

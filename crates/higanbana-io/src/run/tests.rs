@@ -232,3 +232,34 @@ fn a_run_without_a_ledger_is_read() {
     assert_eq!(state(), State::Interrupted);
     assert!(refused(folder.path(), &configuration()).contains("higanbana.ledger does not list it"));
 }
+
+#[test]
+fn a_run_goes_on_to_a_later_end_alone() {
+    let folder = tempdir().unwrap();
+    let asked = |text: &str| text.parse::<toml::Table>().unwrap();
+    let two = asked("seed = 1\n[train]\nsteps = 2");
+    let mut run = open(folder.path(), &two);
+    run.record(&1).unwrap();
+    let write = |path: &Path, replaces| Ok::<_, RunError>(write_text(path, "", replaces)?);
+    run.files().write("checkpoints/step-2", write).unwrap();
+    run.finish(&2).unwrap();
+    let keys = ["train.steps", "train.epochs"];
+    for (text, expected) in [
+        ("seed = 1\n[train]\nsteps = 3", true),
+        ("seed = 1\n[train]\nsteps = 2", false),
+        ("seed = 1\n[train]\nsteps = 1", false),
+        ("seed = 2\n[train]\nsteps = 3", false),
+        ("seed = 1\n[train]\nepochs = 3", false),
+        ("seed = 1\n[train]\nsteps = 3\nepochs = 1", false),
+        ("seed = 1\nsteps = 3", false),
+    ] {
+        assert_eq!(Run::extends(folder.path(), &asked(text), &keys), expected, "{text}");
+    }
+    let three = asked("seed = 1\n[train]\nsteps = 3");
+    assert!(refused(folder.path(), &three).contains("holds a run with"));
+    Run::extend(folder.path(), &three).unwrap();
+    let run = open(folder.path(), &three);
+    assert_eq!(run.metrics().unwrap(), [1]);
+    run.finish(&3).unwrap();
+    assert!(matches!(Run::begin(folder.path(), &three), Ok(Begun::Done(result)) if result == 3));
+}

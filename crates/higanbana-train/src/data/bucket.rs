@@ -15,14 +15,14 @@ use super::Resolution;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Buckets {
-    /// Smallest side.
+    /// Smallest side, the resolution at most.
     pub min: usize,
-    /// Largest side.
+    /// Largest side, the resolution at least.
     pub max: usize,
     /// What sides are multiples of.
     pub step: usize,
     /// Whether small images are enlarged. If not, an image keeps its size, or is shrunk to the area of the
-    /// resolution, and is cut to multiples of the step.
+    /// resolution, and is cut to multiples of the step, whatever the bounds.
     pub upscale: bool,
 }
 
@@ -37,25 +37,63 @@ impl Default for Buckets {
 pub struct Fit {
     /// Size that the image is scaled to.
     pub scaled: [usize; 2],
-    /// Size of its part, from the middle, that is seen.
+    /// Size of its part that is seen.
     pub bucket: [usize; 2],
 }
 
-impl Fit {
+/// What a sample shows of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Its size, and that of the part that is seen.
+    pub fit: Fit,
     /// Left and top of that part.
-    pub fn corner(&self) -> [usize; 2] {
-        [0, 1].map(|i| (self.scaled[i] - self.bucket[i]) / 2)
+    pub corner: [usize; 2],
+    /// Whether it is mirrored.
+    pub mirrored: bool,
+}
+
+impl Fit {
+    /// The view of the middle.
+    pub fn middle(self, mirrored: bool) -> View {
+        let corner = self.room().map(|room| room / 2);
+        View { fit: self, corner, mirrored }
+    }
+
+    /// How far to the right and down the part that is seen may lie.
+    pub fn room(&self) -> [usize; 2] {
+        [0, 1].map(|i| self.scaled[i] - self.bucket[i])
     }
 }
 
 impl Buckets {
+    /// What is wrong with it, by the key below its own. As in kohya's trainers the bounds hold the
+    /// resolution between them: buckets of other sides would have another area.
+    pub(crate) fn wrong(&self, resolution: Resolution) -> Option<String> {
+        let Self { min, max, step, upscale } = *self;
+        let [shorter, longer] = {
+            let [width, height] = resolution.size();
+            [width.min(height), width.max(height)]
+        };
+        if min < step || max < min {
+            return Some(format!("min: is {min}; give {step}, the step, to {max}, the max"));
+        }
+        // Without enlarging, images are only cut.
+        if upscale && min > shorter {
+            return Some(format!("min: is {min}; give {shorter} at most, the resolution"));
+        }
+        if upscale && max < longer {
+            return Some(format!("max: is {max}; give {longer} at least, the resolution"));
+        }
+        None
+    }
+
     /// All buckets of a resolution, in the order of width and height.
     pub fn sizes(&self, resolution: Resolution) -> Vec<[usize; 2]> {
         let area: usize = resolution.size().iter().product();
         let side = area.isqrt() / self.step * self.step;
         let mut sizes = vec![[side, side]];
-        for width in (self.min..=self.max).step_by(self.step) {
-            let height = (area / width / self.step * self.step).min(self.max);
+        for width in (self.min.next_multiple_of(self.step)..=self.max).step_by(self.step) {
+            let height = (area / width).min(self.max) / self.step * self.step;
             if height >= self.min {
                 sizes.extend([[width, height], [height, width]]);
             }
@@ -152,12 +190,30 @@ mod tests {
     }
 
     #[test]
+    fn bounds_hold_for_every_bucket() {
+        let buckets = Buckets { min: 40, max: 100, step: 16, upscale: true };
+        let sizes = buckets.sizes(Resolution::Side(64));
+        // Multiples of 16 from 40 to 100, by floor(64² / w / 16) · 16: 48 goes with 80, 64 with itself.
+        assert_eq!(sizes, [[48, 80], [64, 64], [80, 48]]);
+        assert_eq!(buckets.wrong(Resolution::Side(64)), None);
+        let wrong = |side| buckets.wrong(side).unwrap_or_default();
+        assert_eq!(wrong(Resolution::Side(39)), "min: is 40; give 39 at most, the resolution");
+        assert_eq!(
+            wrong(Resolution::Size([50, 101])),
+            "max: is 100; give 101 at least, the resolution"
+        );
+        assert_eq!(Buckets { upscale: false, ..buckets }.wrong(Resolution::Side(39)), None);
+        let step = Buckets { step: 64, ..buckets }.wrong(Resolution::Side(64)).unwrap();
+        assert_eq!(step, "min: is 40; give 64, the step, to 100, the max");
+    }
+
+    #[test]
     fn an_image_is_scaled_until_it_covers_its_bucket() {
         let fit = |size| Buckets::default().fit(size, Resolution::Side(512));
         assert_eq!(fit([1000, 1000]), Fit { scaled: [512, 512], bucket: [512, 512] });
         // 1.5 lies nearer to 640/384 = 1.67 than to 576/448 = 1.29.
         assert_eq!(fit([300, 200]), Fit { scaled: [640, 427], bucket: [640, 384] });
-        assert_eq!(fit([300, 200]).corner(), [0, 21]);
+        assert_eq!(fit([300, 200]).middle(false).corner, [0, 21]);
         assert_eq!(fit([200, 300]), Fit { scaled: [427, 640], bucket: [384, 640] });
         // One that has the size of a bucket already keeps it.
         assert_eq!(fit([320, 704]), Fit { scaled: [320, 704], bucket: [320, 704] });

@@ -16,8 +16,9 @@ pub struct Captions {
     pub suffix: String,
     /// Probability with which there is no text.
     pub dropout: f64,
-    /// Whether `{a|b}` is one of several, and one line of several is taken. If not, the first line is the
-    /// caption.
+    /// Whether `{a|b}` is one of several, and one line of several is taken. If not, the caption is the first
+    /// line of a text file that is not empty (the others are counted, and said to be dropped), or the
+    /// whole text of a line of `metadata.jsonl`.
     pub wildcards: bool,
     /// Whether tags, what stands between commas, are shuffled.
     pub shuffle: bool,
@@ -33,23 +34,25 @@ pub struct Captions {
 impl Captions {
     /// The text of a sample, which is one of a run by its number.
     pub fn text(&self, caption: &str, seed: u64, sample: u64) -> String {
+        self.drawn(caption, seed, sample).unwrap_or_default()
+    }
+
+    /// The same, or nothing where there is to be none.
+    pub fn drawn(&self, caption: &str, seed: u64, sample: u64) -> Option<String> {
         let mut rng = stream(seed, "caption", sample);
         if self.dropout > 0.0 && rng.random_bool(self.dropout) {
-            return String::new();
+            return None;
         }
-        let lines: Vec<&str> = caption.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
-        let line = match lines.len() {
-            0 => "",
-            count if self.wildcards => lines[rng.random_range(0..count)],
-            _ => lines[0],
-        };
-        let parts = [&self.prefix, line, &self.suffix].into_iter().filter(|it| !it.is_empty());
-        let mut text = parts.collect::<Vec<&str>>().join(" ");
-        if self.wildcards {
-            text = chosen(&text, &mut |count| rng.random_range(0..count));
+        let lines = self.lines(caption);
+        let line = if self.wildcards { rng.random_range(0..lines.len()) } else { 0 };
+        let mut text = self.around(lines[line]);
+        while self.wildcards
+            && let Some(choice) = Choice::first(&text)
+        {
+            text = choice.taken(rng.random_range(0..choice.parts.len()));
         }
         if !self.shuffle && self.tag_dropout == 0.0 && self.keep_separator.is_none() {
-            return text;
+            return Some(text);
         }
         let [mut first, mut free, last] = self.parted(&text);
         if self.shuffle {
@@ -58,7 +61,41 @@ impl Captions {
         free.retain(|_| self.tag_dropout == 0.0 || !rng.random_bool(self.tag_dropout));
         first.extend(free);
         first.extend(last);
-        first.join(", ")
+        Some(first.join(", "))
+    }
+
+    /// The texts that a caption may become, in the order of its lines and choices, but for what is dropped
+    /// and shuffled: 1000 of them at most.
+    pub fn texts(&self, caption: &str) -> Vec<String> {
+        const MOST: usize = 1000;
+        let mut open: Vec<String> = self.lines(caption).iter().map(|it| self.around(it)).collect();
+        open.reverse();
+        let mut texts = Vec::new();
+        while let Some(text) = open.pop().filter(|_| texts.len() < MOST) {
+            match Choice::first(&text).filter(|_| self.wildcards) {
+                Some(choice) => open.extend((0..choice.parts.len()).rev().map(|i| choice.taken(i))),
+                None if self.keep_separator.is_none() => texts.push(text),
+                None => texts.push(self.parted(&text).concat().join(", ")),
+            }
+        }
+        texts
+    }
+
+    /// The caption where nothing is drawn and nothing added: its first line, if one of several is taken.
+    pub fn plain<'a>(&self, caption: &'a str) -> &'a str {
+        self.lines(caption)[0]
+    }
+
+    /// What one is taken of; there is one at least.
+    fn lines<'a>(&self, caption: &'a str) -> Vec<&'a str> {
+        let lines: Vec<&str> = lines(caption).collect();
+        if self.wildcards && !lines.is_empty() { lines } else { vec![caption] }
+    }
+
+    /// A line between prefix and suffix.
+    fn around(&self, line: &str) -> String {
+        let parts = [&self.prefix, line, &self.suffix].into_iter().filter(|it| !it.is_empty());
+        parts.collect::<Vec<&str>>().join(" ")
     }
 
     /// Whether a caption has one text, besides none.
@@ -79,20 +116,35 @@ impl Captions {
     }
 }
 
-fn tags(text: &str) -> Vec<&str> {
+/// The lines of a text that are not empty.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// What stands between the commas of a text.
+pub fn tags(text: &str) -> Vec<&str> {
     text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect()
 }
 
-/// Every `{a|b}` replaced by one of its parts, the inner ones first. `choose` is told how many there are.
-fn chosen(text: &str, choose: &mut dyn FnMut(usize) -> usize) -> String {
-    let mut text = text.to_string();
-    while let Some(close) = text.find('}') {
-        let Some(open) = text[..close].rfind('{') else { break };
-        let parts: Vec<&str> = text[open + 1..close].split('|').collect();
-        let part = parts[choose(parts.len())].to_string();
-        text.replace_range(open..=close, &part);
+/// A choice `{a|b}`, which holds no other.
+struct Choice<'a> {
+    before: &'a str,
+    parts: Vec<&'a str>,
+    after: &'a str,
+}
+
+impl<'a> Choice<'a> {
+    /// The one that ends first.
+    fn first(text: &'a str) -> Option<Self> {
+        let (before, after) = text.split_once('}')?;
+        let (before, parts) = before.rsplit_once('{')?;
+        Some(Self { before, parts: parts.split('|').collect(), after })
     }
-    text
+
+    /// The text with one of the parts.
+    fn taken(&self, part: usize) -> String {
+        [self.before, self.parts[part], self.after].concat()
+    }
 }
 
 #[cfg(test)]
@@ -104,12 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn a_caption_is_its_first_line_between_prefix_and_suffix() {
+    fn a_caption_stands_between_prefix_and_suffix() {
         let captions = Captions { prefix: "photo of".into(), ..Captions::default() };
-        assert_eq!(captions.text("a lily\nanother", 0, 0), "photo of a lily");
+        assert_eq!(captions.text("a lily\nin rain", 0, 0), "photo of a lily\nin rain");
         let captions = Captions { suffix: "in rain".into(), ..Captions::default() };
         assert_eq!(captions.text("a lily", 0, 0), "a lily in rain");
-        assert_eq!(captions.text("a lily\r\nanother", 0, 0), "a lily in rain");
         assert_eq!(Captions::default().text("", 0, 0), "");
     }
 
@@ -152,9 +203,6 @@ mod tests {
 
     #[test]
     fn choices_may_lie_in_choices() {
-        assert_eq!(chosen("a {red|{wet|dry}} lily", &mut |count| count - 1), "a dry lily");
-        assert_eq!(chosen("a {red|{wet|dry}} lily", &mut |_| 0), "a red lily");
-        assert_eq!(chosen("a } lily {", &mut |_| 0), "a } lily {");
         let captions = Captions { wildcards: true, ..Captions::default() };
         let mut found = texts(&captions, "{a|b}\nc");
         found.sort();
@@ -163,5 +211,25 @@ mod tests {
         assert!(!captions.is_fixed());
         let captions = Captions { prefix: "x".into(), suffix: "y".into(), ..captions };
         assert!(texts(&captions, "a\nb").iter().all(|it| it == "x a y" || it == "x b y"));
+    }
+
+    #[test]
+    fn every_text_of_a_caption_is_known_before() {
+        let captions = Captions { wildcards: true, ..Captions::default() };
+        let texts = captions.texts("a {red|{wet|dry}} lily\n\nb");
+        assert_eq!(texts, ["a red lily", "a wet lily", "a red lily", "a dry lily", "b"]);
+        assert_eq!(captions.texts("a } lily {"), ["a } lily {"]);
+        assert_eq!(captions.texts(&"{a|b}".repeat(40)).len(), 1000);
+        assert_eq!(captions.plain("a {b|c}\nd"), "a {b|c}");
+
+        let separator = Some("|||".to_string());
+        let captions = Captions {
+            shuffle: true,
+            tag_dropout: 0.5,
+            keep_separator: separator,
+            ..Captions::default()
+        };
+        assert_eq!(captions.texts("b ||| a, {c|d}"), ["b, a, {c|d}"]);
+        assert_eq!(captions.plain("a\nb"), "a\nb");
     }
 }

@@ -6,71 +6,56 @@
 //! [sheet](Concept::sheet), whose text has a line for each.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use higanbana_diffusion::{ModelError, pipeline::Pixels};
-use serde_json::Value;
+use higanbana_diffusion::pipeline::{EXTENSIONS, ImageFile};
 use sha2::{Digest, Sha256};
 
-use super::{Concept, Problem};
+use super::{
+    Concept, Data, Picture, Problem, caption,
+    notes::{Kind, Notes},
+    texts::{self, Texts},
+};
 use crate::TrainError;
 
-/// An image that can be learnt from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// The file.
-    pub path: PathBuf,
-    /// Top and left of the image in its file, where that is a sheet.
-    pub corner: Option<[usize; 2]>,
-    /// SHA-256 of its bytes, and of its place in a sheet.
-    pub hash: [u8; 32],
-    /// Height and width in pixels.
-    pub size: [usize; 2],
-    /// Its caption, as the file has it.
-    pub caption: String,
-    /// Which concept it belongs to.
-    pub concept: usize,
-    /// How often it counts in an epoch.
-    pub repeats: usize,
+/// Extensions of images that have no decoder here.
+const NO_DECODER: [&str; 12] =
+    ["avif", "heic", "heif", "jxl", "jp2", "tga", "psd", "svg", "ico", "ppm", "qoi", "exr"];
+
+/// What folders hold.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The images, in the order of their names.
+    pub pictures: Vec<Picture>,
+    /// Those that cannot be used.
+    pub problems: Vec<Problem>,
+    /// What else there is to say.
+    pub notes: Notes,
 }
 
-impl Picture {
-    /// Its pixels.
-    ///
-    /// # Errors
-    /// When the file cannot be read any more.
-    pub fn pixels(&self) -> Result<Pixels, ModelError> {
-        let whole = Pixels::read(&self.path)?;
-        let Some([top, left]) = self.corner else { return Ok(whole) };
-        let rows = whole.rgb.chunks(whole.size[1] * 3).skip(top).take(self.size[0]);
-        let rgb = rows.flat_map(|row| &row[left * 3..][..self.size[1] * 3]).copied().collect();
-        Ok(Pixels { size: self.size, rgb })
-    }
-}
-
-/// The images of all concepts, in the order of their names, and those that cannot be used. Every image
-/// is decoded once.
+/// The images of all concepts. Every image is decoded once.
 ///
 /// # Errors
 /// When a folder cannot be read, or holds no image.
-pub fn scan(concepts: &[Concept]) -> Result<(Vec<Picture>, Vec<Problem>), TrainError> {
-    let (mut pictures, mut problems) = (Vec::new(), Vec::new());
+pub fn scan(data: &Data, concepts: &[Concept]) -> Result<Found, TrainError> {
+    let mut found = Found::default();
     for (index, concept) in concepts.iter().enumerate() {
-        let before = pictures.len() + problems.len();
-        for place in places(concept)? {
-            let found = place.read(index)?;
-            pictures.extend(found.0);
-            problems.extend(found.1);
+        let before = found.pictures.len() + found.problems.len();
+        let wildcards = concept.captions(data).wildcards;
+        for place in places(concept, wildcards, &mut found.notes)? {
+            place.read(index, &mut found)?;
         }
-        if pictures.len() + problems.len() == before {
-            let reason = "holds no PNG, JPEG or WebP, and no folder named as 10_cat that does";
+        if found.pictures.len() + found.problems.len() == before {
+            let reason = "holds no image that can be read, and no folder named as 10_cat that does";
+            let notes = found.notes.lines().into_iter();
+            let reason = notes.fold(reason.to_string(), |reason, note| format!("{reason}; {note}"));
             return Err(wrong(&concept.folder, reason));
         }
     }
-    Ok((pictures, problems))
+    Ok(found)
 }
 
 /// A folder of images itself.
@@ -79,152 +64,173 @@ struct Place {
     repeats: usize,
     caption: Option<String>,
     sheet: Option<usize>,
+    /// Whether one of several lines is taken.
+    wildcards: bool,
+    /// Folders inside that are places themselves.
+    inner: Vec<PathBuf>,
 }
 
 /// How often an image counts at most: more than that is a date, or a number of another kind.
 pub const MOST_REPEATS: usize = 10_000;
 
 /// A concept's folder, and kohya's folders inside, of which those that count 0 times have no part.
-fn places(concept: &Concept) -> Result<Vec<Place>, TrainError> {
+fn places(concept: &Concept, wildcards: bool, notes: &mut Notes) -> Result<Vec<Place>, TrainError> {
     let Concept { folder, repeats, caption, sheet, .. } = concept;
     let place = |folder: &Path, repeats, caption| Place {
         folder: folder.into(),
         repeats,
         caption,
         sheet: *sheet,
+        wildcards,
+        inner: Vec::new(),
     };
+    if let Some((own, _)) = numbered(folder).filter(|(own, _)| (1..=MOST_REPEATS).contains(own))
+        && own != *repeats
+    {
+        notes.add(Kind::OwnName(own), folder);
+    }
     let mut places = vec![place(folder, *repeats, caption.clone())];
     for path in listing(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some((count, name)) = name.split_once('_') else { continue };
-        let Ok(count) = count.parse::<usize>() else { continue };
-        let caption = caption.clone().unwrap_or_else(|| name.into());
+        let Some((count, name)) = numbered(&path) else { continue };
+        let caption = caption.clone().or(Some(name));
         match repeats.saturating_mul(count) {
-            0 => {}
+            0 => notes.add(Kind::ZeroTimes, &path),
             count if count > MOST_REPEATS => {
                 let reason = format!("counts {count} times by its name; {MOST_REPEATS} at most");
                 return Err(wrong(&path, reason));
             }
-            count => places.push(place(&path, count, Some(caption))),
+            count => places.push(place(&path, count, caption)),
         }
+        places[0].inner.push(path);
     }
     Ok(places)
 }
 
+/// The number and the name in the name `10_cat` of a folder.
+fn numbered(folder: &Path) -> Option<(usize, String)> {
+    let name = folder.file_name()?.to_string_lossy();
+    let (count, name) = name.split_once('_')?;
+    Some((count.parse().ok()?, name.into()))
+}
+
 impl Place {
-    fn read(&self, concept: usize) -> Result<(Vec<Picture>, Vec<Problem>), TrainError> {
+    fn read(&self, concept: usize, found: &mut Found) -> Result<(), TrainError> {
         let listed = listing(&self.folder)?;
         let table = self.folder.join("metadata.jsonl");
-        let captions = if table.is_file() { Some(metadata(&table)?) } else { None };
-        let mut paths: Vec<PathBuf> = listed.into_iter().filter(|path| is_image(path)).collect();
+        let captions = if table.is_file() { Some(texts::table(&table)?) } else { None };
+        let texts = Texts::among(listed.iter().filter(|path| !path.is_dir()));
+        let mut paths: Vec<PathBuf> =
+            listed.iter().filter(|path| is_image(path)).cloned().collect();
         // A line without its image is a problem of that image.
         paths.extend(captions.iter().flat_map(|table| table.keys().cloned()));
         paths.sort();
         paths.dedup();
 
-        let (mut pictures, mut problems) = (Vec::new(), Vec::new());
-        for path in paths {
-            let found = self.caption(&path, captions.as_ref()).and_then(|caption| {
-                let bytes = fs::read(&path).map_err(|error| format!("cannot be read ({error})"))?;
-                let pixels = Pixels::decode(&path, &bytes).map_err(|error| {
-                    let message = error.to_string();
-                    let about = format!("{}: ", path.display());
-                    message.strip_prefix(&about).unwrap_or(&message).to_string()
-                })?;
-                let whole = Picture {
-                    path: path.clone(),
-                    corner: None,
-                    hash: Sha256::digest(&bytes).into(),
-                    size: pixels.size,
-                    caption,
-                    concept,
-                    repeats: self.repeats,
-                };
-                self.sheet.map_or(Ok(vec![whole.clone()]), |side| cut(&whole, side))
-            });
-            match found {
-                Ok(found) => pictures.extend(found),
-                Err(reason) => problems.push(Problem { path, reason }),
+        for path in listed.iter().filter(|path| !paths.contains(path) && **path != table) {
+            let kind = match extension(path) {
+                _ if path.is_dir() && self.is_read_from(path, &paths) => continue,
+                _ if path.is_dir() => Kind::Folder,
+                _ if Texts::is_text(path) => continue,
+                extension if NO_DECODER.contains(&&*extension) => Kind::NoDecoder,
+                _ => Kind::OtherFile,
+            };
+            found.notes.add(kind, path);
+        }
+        let mut used = BTreeSet::new();
+        for path in &paths {
+            let listed = captions.as_ref().and_then(|table| table.get(path));
+            let text = texts.of(path).filter(|_| listed.is_none());
+            used.extend(text.cloned());
+            let pictures = self
+                .caption(path, listed, text, &mut found.notes)
+                .and_then(|caption| self.pictures(path, caption, concept, &mut found.notes));
+            match pictures {
+                Ok(pictures) => found.pictures.extend(pictures),
+                Err(reason) => found.problems.push(Problem { path: path.clone(), reason }),
             }
         }
-        Ok((pictures, problems))
+        texts.passed_over(&paths, &used, &mut found.notes);
+        Ok(())
+    }
+
+    /// Whether a folder is a place itself, or has images of this one; or none at all.
+    fn is_read_from(&self, folder: &PathBuf, images: &[PathBuf]) -> bool {
+        self.inner.contains(folder)
+            || images.iter().any(|image| image.starts_with(folder))
+            || listing(folder).is_ok_and(|it| !it.iter().any(|it| is_image(it) || it.is_dir()))
+    }
+
+    /// The images of a file: itself, or those of a sheet.
+    fn pictures(
+        &self,
+        path: &Path,
+        caption: String,
+        concept: usize,
+        notes: &mut Notes,
+    ) -> Result<Vec<Picture>, String> {
+        let bytes = fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
+        let image = ImageFile::decode(path, &bytes).map_err(|error| {
+            let message = error.to_string();
+            let about = format!("{}: ", path.display());
+            message.strip_prefix(&about).unwrap_or(&message).to_string()
+        })?;
+        let whole = Picture {
+            path: path.into(),
+            corner: None,
+            hash: Sha256::digest(&bytes).into(),
+            size: image.pixels.size,
+            caption,
+            transparent: false,
+            concept,
+            repeats: self.repeats,
+        };
+        let mut pictures = match self.sheet {
+            None => vec![whole],
+            Some(side) => whole.cut(side)?,
+        };
+        pictures.iter_mut().for_each(|picture| picture.see(&image));
+        if image.turned {
+            notes.add(Kind::Turned, path);
+        }
+        Ok(pictures)
     }
 
     /// The caption of an image, or why it has none.
     fn caption(
         &self,
         path: &Path,
-        table: Option<&BTreeMap<PathBuf, String>>,
+        listed: Option<&String>,
+        text: Option<&PathBuf>,
+        notes: &mut Notes,
     ) -> Result<String, String> {
-        if let Some(caption) = table.and_then(|table| table.get(path)) {
-            return Ok(caption.clone());
+        let (Some(file), None) = (text, listed) else {
+            return listed.or(self.caption.as_ref()).cloned().ok_or_else(|| {
+                let text = path.with_extension("txt");
+                format!("has no caption: write {} or give its concept one", text.display())
+            });
+        };
+        let text = texts::read(file)?;
+        if self.sheet.is_some() || self.wildcards {
+            return Ok(text);
         }
-        let text = path.with_extension("txt");
-        match fs::read(&text) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map(|text| text.trim_start_matches('\u{feff}').trim().into())
-                .map_err(|_| format!("its caption {} is not UTF-8", text.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.caption.clone().ok_or_else(|| {
-                    format!("has no caption: write {} or give its concept one", text.display())
-                })
-            }
-            Err(error) => Err(format!("its caption {} cannot be read ({error})", text.display())),
+        let mut lines = caption::lines(&text);
+        let first = lines.next().unwrap_or_default();
+        match lines.count() {
+            0 => {}
+            dropped => notes.add_lines(Kind::Lines, file, dropped),
         }
+        Ok(first.into())
     }
 }
 
-/// The images of a sheet, row by row; or why it is none.
-fn cut(sheet: &Picture, side: usize) -> Result<Vec<Picture>, String> {
-    let [height, width] = sheet.size;
-    if side == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
-        return Err(format!("is {width}x{height}, which is no sheet of squares of {side}"));
-    }
-    let captions: Vec<&str> = sheet.caption.lines().map(str::trim).collect();
-    let columns = width / side;
-    let count = height / side * columns;
-    if captions.len() != count {
-        return Err(format!("has {count} squares of {side}, and captions {}", captions.len()));
-    }
-    let picture = |(index, caption): (usize, &str)| {
-        let corner = [index / columns * side, index % columns * side];
-        let hash = Sha256::new_with_prefix(sheet.hash);
-        let place = [corner[0], corner[1], side].map(usize::to_le_bytes);
-        Picture {
-            corner: Some(corner),
-            hash: hash.chain_update(place.concat()).finalize().into(),
-            size: [side; 2],
-            caption: caption.into(),
-            ..sheet.clone()
-        }
-    };
-    Ok(captions.into_iter().enumerate().map(picture).collect())
-}
-
-/// The paths and captions of a `metadata.jsonl`.
-fn metadata(path: &Path) -> Result<BTreeMap<PathBuf, String>, TrainError> {
-    let text = fs::read_to_string(path).map_err(|error| wrong(path, error.to_string()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let text = text.trim_start_matches('\u{feff}');
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let entries = lines.map(|(number, line)| {
-        let value: Result<Value, _> = serde_json::from_str(line);
-        let field = |name: &str| Some(value.as_ref().ok()?.get(name)?.as_str()?.to_string());
-        match (field("file_name"), field("text")) {
-            (Some(file), Some(text)) => Ok((folder.join(file), text)),
-            _ => {
-                let what = r#"is not {"file_name": ..., "text": ...}"#;
-                Err(wrong(path, format!("line {} {what}", number + 1)))
-            }
-        }
-    });
-    entries.collect()
+/// The extension of a file, in small letters.
+pub fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 fn is_image(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     // A link that leads nowhere is an image that cannot be read.
-    !path.is_dir() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str())
+    !path.is_dir() && EXTENSIONS.contains(&extension(path).as_str())
 }
 
 /// What a folder holds, by name, but for what is hidden.
@@ -239,47 +245,10 @@ fn listing(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     Ok(entries)
 }
 
-fn wrong(path: &Path, reason: impl Into<String>) -> TrainError {
+/// A fault of a folder or file.
+pub fn wrong(path: &Path, reason: impl Into<String>) -> TrainError {
     TrainError::Data { path: path.into(), reason: reason.into() }
 }
 
 #[cfg(test)]
-mod tests {
-    use higanbana_diffusion::pipeline::png;
-
-    use super::*;
-
-    #[test]
-    fn a_sheet_is_its_images_row_by_row() {
-        let folder = tempfile::tempdir().unwrap();
-        // Two rows of two squares of 2 pixels, each of one grey.
-        let grey = |x: usize, y: usize| (10 * (y / 2 * 2 + x / 2)) as u8;
-        let rgb: Vec<u8> = (0..16).flat_map(|i| [grey(i % 4, i / 4); 3]).collect();
-        fs::write(folder.path().join("s.png"), png([4, 4], &rgb, "").unwrap()).unwrap();
-        fs::write(folder.path().join("s.txt"), "a\nb\n c \nd\n").unwrap();
-        let concept = Concept {
-            folder: folder.path().into(),
-            repeats: 3,
-            caption: None,
-            captions: None,
-            sheet: Some(2),
-            flip: false,
-            regularisation: false,
-        };
-        let (pictures, problems) = scan(std::slice::from_ref(&concept)).unwrap();
-        assert!(problems.is_empty());
-        let captions: Vec<&str> = pictures.iter().map(|picture| &*picture.caption).collect();
-        assert_eq!(captions, ["a", "b", "c", "d"]);
-        for (index, picture) in pictures.iter().enumerate() {
-            let rgb = vec![10 * index as u8; 12];
-            assert_eq!(picture.pixels().unwrap(), Pixels { size: [2, 2], rgb });
-            assert_eq!((picture.size, picture.repeats), ([2, 2], 3));
-        }
-        assert!(pictures.windows(2).all(|pair| pair[0].hash != pair[1].hash));
-
-        // One image of four pixels a side, from the same corner, is another image.
-        fs::write(folder.path().join("s.txt"), "a").unwrap();
-        let (whole, _) = scan(&[Concept { sheet: Some(4), ..concept }]).unwrap();
-        assert_ne!(whole[0].hash, pictures[0].hash);
-    }
-}
+mod tests;

@@ -1,27 +1,33 @@
 //! Images and their captions: from folders to the batch of a step.
 //!
-//! * [`folder`]: which images there are, and what is wrong with them;
-//! * [`caption`]: from the text of a file to that of a sample;
+//! * [`folder`]: which images there are, and what is wrong with them; `texts`: their captions; [`notes`]:
+//!   what else there is to say of them; [`picture`]: one of them;
+//! * [`caption`]: from the text of a file to that of a sample; [`background`]: what lies behind it;
 //! * [`bucket`]: shapes of batches; [`resample`]: an image in that shape;
 //! * [`order`]: which images a batch has;
 //! * [`cache`]: latents and text that need not be computed again.
 
+pub mod background;
 pub mod bucket;
 pub mod cache;
 pub mod caption;
 pub mod folder;
+pub mod notes;
 pub mod order;
+pub mod picture;
 pub mod resample;
+mod texts;
 
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use background::Backgrounds;
 pub use bucket::Buckets;
 pub use cache::Cache;
 pub use caption::Captions;
-pub use folder::{Picture, scan};
 pub use order::Order;
+pub use picture::Picture;
 
 /// What there is to learn from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +42,14 @@ pub struct Data {
     /// How captions become texts, where a concept says nothing else.
     #[serde(default)]
     pub captions: Captions,
-    /// Pieces of 75 tokens that a caption may have; what is longer is cut off.
+    /// Colours behind the transparent parts of images, one drawn for each sample. Without, those parts
+    /// have the colours that their files hide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backgrounds: Option<Backgrounds>,
+    /// Whether the loss of each place counts as far as the image is opaque there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alpha_mask: bool,
+    /// Pieces of 75 tokens that a caption may have; what is longer is cut off, and said to be.
     #[serde(default = "one")]
     pub chunks: usize,
     /// Layers of the text encoder to leave out, as diffusers counts: 1 is the web UIs' 2.
@@ -53,7 +66,8 @@ pub struct Data {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Concept {
-    /// The folder; kohya's `N_name` folders inside it count too, `N` times.
+    /// The folder; kohya's `N_name` folders inside it count too, `N` times. Its own name, and other folders
+    /// inside, have no part.
     pub folder: PathBuf,
     /// How often each image counts in an epoch.
     #[serde(default = "one")]
@@ -71,6 +85,10 @@ pub struct Concept {
     /// Shows half of the samples mirrored.
     #[serde(default)]
     pub flip: bool,
+    /// Shows another part of an image that is larger than its bucket in each sample, instead of the
+    /// middle. Its latents are made anew each time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub random_crop: bool,
     /// Images of the class, which the model is to keep: as many samples as all others together, each
     /// weighted with `objective.prior_weight`.
     #[serde(default)]

@@ -65,11 +65,13 @@ impl Objective {
         }
     }
 
-    /// The mean loss of each sample, `[batch]`.
+    /// The mean loss of each sample, `[batch]`; where there is a mask, the mean of its product with that,
+    /// over the whole image, as kohya's trainers have it.
     pub fn losses(
         &self,
         predicted: Tensor<4>,
         target: Tensor<4>,
+        mask: Option<&Tensor<4>>,
         schedule: &NoiseSchedule,
         times: &[usize],
     ) -> Tensor<1> {
@@ -86,6 +88,10 @@ impl Objective {
                 let steepness = if self.loss == Loss::Huber { c } else { c.ones_like() };
                 root * steepness.mul_scalar(2.0)
             }
+        };
+        let loss = match mask {
+            Some(mask) => loss * mask.clone(),
+            None => loss,
         };
         loss.flatten::<2>(1, 3).mean_dim(1).squeeze_dim(1)
     }

@@ -100,6 +100,9 @@ impl Recipe {
             all.count("data.buckets.min", buckets.min, MOST_PIXELS);
             all.count("data.buckets.max", buckets.max, MOST_PIXELS);
         }
+        for (index, colour) in data.backgrounds.iter().flat_map(|it| &it.colours).enumerate() {
+            all.real(&format!("data.backgrounds.colours.{index}.weight"), colour.weight, Positive);
+        }
         all.count("data.chunks", data.chunks, 100);
         all.captions("data.captions", &data.captions);
         all.concepts("data.concepts", &data.concepts);

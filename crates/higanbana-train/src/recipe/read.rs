@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Recipe, set};
-use crate::{TrainError, precision::Precision};
+use crate::{TrainError, data::Backgrounds, precision::Precision};
 
 impl Recipe {
     /// Reads `RUN.toml`, with values laid over those of the file: `key.inner=value`, the value in TOML or
@@ -43,6 +43,8 @@ impl Recipe {
         {
             adapter.preset = folder.join(&adapter.preset).display().to_string();
         }
+        let begins = self.adapter.iter_mut().flat_map(|adapter| &mut adapter.init_from);
+        begins.for_each(|path| *path = folder.join(&*path));
         let held_out = self.validation.iter_mut().flat_map(|it| &mut it.concepts);
         let concepts = self.data.concepts.iter_mut().chain(held_out);
         let paths = concepts.map(|concept| &mut concept.folder).chain(&mut self.data.cache);
@@ -54,7 +56,7 @@ impl Recipe {
         self
     }
 
-    fn checked(self, path: &Path) -> Result<Self, TrainError> {
+    fn checked(mut self, path: &Path) -> Result<Self, TrainError> {
         let wrong = |reason: String| Err(TrainError::recipe(path, reason));
         if let Some(reason) = self.wrong_number() {
             return wrong(reason);
@@ -67,6 +69,11 @@ impl Recipe {
         if let Some(reason) = self.wrong_embedding() {
             return wrong(reason);
         }
+        match (self.train.ema, self.train.ema_warmup) {
+            (Some(_), None) => self.train.ema_warmup = Some(true),
+            (None, Some(_)) => return wrong("train.ema_warmup: there is no train.ema".into()),
+            _ => {}
+        }
         match &self.adapter {
             Some(_) if self.from_scratch => {
                 return wrong("from_scratch: trains the model itself; leave out adapter".into());
@@ -75,6 +82,9 @@ impl Recipe {
                 return wrong(
                     "train.loraplus: is about an adapter's factors; there is none".into(),
                 );
+            }
+            None if self.train.snapshots => {
+                return wrong("train.snapshots: are of an adapter; there is none".into());
             }
             None if self.trains_model() && self.train.dtype != Precision::default() => {
                 return wrong(
@@ -93,8 +103,11 @@ impl Recipe {
             return wrong(format!("name: {:?} is no name of a file", self.name));
         }
         let data = &self.data;
-        if data.buckets.is_some_and(|it| it.min < it.step || it.max < it.min) {
-            return wrong("data.buckets: step is at most min, and min at most max".into());
+        if let Some(reason) = data.buckets.and_then(|it| it.wrong(data.resolution)) {
+            return wrong(format!("data.buckets.{reason}"));
+        }
+        if let Some(reason) = data.backgrounds.as_ref().and_then(Backgrounds::wrong) {
+            return wrong(format!("data.backgrounds.{reason}"));
         }
         if data.concepts.is_empty() {
             return wrong("data.concepts: there are none".into());

@@ -1,5 +1,7 @@
 //! What comes of a training: the loss of images that it does not see, images on the way, and the file.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use higanbana_diffusion::Pipeline;
 use higanbana_io::run::Run;
@@ -65,19 +67,31 @@ impl Trainer<'_> {
             self.with_trained(|pipeline| file::save_model(files, &name, pipeline, dtype))?;
             return Ok(name);
         }
-        let progress = self.progress(loss);
-        let prediction = self.task.prediction;
-        let metadata =
-            file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress);
-        let (network, tokens) = (&self.shown(), &self.tokens);
-        tokens::save(run.files(), tokens, network, &metadata, dtype)?;
+        tokens::save(run.files(), &self.tokens, &self.shown(), &self.metadata(loss), dtype)?;
         if self.recipe.adapter.is_some() {
-            let (pipeline, registry) = (&self.pipeline, self.registry);
-            let bundled = tokens::bundled(tokens, network, dtype);
-            let adapters = Adapters { network, pipeline, registry, bundled, metadata, dtype };
-            adapters.save(run.files(), &name)?;
+            self.save_adapter(run, &name, loss)?;
         }
         Ok(name)
+    }
+
+    /// Writes the adapter as it is now, with the loss of the last step or epoch.
+    pub(super) fn save_adapter(
+        &self,
+        run: &mut Run,
+        name: &str,
+        loss: f64,
+    ) -> Result<(), TrainError> {
+        let (network, dtype) = (&self.shown(), self.recipe.precision.into());
+        let (pipeline, registry) = (&self.pipeline, self.registry);
+        let bundled = tokens::bundled(&self.tokens, network, dtype);
+        let metadata = self.metadata(loss);
+        let adapters = Adapters { network, pipeline, registry, bundled, metadata, dtype };
+        adapters.save(run.files(), name)
+    }
+
+    fn metadata(&self, loss: f64) -> BTreeMap<String, String> {
+        let (progress, prediction) = (self.progress(loss), self.task.prediction);
+        file::metadata(&self.recipe, &self.feed, prediction, &self.pipeline, &progress)
     }
 
     /// What `work` does with the pipeline while the trained models are in it.

@@ -19,7 +19,7 @@ impl Trainer<'_> {
             run.rewind(0)?;
             return Ok(None);
         };
-        let Checkpoint { step, lines, images, weights, average, optimizer } = checkpoint;
+        let Checkpoint { step, batches, lines, images, weights, average, optimizer } = checkpoint;
         let known = weights::read(&self.network);
         let shapes = |of: &Weights| -> Vec<_> {
             of.iter().map(|(path, data)| (path.clone(), data.shape().clone())).collect()
@@ -45,6 +45,11 @@ impl Trainer<'_> {
         };
         self.optimizer = self.optimizer.clone().restored(optimizer).map_err(unreadable)?;
         self.step = step;
+        // Earlier versions had as many in every step.
+        let each = self.recipe.train.accumulation;
+        self.seen = batches.unwrap_or(step * each);
+        // A run that goes on to more epochs may have had a short step at its old end.
+        self.steps = step + self.batches.saturating_sub(self.seen).div_ceil(each);
         run.rewind(lines)?;
         Ok(Some(step))
     }
@@ -56,6 +61,7 @@ impl Trainer<'_> {
         };
         Ok(Checkpoint {
             step: self.step,
+            batches: Some(self.seen),
             lines: run.metrics()?.len(),
             images: self.images(),
             weights: weights::read(&self.network),

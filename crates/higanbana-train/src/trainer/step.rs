@@ -13,7 +13,11 @@ impl Trainer<'_> {
     /// One step. Gives its loss.
     pub(super) fn advance(&mut self) -> Result<f64, TrainError> {
         let train = &self.recipe.train;
-        let (factor, ema) = (train.schedule.factor(self.step, self.steps), train.ema);
+        let factor = train.schedule.factor(self.step, self.steps);
+        let ema = train.ema.map(|decay| match train.ema_warmup {
+            Some(false) => decay,
+            _ => weights::warmed(decay, self.step),
+        });
         let mut scale = train.dtype.loss_scale();
         let (loss, gradients) = loop {
             match self.gradients(scale) {
@@ -23,6 +27,7 @@ impl Trainer<'_> {
             }
         };
         self.network = self.optimizer.step(factor, self.network.clone(), gradients).limited();
+        self.seen = self.batches.min(self.seen + self.recipe.train.accumulation);
         self.step += 1;
         if let (Some(average), Some(decay)) = (&mut self.average, ema) {
             weights::average(average, &weights::read(&self.network), decay);
@@ -32,11 +37,11 @@ impl Trainer<'_> {
 
     /// The loss of the next step and its gradients, which are multiplied by `scale` on their way.
     fn gradients(&mut self, scale: f64) -> Result<(f64, GradientsParams), TrainError> {
-        let accumulation = self.recipe.train.accumulation;
+        let first = self.seen;
+        let accumulation = self.recipe.train.accumulation.min(self.batches - first);
         let (mut gradients, mut total) = (GradientsAccumulator::new(), 0.0);
         let mut seen = Vec::new();
-        for part in 0..accumulation {
-            let number = self.step * accumulation + part;
+        for number in first..first + accumulation {
             let (images, loss) = self.loss(number)?;
             let value = number_of(&loss);
             seen.extend(images);
