@@ -18,7 +18,7 @@ use higanbana_core::{Glimpse, Registry};
 pub use error::ApplyError;
 pub(crate) use found::of_weight;
 pub use found::{Found, Holding, ModuleReader, Resolved};
-pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, inspect};
+pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, Row, inspect};
 pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
 pub use merge::{Merge, Planned, Source};

@@ -189,6 +189,11 @@ impl AdapterReader {
         self.checkpoint.path()
     }
 
+    /// Size of the file, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.checkpoint.total_bytes()
+    }
+
     /// The files that it is made of: PEFT's have a configuration beside.
     pub fn files(&self) -> Vec<PathBuf> {
         let config = config_path(self.path());

@@ -1,6 +1,7 @@
 //! What is in a file.
 
 mod checkpoint;
+mod kinds;
 mod row;
 
 use std::{
@@ -12,7 +13,7 @@ use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 use serde::Serialize;
 
-pub use checkpoint::{Contents, Count};
+pub use checkpoint::{Contents, Count, Row};
 pub use row::AdapterRow;
 
 use super::{ApplyError, Leftover, Survey};
@@ -73,8 +74,8 @@ pub fn inspect(
         Ok::<_, ApplyError>(())
     });
     let overview = match overview {
-        Err(ApplyError::File(FileError::NoAdapter { .. })) => {
-            let contents = Contents::of(&Checkpoint::open(path)?);
+        Err(ApplyError::File(FileError::NoAdapter { reason, .. })) => {
+            let contents = Contents::of(&Checkpoint::open(path)?, reason);
             return Ok(Inspection::Checkpoint(Box::new(contents)));
         }
         overview => overview?,
@@ -83,7 +84,7 @@ pub fn inspect(
     let norm = squares.sum::<Option<f64>>().filter(|_| !rows.is_empty());
     Ok(Inspection::Adapter(Box::new(Adapters {
         file: path.into(),
-        bytes: std::fs::metadata(path).map_or(0, |about| about.len()),
+        bytes: overview.bytes,
         dialect: overview.dialect,
         modules: overview.modules,
         parameters: rows.iter().map(|row| row.parameters).sum(),
