@@ -102,15 +102,15 @@ fn other_files_are_shown_for_what_they_are() {
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert!(lines.contains(&vec!["lin.weight", "F32", "24×20"]), "{out}");
     assert!(out.contains("... and 2 more; --json has all"), "{out}");
-    desk.tensors(
-        "net",
-        &[("control_model.zero_convs.0.0.weight", TensorData::from([[0.5f32]]))],
-    );
+    desk.tensors("net", &[("control_model.zero_convs.0.0.weight", TensorData::from([[0.5f32]]))]);
     let out = desk.run("inspect net").succeeds();
     assert!(out.contains("looks like: ControlNet\n"), "{out}");
     desk.bytes("text", b"{\"r\": 16, \"lora_alpha\": 32}");
     let message = desk.run("inspect text").fails();
-    assert!(message.starts_with("text: is plain text or JSON, no file of weights that is read; "), "{message}");
+    assert!(
+        message.starts_with("text: is plain text or JSON, no file of weights that is read; "),
+        "{message}"
+    );
     let message = desk.run("inspect none").fails();
     assert!(message.starts_with("none: cannot be opened"), "{message}");
     assert_eq!(message.matches("No such file").count(), 1, "{message}");

@@ -45,10 +45,7 @@ mod tests {
                 &["UNet of the original code"][..],
             ),
             (&["control_model.zero_convs.0.0.weight"], &["ControlNet"]),
-            (
-                &["image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"],
-                &["IP-Adapter"],
-            ),
+            (&["image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"], &["IP-Adapter"]),
             (&["a.weight"], &[]),
         ] {
             let keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
