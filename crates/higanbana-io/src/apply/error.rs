@@ -21,6 +21,17 @@ pub enum ApplyError {
         /// What is wrong with which of its tensors.
         reason: AdapterError,
     },
+    /// A module does not fit its layer, and there is a choice.
+    #[error(
+        "{}: {reason}{}, or leave it out with --leave-out MODULE; where the base has more input channels, --pad leaves those as they are",
+        path.display(), remedy(reason)
+    )]
+    Unfit {
+        /// The adapter file.
+        path: PathBuf,
+        /// What is wrong with which of its tensors.
+        reason: AdapterError,
+    },
     /// A tensor of the base cannot be adapted.
     #[error("{}: tensor {key:?} cannot be adapted: {reason}", path.display())]
     Base {

@@ -21,7 +21,7 @@ pub use found::{Found, Holding, ModuleReader, Resolved};
 pub use inspect::{AdapterRow, Adapters, Contents, Count, Inspection, Row, inspect};
 pub use leftover::Leftover;
 pub(crate) use leftover::Leftovers;
-pub use merge::{Merge, Planned, Source};
+pub use merge::{Fitting, Merge, Planned, Source};
 pub use onto::{Base, Model, Placed};
 pub(crate) use parameter::weight_or_bias;
 pub use parameter::{Parameter, expect_float, read_matrix};

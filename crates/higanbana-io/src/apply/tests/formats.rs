@@ -7,6 +7,7 @@ use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
 
 use super::*;
+use crate::testing::reference;
 
 /// A base of 8-bit floats: `a` of 1, 2, 3, 4 (scaled by 0.5), `b` of the same, not scaled.
 fn quantised(files: &Files) -> PathBuf {
@@ -107,4 +108,91 @@ fn directories_are_bases_and_adapters() {
         assert_eq!(values(&merged, key), expected, "{base}");
         assert_eq!(merged.names().len(), tensors);
     }
+}
+
+/// kohya's own rotations, whose names begin with `oft_unet_`: expected values by numpy.
+#[test]
+fn kohya_s_rotations_are_those_of_its_formula() {
+    let files = Files::new();
+    let of = |name: &str| reference(&format!("formats/{name}.safetensors"));
+    let expected = Checkpoint::open(of("oft_expected")).unwrap();
+    let key = "mid_block.attentions.0.proj_in.weight";
+    let base = files.write("base", &[(key, expected.read(key).unwrap())]);
+    for name in ["free", "bounded"] {
+        for strength in [1.0, 0.5] {
+            let adapter = of(&format!("oft_{name}"));
+            let (left, merged) = files.merge(&base, &[(&adapter, strength)], F32).unwrap();
+            assert!(left.is_empty());
+            let expected = values(&expected, &format!("{name}@{strength}"));
+            let error = relative(&values(&merged, key), &expected);
+            assert!(error < 1e-6, "{name} at {strength}: {error}");
+        }
+    }
+}
+
+/// A base whose first layer has 3 input channels, and an adapter for 2 of them.
+fn wider(files: &Files) -> [PathBuf; 2] {
+    let ramp = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        TensorData::new((0..count).map(|i| i as f32).collect::<Vec<_>>(), shape.to_vec())
+    };
+    let base = files
+        .write("base", &[("conv_in.weight", ramp(&[2, 3, 1, 2])), ("l.weight", ramp(&[2, 2]))]);
+    let adapter = files.write(
+        "adapter",
+        &[
+            ("lycoris_conv_in.lora_up.weight", TensorData::new(vec![1.0f32, 2.0], [2, 1, 1, 1])),
+            ("lycoris_conv_in.lora_down.weight", ramp(&[1, 2, 1, 2])),
+            ("lycoris_l.lora_up.weight", TensorData::from([[1.0f32], [0.0]])),
+            ("lycoris_l.lora_down.weight", TensorData::from([[0.5f32, 0.25]])),
+        ],
+    );
+    [base, adapter]
+}
+
+fn fitted(files: &Files, fitting: &Fitting) -> Result<(Vec<String>, Checkpoint), ApplyError> {
+    let [base, adapter] = wider(files);
+    let sources = [Source { path: adapter, strength: 1.0 }];
+    let registry = registry();
+    let merge = Merge::plan_with(&base, &sources, &registry, &Device::flex(), F32, fitting)?;
+    merge.write(&files.path("merged"), true, |_| ())?;
+    let notes = merge.planned()[0].placed.notes.clone();
+    Ok((notes, Checkpoint::open(files.path("merged"))?))
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_choice() {
+    let files = Files::new();
+    let message = fitted(&files, &Fitting::default()).unwrap_err().to_string();
+    assert!(
+        message.contains("lycoris_conv_in.lora_down.weight: shape [1, 2, 1, 2] does not fit"),
+        "{message}"
+    );
+    assert!(message.contains("--leave-out MODULE") && message.contains("--pad"), "{message}");
+    assert!(!message.contains('\n'));
+}
+
+#[test]
+fn an_update_of_fewer_channels_is_padded_with_zeros() {
+    let files = Files::new();
+    let (_, merged) = fitted(&files, &Fitting { pad: true, ..Fitting::default() }).unwrap();
+    // W0 counts to 11; up is 1 and 2, down counts to 3: of each row the first four change.
+    let expected = [0., 2., 4., 6., 4., 5., 6., 9., 12., 15., 10., 11.];
+    assert_eq!(values(&merged, "conv_in.weight"), expected);
+    assert_eq!(values(&merged, "l.weight"), [0.5, 1.25, 2.0, 3.0]);
+}
+
+#[test]
+fn a_module_is_left_out_by_name() {
+    let files = Files::new();
+    let leave_out = |name: &str| Fitting { leave_out: vec![name.into()], ..Fitting::default() };
+    let (notes, merged) = fitted(&files, &leave_out("lycoris_conv_in")).unwrap();
+    assert_eq!(values(&merged, "conv_in.weight"), (0..12).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(values(&merged, "l.weight"), [0.5, 1.25, 2.0, 3.0]);
+    assert!(notes.iter().any(|note| note.ends_with("lycoris_conv_in is left out, as asked")));
+    let message = fitted(&files, &leave_out("lycoris_conv")).unwrap_err().to_string();
+    assert!(
+        message.contains("has no module \"lycoris_conv\" to leave out; nearest: lycoris_conv_in"),
+        "{message}"
+    );
 }
