@@ -64,7 +64,10 @@ fn a_layer_that_does_not_fit_is_refused_padded_or_left_out() {
         ],
     );
     let message = desk.run("merge base a -o merged").fails();
-    assert!(message.contains("--leave-out MODULE") && message.contains("--pad"), "{message}");
+    assert!(
+        message.contains("--leave-out lycoris_conv_in") && message.contains("--pad"),
+        "{message}"
+    );
     assert!(!desk.path("merged").exists());
 
     desk.run("merge base a --pad -o padded").succeeds();

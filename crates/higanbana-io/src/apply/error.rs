@@ -22,10 +22,7 @@ pub enum ApplyError {
         reason: AdapterError,
     },
     /// A module does not fit its layer, and there is a choice.
-    #[error(
-        "{}: {reason}{}, or leave it out with --leave-out MODULE; where the base has more input channels, --pad leaves those as they are",
-        path.display(), remedy(reason)
-    )]
+    #[error("{}: {reason}{}{}", path.display(), remedy(reason), choice(reason))]
     Unfit {
         /// The adapter file.
         path: PathBuf,
@@ -127,4 +124,10 @@ fn remedy(reason: &AdapterError) -> &'static str {
         AdapterError::Shape { .. } => "; the file is damaged or made for another model",
         _ => "",
     }
+}
+
+fn choice(reason: &AdapterError) -> String {
+    let AdapterError::Shape { module, found, .. } = reason else { return String::new() };
+    let pad = if found.len() > 2 { ", --pad where the base has more input channels" } else { "" };
+    format!("; --leave-out {module} goes on without it{pad}")
 }
