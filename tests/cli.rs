@@ -11,6 +11,7 @@ mod cli {
     mod export;
     mod extract;
     mod foreign;
+    mod formats;
     #[allow(dead_code)]
     #[path = "../diffusion/formula.rs"]
     mod formula;

@@ -68,7 +68,11 @@ fn what_is_wrong_with_a_model_is_said_in_one_line() {
         (&remove("scheduler/scheduler_config.json"), "", "scheduler_config.json: cannot be read"),
         (&remove("tokenizer/vocab.json"), "", "model/tokenizer/vocab.json: cannot be read"),
         (&remove("tokenizer/merges.txt"), "", "model/tokenizer/merges.txt: cannot be read"),
-        (&remove("vae/diffusion_pytorch_model.safetensors"), "", "model/vae: has no diffusion_"),
+        (
+            &remove("vae/diffusion_pytorch_model.safetensors"),
+            "",
+            "model/vae: is a directory without weights",
+        ),
         (
             &replace("unet/config.json", "UNet2DConditionModel", "UNetMotionModel"),
             "",

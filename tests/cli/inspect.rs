@@ -86,9 +86,11 @@ fn json_has_stable_names() {
     assert_eq!(json["kind"], "checkpoint");
     assert_eq!(
         keys(&json).join(" "),
-        "kind file bytes family models tensors parameters dtypes metadata"
+        "kind file bytes family models looks_like no_adapter tensors parameters dtypes notes metadata keys"
     );
     assert_eq!(keys(&json["dtypes"]["F32"]).join(" "), "tensors parameters");
+    assert_eq!(keys(&json["keys"][0]).join(" "), "key dtype shape");
+    assert_eq!(json["keys"].as_array().unwrap().len(), 22);
 }
 
 #[test]
@@ -96,9 +98,19 @@ fn other_files_are_shown_for_what_they_are() {
     let desk = Desk::new();
     let out = desk.run(&format!("inspect {}", reference("base.safetensors"))).succeeds();
     assert!(out.contains("no adapter; 22 tensors, 5328 parameters"), "{out}");
+    assert!(out.contains("no adapter: none of its 22 tensors belongs to one ("), "{out}");
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines.contains(&vec!["lin.weight", "F32", "24×20"]), "{out}");
+    assert!(out.contains("... and 2 more; --json has all"), "{out}");
+    desk.tensors("net", &[("control_model.zero_convs.0.0.weight", TensorData::from([[0.5f32]]))]);
+    let out = desk.run("inspect net").succeeds();
+    assert!(out.contains("looks like: ControlNet\n"), "{out}");
     desk.bytes("text", b"{\"r\": 16, \"lora_alpha\": 32}");
     let message = desk.run("inspect text").fails();
-    assert!(message.starts_with("text: is plain text or JSON, not safetensors; "), "{message}");
+    assert!(
+        message.starts_with("text: is plain text or JSON, no file of weights that is read; "),
+        "{message}"
+    );
     let message = desk.run("inspect none").fails();
     assert!(message.starts_with("none: cannot be opened"), "{message}");
     assert_eq!(message.matches("No such file").count(), 1, "{message}");

@@ -130,8 +130,30 @@ def counted():
     torch.save({"<s1>": ours["<s1>"]}, OUT / "counted.ti.pt")
 
 
+def rotated():
+    """kohya's networks/oft.py: W = R^T W0 by blocks of rows, R = (I + Q)(I - Q)^-1, Q bounded by alpha times the rows."""
+    r = np.random.default_rng(7)
+    w0, blocks = r.standard_normal((8, 6)).astype(np.float32), r.standard_normal((2, 4, 4)).astype(np.float32)
+    tensors = {"mid_block.attentions.0.proj_in.weight": w0}
+    for name, alpha in (("free", 10.0), ("bounded", 0.0625)):
+        q = blocks.astype(np.float64) - blocks.astype(np.float64).transpose(0, 2, 1)
+        norm = np.linalg.norm(q)
+        q = q * (min(norm, alpha * 8) + 1e-8) / (norm + 1e-8)
+        eye = np.eye(4)
+        for strength in (1.0, 0.5):
+            turn = [eye + strength * ((eye + block) @ np.linalg.inv(eye - block) - eye) for block in q]
+            rows = w0.astype(np.float64).reshape(2, 4, 6)
+            turned = np.concatenate([one.T @ part for one, part in zip(turn, rows)])
+            tensors[f"{name}@{strength:g}"] = turned.astype(np.float32)
+        key = "oft_unet_mid_block_attentions_0_proj_in"
+        adapter = {f"{key}.oft_blocks": torch.from_numpy(blocks), f"{key}.alpha": torch.tensor(alpha)}
+        save_file(adapter, OUT / f"oft_{name}.safetensors")
+    save_file({key: torch.from_numpy(value) for key, value in tensors.items()}, OUT / "oft_expected.safetensors")
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     pickles()
     floats()
     counted()
+    rotated()

@@ -152,6 +152,16 @@ pub enum FileError {
         /// The tensor.
         key: String,
     },
+    /// A module was to be left out that no file has.
+    #[error("{}: has no module {module:?} to leave out; nearest: {}", path.display(), nearest.join(", "))]
+    NoSuchModule {
+        /// The file, or the first of several.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// The most similar names there are.
+        nearest: Vec<String>,
+    },
     /// A tensor has a dtype that cannot be computed with.
     #[error(
         "{}: tensor {key:?} is {dtype}, which is not supported; save it as F32, F16 or BF16",

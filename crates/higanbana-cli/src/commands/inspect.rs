@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_io::{
     Embedding,
-    apply::{Adapters, Contents, Embeddings, Inspection, inspect},
+    apply::{Adapters, Contents, Embeddings, Inspection, Row, inspect},
 };
 use indicatif::HumanBytes;
 
@@ -25,20 +25,23 @@ JSON of an adapter:
 JSON of an embedding (textual inversion):
   kind: \"embedding\", file, bytes, embeddings: as above, metadata: {key: text}
 JSON of any other file:
-  kind: \"checkpoint\", file, bytes, family or null, models: [text], tensors,
-  parameters, dtypes: {dtype: {tensors, parameters}}, metadata: {key: text}
+  kind: \"checkpoint\", file, bytes, family or null, models: [text],
+  looks_like: [text], no_adapter: text, tensors, parameters,
+  dtypes: {dtype: {tensors, parameters}}, notes: [text], metadata: {key: text},
+  keys: [{key, dtype, shape: [number]}]
 
 A size is null where the file leaves it open; where unfolded is true, the columns of shape may be in·K \
 of a convolution. A norm is null where the update depends on the base weight and no --base has it, and \
 where it overflows; that of the file, where one of them is.";
 
-/// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata
+/// Show what is in a file: algorithm, shape, rank, alpha and norm of every adapter, totals, metadata;
+/// of any other its keys and shapes, what it looks like, and why it is no adapter
 ///
 /// Example: higanbana inspect adapter.safetensors --base model.safetensors
 #[derive(Args)]
 #[command(after_long_help = JSON)]
 pub struct Arguments {
-    /// An adapter file, an embedding, or any other safetensors file
+    /// An adapter, an embedding, or any other file of tensors, or a directory of them
     file: PathBuf,
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
@@ -172,7 +175,32 @@ fn show_contents(contents: &Contents) -> Result<()> {
     if !contents.models.is_empty() {
         output::line(format!("  models: {}", contents.models.join(", ")))?;
     }
+    if !contents.looks_like.is_empty() {
+        output::line(format!("  looks like: {}", contents.looks_like.join(", ")))?;
+    }
+    output::line(format!("  no adapter: {}", contents.no_adapter))?;
+    contents.notes.iter().try_for_each(|note| output::line(format!("  note: {note}")))?;
+    show_keys(&contents.keys)?;
     show_metadata(&contents.metadata)
+}
+
+/// A model has hundreds: the first of them are shown, and JSON has all.
+fn show_keys(keys: &[Row]) -> Result<()> {
+    const SHOWN: usize = 20;
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut table = output::table(&["key", "dtype", "shape"]);
+    for Row { key, dtype, shape } in keys.iter().take(SHOWN) {
+        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+        table.add_row([key, dtype, &shape]);
+    }
+    output::line("")?;
+    output::show(&table)?;
+    match keys.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => output::line(format!("... and {more} more; --json has all")),
+    }
 }
 
 /// Values can be whole tables of training data: their beginning is shown.

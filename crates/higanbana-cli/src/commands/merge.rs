@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::Result;
 use clap::Args;
-use higanbana_io::apply::{Merge, Placed, Planned, Source, number};
+use higanbana_io::apply::{Fitting, Merge, Placed, Planned, Source, number};
 use serde_json::json;
 
 use crate::{
@@ -18,10 +18,10 @@ use crate::{
 /// Example: higanbana merge base.safetensors style.safetensors:0.8 other.safetensors -o merged.safetensors
 #[derive(Args)]
 pub struct Arguments {
-    /// The base model
+    /// The base model: a file, or a directory of diffusers'
     base: PathBuf,
     #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = adapter::parser())]
-    #[arg(help = adapter::help("Adapter files, each with its strength"))]
+    #[arg(help = adapter::help("Adapter files, or directories of PEFT's, each with its strength"))]
     adapters: Vec<Adapter>,
     /// The merged model
     #[arg(short, long, value_name = "OUT")]
@@ -30,6 +30,13 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1.0, value_name = "MU", allow_negative_numbers = true)]
     #[arg(value_parser = number)]
     multiplier: f64,
+    /// Leave a module out, by its name in the file; may be given more than once
+    #[arg(long, value_name = "MODULE")]
+    leave_out: Vec<String>,
+    /// Where a convolution of the base has more input channels than the adapter's (nine of inpainting), let
+    /// the update be zero for the others
+    #[arg(long)]
+    pad: bool,
     #[command(flatten)]
     completeness: output::Completeness,
     /// Replace an existing output
@@ -54,7 +61,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let inputs = sources.iter().map(|source| &*source.path).chain([&*arguments.base]);
     output::differs_from_inputs(&arguments.output, inputs)?;
     let registry = crate::registry();
-    let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
+    let Arguments { base, leave_out, pad, .. } = arguments;
+    let fitting = Fitting { leave_out: leave_out.clone(), pad: *pad };
+    let merge = Merge::plan_with(base, &sources, &registry, &device, dtype, &fitting)?;
+    output::leftovers(base, &merge.notes(), &[]);
     for Planned { source, placed, .. } in merge.planned() {
         let Placed { notes, leftovers, .. } = placed;
         arguments.completeness.check(&source.path, notes, leftovers)?;
@@ -100,6 +110,7 @@ fn json(arguments: &Arguments, merge: &Merge, seconds: f64) -> Result<()> {
     output::json(&json!({
         "output": arguments.output.to_string_lossy(),
         "base": arguments.base.to_string_lossy(),
+        "notes": merge.notes(),
         "adapters": adapters.collect::<Vec<_>>(),
         "tensors": merge.tensors(),
         "changed": merge.changed(),

@@ -21,6 +21,14 @@ pub enum ApplyError {
         /// What is wrong with which of its tensors.
         reason: AdapterError,
     },
+    /// A module does not fit its layer, and there is a choice.
+    #[error("{}: {reason}{}{}", path.display(), remedy(reason), choice(reason))]
+    Unfit {
+        /// The adapter file.
+        path: PathBuf,
+        /// What is wrong with which of its tensors.
+        reason: AdapterError,
+    },
     /// A tensor of the base cannot be adapted.
     #[error("{}: tensor {key:?} cannot be adapted: {reason}", path.display())]
     Base {
@@ -126,4 +134,10 @@ fn remedy(reason: &AdapterError) -> &'static str {
         AdapterError::Shape { .. } => "; the file is damaged or made for another model",
         _ => "",
     }
+}
+
+fn choice(reason: &AdapterError) -> String {
+    let AdapterError::Shape { module, found, .. } = reason else { return String::new() };
+    let pad = if found.len() > 2 { ", --pad where the base has more input channels" } else { "" };
+    format!("; --leave-out {module} goes on without it{pad}")
 }

@@ -22,6 +22,11 @@ pub trait Model {
     /// When the layer has no weight that an adapter could be for.
     fn parameters(&self, target: &Target) -> Result<Vec<Parameter>, ApplyError>;
 
+    /// The part of a parameter that the adapter of these tensors is for.
+    fn fitted(&self, parameter: Parameter, _tensors: &Tensors) -> Parameter {
+        parameter
+    }
+
     /// The frozen weight of one of them, where that is at hand.
     ///
     /// # Errors
@@ -151,7 +156,8 @@ impl<'a> ModuleReader<'a> {
             None => (self.alone(module, tensors)?, "this layer".to_string()),
             Some((model, target)) => {
                 let value = |parameter: &Parameter| model.value(target, parameter);
-                let parameters = model.parameters(target)?;
+                let parameters = model.parameters(target)?.into_iter();
+                let parameters = parameters.map(|it| model.fitted(it, tensors)).collect();
                 let holding = self.at_base(module, tensors, parameters, value)?;
                 (holding, format!("{:?}", target.weight))
             }

@@ -17,6 +17,8 @@ pub struct Parameter {
     pub site: Site,
     /// The rows that are meant, where these are not all.
     pub rows: Option<Range<usize>>,
+    /// The columns that are meant, where these are not all: the first, of the first input channels.
+    pub columns: Option<usize>,
     /// Whether the base stores it transposed; `site` is as adapters see it.
     pub transposed: bool,
 }
@@ -29,7 +31,7 @@ pub(crate) fn weight_or_bias(kind: SiteKind) -> &'static str {
 impl Parameter {
     /// All of the tensor `key`.
     pub fn new(key: impl Into<String>, site: Site) -> Self {
-        Self { key: key.into(), site, rows: None, transposed: false }
+        Self { key: key.into(), site, rows: None, columns: None, transposed: false }
     }
 
     /// Weight and bias of a target.
@@ -65,30 +67,48 @@ impl Parameter {
                 if transposed {
                     shape.reverse();
                 }
-                Ok(Self { key: key.into(), site: Site::new(path, kind, shape), rows, transposed })
+                let (key, site) = (key.into(), Site::new(path, kind, shape));
+                Ok(Self { key, site, rows, columns: None, transposed })
             })
             .collect()
     }
 
-    /// Its value: all of the base's matrix, or its rows, or the transposed.
+    /// That of the first input channels of a convolution. The others would get zeros of an adapter for
+    /// so few, as the web UI has it for models of inpainting.
+    pub fn of_first_inputs(self, inputs: usize) -> Self {
+        let taps: usize = self.site.kernel().iter().product();
+        let columns = Some(inputs * taps);
+        let mut site = self.site;
+        site.shape[1] = inputs;
+        Self { site, columns, ..self }
+    }
+
+    /// Its value: all of the base's matrix, or its rows or columns, or the transposed.
     pub fn of_matrix(&self, whole: &Tensor<2>) -> Tensor<2> {
-        match &self.rows {
+        match self.block(whole) {
             None if self.transposed => whole.clone().transpose(),
             None => whole.clone(),
-            Some(rows) => whole.clone().slice([rows.clone()]),
+            Some(block) => whole.clone().slice(block),
         }
     }
 
     /// The base's matrix with an update of this parameter added.
     pub fn add(&self, whole: Tensor<2>, update: Tensor<2>) -> Tensor<2> {
-        match &self.rows {
+        match self.block(&whole) {
             None if self.transposed => whole + update.transpose(),
             None => whole + update,
-            Some(rows) => {
-                let sum = whole.clone().slice([rows.clone()]) + update;
-                whole.slice_assign([rows.clone()], sum)
+            Some(block) => {
+                let sum = whole.clone().slice(block.clone()) + update;
+                whole.slice_assign(block, sum)
             }
         }
+    }
+
+    /// The rows and columns that are meant, where these are not all.
+    fn block(&self, whole: &Tensor<2>) -> Option<[Range<usize>; 2]> {
+        let [rows, columns] = whole.dims();
+        let is_part = self.rows.is_some() || self.columns.is_some();
+        is_part.then(|| [self.rows.clone().unwrap_or(0..rows), 0..self.columns.unwrap_or(columns)])
     }
 
     /// Its value, read from the base.

@@ -40,6 +40,8 @@ pub struct Surveyed<'a> {
 /// What there is to say of the file as a whole.
 #[derive(Debug)]
 pub struct Overview {
+    /// Size of the file.
+    pub bytes: u64,
     /// How it spells its names.
     pub dialect: &'static str,
     /// Number of modules.
@@ -99,12 +101,14 @@ impl Survey<'_> {
         let embeddings = reader.embeddings().map_err(ApplyError::from)?;
         let mut leftovers = leftovers.into_vec();
         leftovers.retain(|it| embeddings.iter().all(|embedding| embedding.key != it.name));
+        let of_base = base.iter().flat_map(|base| base.file.notes().iter().cloned());
         Ok(Overview {
+            bytes: reader.total_bytes(),
             dialect: reader.dialect().name(),
             modules,
             embeddings,
             leftovers,
-            notes: notes(&reader, registry),
+            notes: notes(&reader, registry).into_iter().chain(of_base).collect(),
             metadata: reader.metadata().clone(),
         })
     }

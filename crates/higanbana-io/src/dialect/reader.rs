@@ -189,6 +189,21 @@ impl AdapterReader {
         self.checkpoint.path()
     }
 
+    /// Leaves a module out, as if the file did not have it; whether it has it.
+    pub fn leave_out(&mut self, module: &str) -> bool {
+        let found = self.modules.remove(module).is_some();
+        if found {
+            let path = self.checkpoint.path().display();
+            self.notes.push(format!("{path}: {module} is left out, as asked"));
+        }
+        found
+    }
+
+    /// Size of the file, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.checkpoint.total_bytes()
+    }
+
     /// The files that it is made of: PEFT's have a configuration beside.
     pub fn files(&self) -> Vec<PathBuf> {
         let config = config_path(self.path());

@@ -45,11 +45,13 @@ use Paths::{Diffusers, Either, Original};
 pub(crate) const PREFIXES: &[Prefix] = &[
     row("lycoris_",                         None,               Underscore, Either),    // LyCORIS, SimpleTuner
     row("lora_unet_",                       Some(Unet),         Underscore, Either),    // kohya
+    row("oft_unet_",                        Some(Unet),         Underscore, Either),    // kohya's networks/oft.py
     row("lora_te_",                         Some(TextEncoder),  Underscore, Diffusers), // kohya, of SD 1 and 2
     row("lora_te1_",                        Some(TextEncoder),  Underscore, Diffusers), // kohya, of SDXL
     row("lora_te2_",                        Some(TextEncoder2), Underscore, Diffusers), // kohya, of SDXL
     row("lora_transformer_",                Some(Model),        Underscore, Diffusers), // OneTrainer
     row("base_model.model.",                None,               Dot,        Either),    // PEFT
+    row("transformer.base_model.model.",    Some(Model),        Dot,        Diffusers), // PEFT saved by diffusers' scripts
     row("unet.",                            Some(Unet),         Dot,        Diffusers), // diffusers
     row("transformer.",                     Some(Model),        Dot,        Diffusers), // diffusers
     row("text_encoder.",                    Some(TextEncoder),  Dot,        Diffusers), // diffusers

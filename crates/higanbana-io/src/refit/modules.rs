@@ -46,7 +46,8 @@ impl<'a> Modules<'a> {
 
     /// What a user should know, one line each.
     pub fn notes(&self) -> Vec<String> {
-        notes(&self.reader, self.registry)
+        let of_base = self.base.iter().flat_map(|base| base.file.notes().iter().cloned());
+        notes(&self.reader, self.registry).into_iter().chain(of_base).collect()
     }
 
     /// The file with other tensors, or under other names.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
+use super::kinds;
 use crate::{
     Checkpoint, Names,
     names::{Architecture, Component},
@@ -21,14 +22,33 @@ pub struct Contents {
     pub family: Option<&'static str>,
     /// The models in it, as far as they are known.
     pub models: Vec<&'static str>,
+    /// What it looks like by its keys.
+    pub looks_like: Vec<&'static str>,
+    /// Why no adapter was found in it.
+    pub no_adapter: String,
     /// Number of tensors.
     pub tensors: usize,
     /// Number of values in them.
     pub parameters: usize,
     /// The same by element type.
     pub dtypes: BTreeMap<String, Count>,
+    /// What a user should know, one line each.
+    pub notes: Vec<String>,
     /// The header's metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Its tensors.
+    pub keys: Vec<Row>,
+}
+
+/// A tensor of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its key.
+    pub key: String,
+    /// Element type.
+    pub dtype: String,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
 }
 
 /// How many tensors, and values in them.
@@ -41,8 +61,8 @@ pub struct Count {
 }
 
 impl Contents {
-    /// Of this file. No tensor is read.
-    pub fn of(file: &Checkpoint) -> Self {
+    /// Of this file, in which there is no adapter for a reason. No tensor is read.
+    pub fn of(file: &Checkpoint, no_adapter: String) -> Self {
         let names = Names::new(file.names());
         let mut dtypes = BTreeMap::<String, Count>::new();
         for info in file.names().iter().filter_map(|name| file.info(name)) {
@@ -50,15 +70,24 @@ impl Contents {
             count.tensors += 1;
             count.parameters += info.shape.iter().product::<usize>();
         }
+        let row = |key: &String| {
+            let info = file.info(key)?;
+            let (dtype, shape) = (info.dtype.to_string(), info.shape.clone());
+            Some(Row { key: key.clone(), dtype, shape })
+        };
         Self {
             file: file.path().into(),
             bytes: file.total_bytes(),
             family: family(file, &names),
             models: models(&names),
+            looks_like: kinds::of(file.names()),
+            no_adapter,
             tensors: file.names().len(),
             parameters: dtypes.values().map(|count| count.parameters).sum(),
             dtypes,
+            notes: file.notes().to_vec(),
             metadata: file.metadata().clone(),
+            keys: file.names().iter().filter_map(row).collect(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod embedding;
+mod kinds;
 mod row;
 
 use std::{
@@ -13,7 +14,7 @@ use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
 use serde::Serialize;
 
-pub use checkpoint::{Contents, Count};
+pub use checkpoint::{Contents, Count, Row};
 pub use embedding::Embeddings;
 pub use row::AdapterRow;
 
@@ -79,11 +80,11 @@ pub fn inspect(
         Ok::<_, ApplyError>(())
     });
     let overview = match overview {
-        Err(ApplyError::File(FileError::NoAdapter { .. })) => {
+        Err(ApplyError::File(FileError::NoAdapter { reason, .. })) => {
             let file = Checkpoint::open(path)?;
             return Ok(match Embeddings::of(&file)? {
                 Some(embeddings) => Inspection::Embedding(Box::new(embeddings)),
-                None => Inspection::Checkpoint(Box::new(Contents::of(&file))),
+                None => Inspection::Checkpoint(Box::new(Contents::of(&file, reason))),
             });
         }
         overview => overview?,
@@ -92,7 +93,7 @@ pub fn inspect(
     let norm = squares.sum::<Option<f64>>().filter(|_| !rows.is_empty());
     Ok(Inspection::Adapter(Box::new(Adapters {
         file: path.into(),
-        bytes: std::fs::metadata(path).map_or(0, |about| about.len()),
+        bytes: overview.bytes,
         dialect: overview.dialect,
         modules: overview.modules,
         parameters: rows.iter().map(|row| row.parameters).sum(),

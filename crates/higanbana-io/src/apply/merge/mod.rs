@@ -1,5 +1,6 @@
 //! Merging adapters into a base, tensor by tensor.
 
+mod fitting;
 mod plan;
 
 use std::{
@@ -9,6 +10,8 @@ use std::{
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use higanbana_core::Registry;
+
+pub use fitting::Fitting;
 
 use super::{
     ApplyError, ModuleReader, Placed, Strength,

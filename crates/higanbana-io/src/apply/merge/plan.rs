@@ -3,27 +3,44 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::Registry;
+use higanbana_core::{Registry, Tensors};
 
-use super::{Merge, Patch, Planned, Source};
+use super::{Fitting, Merge, Patch, Planned, Source};
 use crate::{
     AdapterReader, Checkpoint, Names, Target,
     apply::{ApplyError, Model, Parameter, expect_float},
 };
 
 impl<'a> Merge<'a> {
-    /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
-    /// computed in. Nothing of the base but its header is read.
+    /// [`Self::plan_with`] everything where it fits.
     ///
     /// # Errors
-    /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
-    /// adapt one tensor, block weights leave out the block of one, or no module of a file fits.
+    /// As there.
     pub fn plan(
         base: &Path,
         sources: &[Source],
         registry: &'a Registry,
         device: &Device,
         dtype: DType,
+    ) -> Result<Self, ApplyError> {
+        Self::plan_with(base, sources, registry, device, dtype, &Fitting::default())
+    }
+
+    /// Opens the files and matches their modules with the base; `dtype` (F32 or F64) is what will be
+    /// computed in, `fitting` what is done where they do not fit. Nothing of the base but its header is
+    /// read.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a module contradicts itself or the base, two modules of a file
+    /// adapt one tensor, block weights leave out the block of one, no module of a file fits, or a module that
+    /// is to be left out is in none.
+    pub fn plan_with(
+        base: &Path,
+        sources: &[Source],
+        registry: &'a Registry,
+        device: &Device,
+        dtype: DType,
+        fitting: &Fitting,
     ) -> Result<Self, ApplyError> {
         let base = Checkpoint::open(base)?;
         let names = Names::new(base.names());
@@ -37,9 +54,11 @@ impl<'a> Merge<'a> {
             patches: BTreeMap::new(),
             scales: BTreeMap::new(),
         };
-        for source in sources {
-            let reader = AdapterReader::open(&source.path, registry)?;
-            let planned = merge.add(source, &reader, &names)?;
+        let open = |source: &Source| AdapterReader::open(&source.path, registry);
+        let mut readers = sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        fitting.leave_out(&mut readers)?;
+        for (source, reader) in sources.iter().zip(readers) {
+            let planned = merge.add(source, &reader, &names, fitting)?;
             merge.planned.push(planned);
             merge.readers.push(reader);
         }
@@ -56,9 +75,10 @@ impl<'a> Merge<'a> {
         source: &Source,
         reader: &AdapterReader,
         names: &Names,
+        fitting: &Fitting,
     ) -> Result<Planned, ApplyError> {
         let mut patches = Vec::new();
-        let header = Header { base: &self.base, names };
+        let header = Header { base: &self.base, names, registry: self.registry, fitting };
         let placed = self.modules(reader).onto(&header, |module, target, found| {
             let parameter = found.parameter.expect("the base has it");
             expect_float(&self.base, &parameter.key)?;
@@ -70,7 +90,8 @@ impl<'a> Merge<'a> {
             let (file, module) = (self.readers.len(), module.into());
             patches.push(Patch { file, module, parameter, strength });
             Ok(())
-        })?;
+        });
+        let placed = placed.map_err(Fitting::advise)?;
         for patch in patches {
             self.patches.entry(patch.parameter.key.clone()).or_default().push(patch);
         }
@@ -82,6 +103,8 @@ impl<'a> Merge<'a> {
 struct Header<'a> {
     base: &'a Checkpoint,
     names: &'a Names,
+    registry: &'a Registry,
+    fitting: &'a Fitting,
 }
 
 impl Model for Header<'_> {
@@ -95,6 +118,10 @@ impl Model for Header<'_> {
 
     fn parameters(&self, target: &Target) -> Result<Vec<Parameter>, ApplyError> {
         Parameter::of(self.base, target)
+    }
+
+    fn fitted(&self, parameter: Parameter, tensors: &Tensors) -> Parameter {
+        self.fitting.fitted(parameter, tensors, self.registry)
     }
 
     fn value(

@@ -181,7 +181,8 @@ fn published_families_are_known() {
             .map(|name| (format!("{name}.weight"), TensorData::zeros::<f16, _>(shape(name, text))))
             .collect();
         let keys: Vec<_> = keys.iter().map(|(key, data)| (key.as_str(), data.clone())).collect();
-        let contents = Contents::of(&Checkpoint::open(files.write("unet", &keys)).unwrap());
+        let contents =
+            Contents::of(&Checkpoint::open(files.write("unet", &keys)).unwrap(), String::new());
         assert_eq!((contents.family, &contents.models[..]), (Some(family), &["unet"][..]));
     }
 }
