@@ -3,6 +3,7 @@
 mod cli {
     mod about;
     mod broken;
+    mod combine;
     mod convert;
     mod diffusion;
     mod export;

@@ -137,7 +137,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         memory.generation(&request, arguments.dtype.into())
     };
     arguments.room.check(&device, least, "make fewer or smaller images, or take --tile")?;
-    let pipeline = pipeline(arguments, &device)?;
+    let pipeline = output::steps(|_| pipeline(arguments, &device))?;
     let [height, width] = pipeline.size(&request)?;
 
     let generated =

@@ -92,6 +92,13 @@ fn split(text: &OsStr) -> Option<(OsString, String)> {
     Some((path.into(), after.into()))
 }
 
+impl Adapter {
+    /// The file with its strength; as trained where none is given.
+    pub fn source(&self) -> Source {
+        Source { path: self.path.clone(), strength: self.strength.unwrap_or(1.0) }
+    }
+}
+
 fn strength(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(mu) if mu.is_finite() => Ok(mu),
@@ -111,7 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let inputs = sources.iter().map(|source| &*source.path).chain([&*arguments.base]);
     output::differs_from_inputs(&arguments.output, inputs)?;
     let registry = crate::registry();
-    let merge = Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?;
+    let merge =
+        output::steps(|_| Ok(Merge::plan(&arguments.base, &sources, &registry, &device, dtype)?))?;
     for Planned { source, placed, .. } in merge.planned() {
         let Placed { notes, leftovers, .. } = placed;
         arguments.completeness.check(&source.path, notes, leftovers)?;
