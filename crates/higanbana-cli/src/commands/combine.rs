@@ -40,9 +40,8 @@ pub struct Arguments {
     /// The base model, whose names tell which modules of the files are one layer
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// Refuse files with a module or a tensor that has no use
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    completeness: output::Completeness,
     /// Replace an existing output
     #[arg(long)]
     overwrite: bool,
@@ -76,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let combined = output::steps(|step| Ok(combine.run(&sources, step)?))?;
     let Combined { file, layers, parts, inputs } = &combined;
     for Part { source, notes, leftovers, .. } in parts {
-        output::leftovers(&source.path, notes, leftovers, arguments.strict)?;
+        arguments.completeness.check(&source.path, notes, leftovers)?;
     }
     output::keeps_inputs(&file.files(&arguments.output), inputs)?;
     file.write(&arguments.output, arguments.overwrite)?;

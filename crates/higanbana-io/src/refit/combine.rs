@@ -95,8 +95,9 @@ impl Combine<'_> {
             Modules::open(&source.path, self.base, self.registry, &self.device, self.compute)
         };
         let files = sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut leftovers: Vec<_> = files.iter().map(|file| Leftovers::of(&file.reader)).collect();
         let mut file = in_common(&files)?;
+        let left = |it: &Modules| Leftovers::rewriting(&it.reader, file.dialect.is_flat());
+        let mut leftovers: Vec<_> = files.iter().map(left).collect();
         let mut layers = Vec::new();
         let places = places(&files);
         for members in places.values() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use burn::tensor::{DType, Device};
-use higanbana_core::{Budget, Registry, Tensors};
+use higanbana_core::{Arguments, Budget, Registry, Tensors};
 
 use super::{
     Fit, FitError, RefitError, Refitted, Total,
@@ -14,7 +14,7 @@ use super::{
     modules::Modules,
 };
 use crate::{
-    AdapterReader, Leftover,
+    Leftover,
     apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
