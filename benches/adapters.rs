@@ -5,6 +5,8 @@
 //! `cargo bench -p higanbana --bench adapters -- linear/forward/lora/` runs a part. A filter with a colon
 //! in it, as in `-- lokr:tucker`, brings in the sets of options that algorithms name.
 
+#![allow(clippy::print_stdout)]
+
 use std::hint::black_box;
 
 use burn::{

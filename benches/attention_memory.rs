@@ -15,6 +15,8 @@
 //!
 //!     cargo bench -p higanbana --bench attention_memory
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor, module, ops::AttentionModuleOptions};

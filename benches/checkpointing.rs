@@ -21,6 +21,8 @@
 //!
 //!     cargo bench -p higanbana --bench checkpointing
 
+#![allow(clippy::print_stdout)]
+
 use std::{path::Path, time::Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};

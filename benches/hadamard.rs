@@ -20,6 +20,8 @@
 //!
 //!     cargo bench -p higanbana --bench hadamard
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};

@@ -6,6 +6,8 @@
 //!
 //!     cargo bench -p higanbana --bench merge_memory
 
+#![allow(clippy::print_stdout)]
+
 use std::{
     fs::{self, File},
     io::Write,

@@ -4,6 +4,8 @@
 //! With `--serve` a program prints the names of its cases, takes lines `NAME` and `NAME step` from its
 //! input and answers each with the seconds of one run.
 
+#![allow(clippy::print_stdout)]
+
 use std::{
     io::{self, BufRead},
     time::Instant,

@@ -95,8 +95,10 @@ impl Run {
         String::from_utf8(self.0.stdout.clone()).unwrap()
     }
 
+    /// Standard error but for what is told of the progress now and then, which depends on the machine.
     pub fn err(&self) -> String {
-        String::from_utf8(self.0.stderr.clone()).unwrap()
+        let text = String::from_utf8(self.0.stderr.clone()).unwrap();
+        text.split_inclusive('\n').filter(|line| !line.starts_with("progress: ")).collect()
     }
 
     pub fn code(&self) -> Option<i32> {

@@ -74,6 +74,12 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
     fn read(site: &Site, parts: &Parts) -> Result<Self::Of, AdapterError> {
         Self::Of::read(site, parts)
     }
+    fn sum(_site: &Site, _terms: &[(f64, &Self::Of)]) -> Option<Self::Of> {
+        None
+    }
+    fn with_alpha(_inner: &Self::Of, _alpha: f64) -> Option<Self::Of> {
+        None
+    }
     fn weigh_ranks(
         inner: &Self::Of,
         weights: &mut dyn FnMut(usize) -> Tensor<1>,
@@ -159,6 +165,13 @@ impl<F: Fault> Adapter for Mutant<F> {
     fn read(site: &Site, parts: &Parts) -> Result<Self, AdapterError> {
         F::read(site, parts).map(Self::of)
     }
+    fn sum(site: &Site, terms: &[(f64, &Self)]) -> Option<Self> {
+        let terms: Vec<_> = terms.iter().map(|(strength, it)| (*strength, &it.inner)).collect();
+        F::sum(site, &terms).map(Self::of)
+    }
+    fn with_alpha(&self, alpha: f64) -> Option<Self> {
+        F::with_alpha(&self.inner, alpha).map(Self::of)
+    }
     fn weigh_ranks(&self, weights: &mut dyn FnMut(usize) -> Tensor<1>) -> Option<Self> {
         Some(Self { inner: F::weigh_ranks(&self.inner, weights)?, ..self.clone() })
     }
@@ -213,6 +226,8 @@ mutants! {
     a_file_that_nothing_recognises faults::Unrecognised
     a_file_of_another_layer_that_panics faults::TakesSizes
     a_dropout_that_scales_what_it_keeps faults::ScalesRanks
+    a_sum_without_strengths faults::AddsAtFullStrength
+    an_alpha_that_was_not_asked_for faults::WritesAnotherAlpha
     a_parameter_too_many faults::CountsOneMore
     a_rank_too_few faults::BoundsTooLow
     a_rank_that_cannot_be faults::BoundsTooHigh

@@ -32,7 +32,7 @@ pub fn clean_up() {
     // Without handlers everything else still works.
     let _ = flag::register(SIGXFSZ, Arc::default());
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
-    thread::spawn(move || {
+    let _ = thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             if FINISH.get().is_some_and(|finish| !finish.swap(true, Ordering::Relaxed)) {
                 last_words("stopping after this step; a second signal stops at once");
@@ -50,7 +50,7 @@ pub fn clean_up() {
 #[cfg(unix)]
 fn last_words(text: &'static str) {
     let (said, waiting) = mpsc::channel();
-    thread::spawn(move || {
+    let _ = thread::Builder::new().spawn(move || {
         output::say(text);
         let _ = said.send(());
     });

@@ -7,6 +7,8 @@
 //! The first half of this file is the algorithm. The second injects it into a Burn model, trains,
 //! saves, reloads, and runs the laws and an experiment of the toolkit on it.
 
+#![allow(clippy::print_stdout)]
+
 use burn::{
     module::{Module, Param},
     nn,

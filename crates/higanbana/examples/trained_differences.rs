@@ -4,6 +4,8 @@
 //! cargo run --release -p higanbana --example trained_differences > experiments/03-expressivity/trained.json
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use burn::tensor::Device;
 use higanbana::lab::expressivity::trained::train;
 

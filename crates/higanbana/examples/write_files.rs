@@ -105,6 +105,7 @@ pub fn extract(folder: &Path) -> Result<()> {
             registry: &registry,
             choice,
             budget: Budget::Rank(4),
+            alpha: None,
             norms: true,
             device: Device::default(),
             compute: DType::F32,

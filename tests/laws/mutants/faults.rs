@@ -303,6 +303,21 @@ fault! {
 }
 
 fault! {
+    AddsAtFullStrength breaks ["sum"],
+    fn sum(site: &Site, terms: &[(f64, &Lora)]) -> Option<Lora> {
+        let terms: Vec<_> = terms.iter().map(|(_, term)| (1.0, *term)).collect();
+        Lora::sum(site, &terms)
+    }
+}
+
+fault! {
+    WritesAnotherAlpha breaks ["sum"],
+    fn with_alpha(inner: &Lora, alpha: f64) -> Option<Lora> {
+        inner.with_alpha(2.0 * alpha)
+    }
+}
+
+fault! {
     RefusesSite breaks ["coverage"],
     fn accepts(site: &Site) -> bool {
         site.kind != SiteKind::Conv3d

@@ -46,7 +46,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .collect();
     if arguments.check {
         let ready = rows.iter().filter(|(.., state)| state == "ready").map(|(name, ..)| *name);
-        return check(&ready.collect::<Vec<_>>(), arguments.json);
+        let ready: Vec<_> = ready.collect();
+        return output::steps(|_| check(&ready, arguments.json));
     }
     if arguments.json {
         return output::json(

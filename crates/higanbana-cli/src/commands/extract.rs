@@ -30,6 +30,9 @@ pub struct Arguments {
     adapter: String,
     #[command(flatten)]
     keep: Keep,
+    /// Alpha of every module, which the factors make up for; its rank, a scale of 1, if left out
+    #[arg(long, value_name = "ALPHA", value_parser = alpha, allow_negative_numbers = true)]
+    alpha: Option<f64>,
     /// Keep the differences of norms too, exactly, in modules of their own
     #[arg(long)]
     norms: bool,
@@ -52,6 +55,13 @@ pub fn algorithm(name: &str) -> Result<String, String> {
     Choice::named(&registry, name).map(|_| name.into()).map_err(|error| error.to_string())
 }
 
+fn alpha(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(alpha) if alpha > 0.0 && alpha.is_finite() => Ok(alpha),
+        _ => Err("an alpha is a number above 0".into()),
+    }
+}
+
 /// Extracts.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
@@ -63,6 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         registry: &registry,
         choice,
         budget,
+        alpha: arguments.alpha,
         norms: arguments.norms,
         device,
         compute,

@@ -180,7 +180,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         memory.generation(&request, arguments.dtype.into())
     };
     arguments.room.check(&device, least, "make fewer or smaller images, or take --tile")?;
-    let pipeline = pipeline(arguments, &adapters, &device)?;
+    let pipeline = output::steps(|_| pipeline(arguments, &adapters, &device))?;
     let size @ [height, width] = pipeline.size(&request)?;
 
     let generated =

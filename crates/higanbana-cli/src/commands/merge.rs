@@ -63,7 +63,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let registry = crate::registry();
     let Arguments { base, leave_out, pad, .. } = arguments;
     let fitting = Fitting { leave_out: leave_out.clone(), pad: *pad };
-    let merge = Merge::plan_with(base, &sources, &registry, &device, dtype, &fitting)?;
+    let merge = output::steps(|_| {
+        Ok(Merge::plan_with(base, &sources, &registry, &device, dtype, &fitting)?)
+    })?;
     output::leftovers(base, &merge.notes(), &[]);
     for Planned { source, placed, .. } in merge.planned() {
         let Placed { notes, leftovers, .. } = placed;

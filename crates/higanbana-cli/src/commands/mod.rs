@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod adapters;
+mod combine;
 mod convert;
 mod devices;
 mod export;
@@ -25,6 +26,7 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub enum Command {
     Adapters(adapters::Arguments),
+    Combine(combine::Arguments),
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Export(export::Arguments),
@@ -47,6 +49,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Adapters(arguments) => adapters::run(&arguments),
+        Command::Combine(arguments) => combine::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),

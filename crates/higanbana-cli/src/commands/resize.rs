@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     output,
-    refit::{self, Arithmetic, Keep},
+    refit::{self, Arithmetic, Keep, Storage},
 };
 
 /// Bring the adapters of a file to a smaller rank, each in its own algorithm, as close as can be
@@ -29,6 +29,9 @@ pub struct Arguments {
     output: PathBuf,
     #[command(flatten)]
     keep: Keep,
+    /// Element type of the file; that of each module's own if left out
+    #[arg(long, value_enum, value_name = "TYPE")]
+    dtype: Option<Storage>,
     /// The base model: some updates are computed from its weights
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
@@ -55,7 +58,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     writer::check(&arguments.output, arguments.overwrite)?;
     let registry = crate::registry();
     let base = arguments.base.as_deref();
-    let resize = Resize { registry: &registry, budget, base, device, compute };
+    let dtype = arguments.dtype.map(Into::into);
+    let resize = Resize { registry: &registry, budget, dtype, base, device, compute };
     let resized = output::steps(|step| Ok(resize.run(&arguments.file, step)?))?;
     let Resized { file, layers, kept, not_smaller, leftovers, notes, inputs } = &resized;
     arguments.completeness.check(&arguments.file, notes, leftovers)?;

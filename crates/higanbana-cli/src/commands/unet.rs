@@ -59,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let guidance = guidance.then(|| tensor::<2>(&input, "timestep_cond", &device, dtype));
     let part = arguments.model.join("unet");
     let folder = if part.is_dir() { part } else { arguments.model.clone() };
+    let bar = output::progress(0);
     let unet = UNet2DConditionModel::read(&folder, &device, dtype)?;
     let shapes = added.as_ref().map(|added| (added.text_embeds.dims(), added.time_ids.dims()));
     unet.check(sample.dims(), times.dims()[0], context.dims(), shapes)?;
@@ -66,9 +67,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     unet.check_guidance(sample.dims()[0], guidance.as_ref().map(Tensor::dims))?;
 
     let out = unet.forward_guided(sample, times, context, added.as_ref(), guidance);
-    let out = out.cast(DType::F32);
-    let shape = out.dims();
-    let tensors = BTreeMap::from([("out".to_string(), out.into_data())]);
+    let out = out.cast(DType::F32).into_data();
+    bar.finish_and_clear();
+    let shape = out.shape().to_vec();
+    let tensors = BTreeMap::from([("out".to_string(), out)]);
     writer::write_tensors(&arguments.output, &tensors, &BTreeMap::new(), arguments.overwrite)?;
     output::line(format!("{}: out {shape:?}", arguments.output.display()))
 }

@@ -67,7 +67,8 @@ fn tell(
 ) -> Sender<()> {
     let (end, ended) = mpsc::channel();
     let begin = Instant::now();
-    thread::spawn(move || {
+    // Without a thread nothing is told.
+    let _ = thread::Builder::new().spawn(move || {
         while ended.recv_timeout(pause(begin.elapsed())) == Err(RecvTimeoutError::Timeout)
             && !bar.is_finished()
         {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 /// Says one line on standard error. A stream that cannot be written, such as that of a terminal which was
 /// closed, changes nothing about the work.
 pub fn say(text: impl AsRef<str>) {
-    let _ = Stderr.write_all((plain(text.as_ref()) + "\n").as_bytes());
+    let _ = io::stderr().lock().write_all((plain(text.as_ref()) + "\n").as_bytes());
 }
 
 /// Writes one line to standard output.
@@ -24,7 +24,7 @@ pub fn line(text: impl AsRef<str>) -> Result<()> {
 /// # Errors
 /// As [`line`].
 pub fn lines(text: impl AsRef<str>) -> Result<()> {
-    print(text.as_ref().split('\n').map(plain).collect::<Vec<_>>().join("\n"))
+    print(plain_lines(text.as_ref()))
 }
 
 /// Writes text that is JSON already.
@@ -47,7 +47,8 @@ pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().lock().write_all(bytes);
+        let text = plain_lines(&String::from_utf8_lossy(bytes));
+        let _ = io::stderr().lock().write_all(text.as_bytes());
         Ok(bytes.len())
     }
 
@@ -64,6 +65,11 @@ pub fn plain(text: &str) -> String {
         _ => char::REPLACEMENT_CHARACTER,
     };
     text.chars().map(shown).collect()
+}
+
+/// The same for lines that are meant to be some.
+fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// JSON with the same characters escaped; its own line breaks stay.

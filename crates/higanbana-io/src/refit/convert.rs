@@ -159,7 +159,7 @@ impl Bake<'_> {
         };
         let dtype = self.dtype.unwrap_or(found.dtype());
         let (tensors, fit) =
-            fit(into, module, &resolved.site, &resolved.update(1.0), budget, dtype)
+            fit(into, module, &resolved.site, &resolved.update(1.0), budget, None, dtype)
                 .map_err(FitError::of(modules.reader.path()))?;
         let whole = own.is_some_and(|own| budget == Budget::Rank(own));
         if whole && self.dtype.is_none() && tensors.keys().eq(found.tensors.keys()) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{ApplyError, FileError};
+use crate::{ApplyError, Dialect, FileError};
 
 /// An error of this module.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +114,69 @@ pub enum RefitError {
         /// Its tensors.
         keys: String,
     },
+    /// Files that are to be added up spell their names differently.
+    #[error(
+        "{}: is in the dialect {dialect}, and {} in {other}; bring both to one with convert --to",
+        path.display(), first.display()
+    )]
+    SeveralDialects {
+        /// One adapter file.
+        path: PathBuf,
+        /// Its dialect.
+        dialect: Dialect,
+        /// The first one.
+        first: PathBuf,
+        /// Its dialect.
+        other: Dialect,
+    },
+    /// A layer has an algorithm in one file and another in another.
+    #[error(
+        "{}: module {module:?}: is {algorithm}, and {other} in {}; bring both to one with convert --bake",
+        path.display(), first.display()
+    )]
+    SeveralAlgorithms {
+        /// One adapter file.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// Its algorithm.
+        algorithm: String,
+        /// The first one.
+        first: PathBuf,
+        /// The algorithm there.
+        other: String,
+    },
+    /// A layer has a shape in one file and another in another.
+    #[error(
+        "{}: module {module:?}: is for a layer of shape {shape:?}, and in {} for one of {other:?}; they are \
+         adapters of different models",
+        path.display(), first.display()
+    )]
+    SeveralShapes {
+        /// One adapter file.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The first one.
+        first: PathBuf,
+        /// The shape there.
+        other: Vec<usize>,
+    },
+    /// Two updates of an algorithm have no sum in it.
+    #[error(
+        "{}: module {module:?}: {algorithm} cannot be added up; turn it into one that can with convert --bake",
+        path.display()
+    )]
+    NoSum {
+        /// The adapter file.
+        path: PathBuf,
+        /// The module.
+        module: String,
+        /// Its algorithm.
+        algorithm: String,
+    },
     /// An algorithm has no place for a part of a module.
     #[error(
         "{}: module {module:?}: {into} has no place for the update of a {part}; bake it into {instead}",
@@ -143,6 +206,14 @@ pub enum FitError {
         module: String,
         /// Why not.
         reason: String,
+    },
+    /// An alpha was asked for.
+    #[error("{module}: {algorithm} has no alpha to choose; leave it out")]
+    NoAlpha {
+        /// The module.
+        module: String,
+        /// The algorithm.
+        algorithm: String,
     },
     /// A fitted value is beyond what the element type of the file holds.
     #[error("{module}: its {key} does not fit into {dtype}; choose a wider type")]

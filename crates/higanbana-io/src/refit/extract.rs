@@ -30,6 +30,8 @@ pub struct Extract<'a> {
     pub choice: Choice<'a>,
     /// How much of each layer's difference to keep.
     pub budget: Budget,
+    /// Alpha of every module; its rank, so that the scale is 1, if none.
+    pub alpha: Option<f64>,
     /// Keep the differences of norms too, exactly.
     pub norms: bool,
     /// Where to compute.
@@ -232,7 +234,9 @@ impl Run<'_> {
         let update = update.unwrap_or_else(|| {
             Tensor::zeros([site.out(), site.cols()], (&how.device, how.compute))
         });
-        let fitted = fit(kind, module, site, &update, how.budget, how.dtype);
+        // The norms beside have none.
+        let alpha = how.alpha.filter(|_| kind.name() == how.choice.kind.name());
+        let fitted = fit(kind, module, site, &update, how.budget, alpha, how.dtype);
         let (tensors, fit) = fitted.map_err(FitError::of(self.pair.tuned.path()))?;
         for (key, data) in tensors {
             self.draft.put(format!("{module}.{key}"), &data)?;
@@ -281,7 +285,7 @@ impl Run<'_> {
         }
         let modules = self.found.layers.iter().filter_map(|layer| {
             let kind = self.how.registry.get(&layer.fit.algorithm)?;
-            Some(Counted { kind, rank: layer.fit.rank, alpha: None })
+            Some(Counted { kind, rank: layer.fit.rank, alpha: self.how.alpha })
         });
         let base = &self.pair.base;
         let network = Network::counting(modules)

@@ -25,16 +25,18 @@ pub struct Fit {
 }
 
 /// Fits the algorithm `kind` to the update of `module` and gives the tensors of its file as `dtype`;
-/// a number without dimensions, such as alpha, stays as it is. The error is that of these tensors.
+/// a number without dimensions, such as alpha, stays as it is. The error is that of these tensors. Where an
+/// `alpha` is given, the file has that one, and its tensors what it takes away.
 ///
 /// # Errors
-/// When the algorithm has no fit, the decomposition fails, or a value exceeds `dtype`.
+/// When the algorithm has no fit, or no alpha, the decomposition fails, or a value exceeds `dtype`.
 pub fn fit(
     kind: &Kind,
     module: &str,
     site: &Site,
     update: &Tensor<2>,
     budget: Budget,
+    alpha: Option<f64>,
     dtype: DType,
 ) -> Result<(Tensors, Fit), FitError> {
     norm(module, update)?;
@@ -42,6 +44,13 @@ pub fn fit(
         None => Err(FitError::failed(module, format!("{} has no fit", kind.name()))),
         Some(fitted) => fitted.map_err(|error| FitError::failed(module, error)),
     }?;
+    let adapter = match alpha {
+        None => adapter,
+        Some(alpha) => adapter.with_alpha(alpha).ok_or_else(|| FitError::NoAlpha {
+            module: module.into(),
+            algorithm: kind.name().into(),
+        })?,
+    };
     // What could be fitted to an update alone does not look at the base either.
     let arguments = &Arguments::new();
     let goal = Goal { kind, module, site, w0: update, update, arguments };
@@ -63,11 +72,7 @@ impl Goal<'_> {
     /// The tensors as a file holds them, and how close they come.
     pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), FitError> {
         let Self { kind, module, site, w0, update, arguments } = *self;
-        let stored = tensors.into_iter().map(|(key, data)| {
-            let data = stored(module, &key, data, dtype)?;
-            Ok((key, data))
-        });
-        let tensors = stored.collect::<Result<Tensors, FitError>>()?;
+        let tensors = stored(module, tensors, dtype)?;
         let parts = Parts::new(module, &tensors, &update.device(), update.dtype())
             .with_arguments(arguments);
         let written = kind.read(site, &parts).map_err(|error| FitError::failed(module, error))?;
@@ -83,8 +88,22 @@ impl Goal<'_> {
     }
 }
 
-fn stored(module: &str, key: &str, data: TensorData, dtype: DType) -> Result<TensorData, FitError> {
-    if data.shape().num_dims() == 0 {
+/// The tensors of a module as a file of this element type holds them; an integer, such as a seed, stays one.
+pub(super) fn stored(module: &str, tensors: Tensors, dtype: DType) -> Result<Tensors, FitError> {
+    let stored = tensors.into_iter().map(|(key, data)| {
+        let data = one_stored(module, &key, data, dtype)?;
+        Ok((key, data))
+    });
+    stored.collect()
+}
+
+fn one_stored(
+    module: &str,
+    key: &str,
+    data: TensorData,
+    dtype: DType,
+) -> Result<TensorData, FitError> {
+    if data.shape().num_dims() == 0 || !data.dtype().is_float() {
         return Ok(data);
     }
     let overflow = || FitError::Overflow {

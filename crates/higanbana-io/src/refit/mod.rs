@@ -1,7 +1,8 @@
-//! Adapters in another form: taken from two checkpoints, of another rank, of another algorithm, in
+//! Adapters in another form: taken from two checkpoints, added up, of another rank, of another algorithm, in
 //! another dialect. What that loses is measured on the tensors that are written.
 
 mod choice;
+mod combine;
 mod convert;
 mod error;
 mod extract;
@@ -15,6 +16,7 @@ mod resize;
 mod tests;
 
 pub use choice::Choice;
+pub use combine::{Combine, Combined, Part};
 pub use convert::{Bake, Convert, Converted};
 pub use error::{FitError, RefitError};
 pub use extract::{Extract, Extracted};

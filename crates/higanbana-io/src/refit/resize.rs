@@ -6,15 +6,15 @@ use std::{
 };
 
 use burn::tensor::{DType, Device};
-use higanbana_core::{Budget, Registry, Tensors};
+use higanbana_core::{Arguments, Budget, Registry, Tensors};
 
 use super::{
     Fit, FitError, RefitError, Refitted, Total,
-    fit::{Goal, norm},
+    fit::{Goal, norm, stored},
     modules::Modules,
 };
 use crate::{
-    AdapterReader, Leftover,
+    Leftover,
     apply::{Found, Leftovers, Resolved},
     dialect::Encoded,
 };
@@ -26,6 +26,8 @@ pub struct Resize<'a> {
     pub registry: &'a Registry,
     /// What to keep of each module.
     pub budget: Budget,
+    /// Element type of every tensor of the file; that of each module's own if none.
+    pub dtype: Option<DType>,
     /// The base, for algorithms whose update follows from its weights.
     pub base: Option<&'a Path>,
     /// Where to compute.
@@ -54,7 +56,7 @@ pub struct Resized {
 }
 
 /// What becomes of an adapter.
-enum Size {
+pub(super) enum Size {
     Smaller(Tensors, Fit),
     /// Its rank is within the budget.
     SmallEnough(Fit),
@@ -94,14 +96,14 @@ impl Resize<'_> {
             let mut tensors = modules.reader.read(module)?;
             if !modules.has_rank(&tensors) {
                 kept.push(module.to_string());
-                smaller.insert(module.to_string(), tensors);
+                smaller.insert(module.to_string(), self.typed(path, module, tensors)?);
                 continue;
             }
             for (found, resolved) in modules.read(module, &tensors, &mut leftovers)? {
                 let (found, resolved) = modules.as_named(found, resolved)?;
                 let Some(rank) = found.outline().rank else { continue };
-                let resized = self.resize(&modules.reader, module, &found, &resolved, rank);
-                let fit = match resized? {
+                let file = (path, modules.reader.arguments());
+                let fit = match self.one(file, module, &found, &resolved, rank)? {
                     Size::Smaller(resized, fit) => {
                         tensors.retain(|key, _| !found.tensors.contains_key(key));
                         tensors.extend(resized);
@@ -115,7 +117,7 @@ impl Resize<'_> {
                 };
                 layers.push(Refitted::of(module, &resolved.site, fit));
             }
-            smaller.insert(module.to_string(), tensors);
+            smaller.insert(module.to_string(), self.typed(path, module, tensors)?);
         }
         if layers.is_empty() {
             return Err(RefitError::NoRank { path: path.into() });
@@ -139,27 +141,38 @@ impl Resize<'_> {
         })
     }
 
-    /// One adapter, whose rank is `own`.
-    fn resize(
+    /// The tensors of a module as the file holds them.
+    fn typed(&self, path: &Path, module: &str, tensors: Tensors) -> Result<Tensors, RefitError> {
+        let Some(dtype) = self.dtype else { return Ok(tensors) };
+        stored(module, tensors, dtype).map_err(FitError::of(path))
+    }
+
+    /// One adapter, whose rank is `own`, of a file whose metadata say so much.
+    pub(super) fn one(
         &self,
-        file: &AdapterReader,
+        (path, arguments): (&Path, &Arguments),
         module: &str,
         found: &Found,
         resolved: &Resolved,
         own: usize,
     ) -> Result<Size, RefitError> {
-        let (kind, path) = (found.kind, file.path());
+        let kind = found.kind;
         let Resolved { site, adapter, w0 } = resolved;
         let update = resolved.update(1.0);
         let said = FitError::of(path);
-        let as_it_is = || {
-            Ok::<_, RefitError>(Fit {
+        let goal = Goal { kind, module, site, w0, update: &update, arguments };
+        let as_it_is = || match self.dtype {
+            Some(dtype) => {
+                let rounded = goal.meet(found.tensors.clone(), dtype);
+                Ok::<_, RefitError>(rounded.map_err(&said)?.1)
+            }
+            None => Ok(Fit {
                 algorithm: kind.name().into(),
                 rank: Some(own),
                 parameters: adapter.parameter_count(site),
                 norm: norm(module, &update).map_err(&said)?,
                 error: 0.0,
-            })
+            }),
         };
         if matches!(self.budget, Budget::Rank(rank) if rank >= own) {
             return Ok(Size::SmallEnough(as_it_is()?));
@@ -169,9 +182,8 @@ impl Resize<'_> {
             RefitError::NotResizable { path, module, algorithm }
         })?;
         let resized = resized.map_err(|error| said(FitError::failed(module, error)))?;
-        let arguments = file.arguments();
-        let goal = Goal { kind, module, site, w0, update: &update, arguments };
-        let fitted = goal.meet(resized.write(site), found.dtype());
+        let dtype = self.dtype.unwrap_or(found.dtype());
+        let fitted = goal.meet(resized.write(site), dtype);
         let (tensors, fit) = fitted.map_err(&said)?;
         match fit.rank {
             Some(rank) if rank >= own => Ok(Size::SmallEnough(as_it_is()?)),

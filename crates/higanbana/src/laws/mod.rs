@@ -39,6 +39,7 @@ mod seed;
 mod stack;
 mod strength;
 mod subject;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -93,7 +94,7 @@ macro_rules! for_each_law {
     ($macro:ident) => {
         $macro! {
             seed identity strength stack paths samples gradient merge layers dropout files
-            misfit parameters rank rotation homogeneity pointwise
+            misfit parameters rank rotation homogeneity pointwise sum
         }
     };
 }

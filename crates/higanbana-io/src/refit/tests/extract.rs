@@ -87,6 +87,7 @@ fn the_error_is_that_of_the_tensors_in_the_file() {
         registry: &registry,
         choice: Choice::named(&registry, "lora").unwrap(),
         budget: Budget::Rank(8),
+        alpha: None,
         norms: false,
         device: Device::flex(),
         compute: DType::F64,

@@ -91,8 +91,16 @@ fn norms_are_kept_exactly_where_asked_for() {
     let registry = registry();
     let choice = Choice::named(&registry, "lora").unwrap();
     let (device, compute, dtype) = (Device::flex(), DType::F64, DType::F64);
-    let extract =
-        Extract { registry: &registry, choice, budget: RANK, norms: true, device, compute, dtype };
+    let extract = Extract {
+        registry: &registry,
+        choice,
+        budget: RANK,
+        alpha: None,
+        norms: true,
+        device,
+        compute,
+        dtype,
+    };
     let found = extract.run(&base, &tuned, &files.path("out"), false, |_, _| ()).unwrap();
     assert_eq!(adapted(&found)[1..3], ["lycoris_norm weight", "lycoris_norm bias"]);
     let file = Checkpoint::open(files.path("out")).unwrap();

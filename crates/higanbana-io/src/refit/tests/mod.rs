@@ -1,3 +1,4 @@
+mod combine;
 mod convert;
 mod extract;
 mod layout;
@@ -97,6 +98,7 @@ fn extract(
         registry: &registry,
         choice: Choice::named(&registry, algorithm)?,
         budget,
+        alpha: None,
         norms: false,
         device: Device::flex(),
         compute,

@@ -6,7 +6,7 @@ use crate::{cast, lycoris_name};
 fn resize(path: &Path, base: Option<&Path>, budget: Budget) -> Result<Resized, RefitError> {
     let registry = registry();
     let (device, compute) = (Device::flex(), DType::F64);
-    Resize { registry: &registry, budget, base, device, compute }.run(path, |_, _| ())
+    Resize { registry: &registry, budget, dtype: None, base, device, compute }.run(path, |_, _| ())
 }
 
 fn case(name: &str) -> PathBuf {
