@@ -1,5 +1,6 @@
 mod convert;
 mod extract;
+mod judged;
 mod layout;
 mod resize;
 
