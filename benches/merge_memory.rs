@@ -52,7 +52,7 @@ fn main() -> Result<()> {
 
     MEMORY.reset_peak_usage();
     let (before, start) = (MEMORY.current_usage_as_mb(), Instant::now());
-    let sources = [Source { path: adapter, strength: 1.0 }];
+    let sources = [Source { path: adapter, strength: 1.0.into() }];
     let merge = Merge::plan(&base, &sources, &registry, &device, DType::F32)?;
     ensure!(merge.changed() == ADAPTED, "{} layers are adapted", merge.changed());
     merge.write(&out, false, |_| ())?;

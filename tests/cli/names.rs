@@ -9,7 +9,7 @@ const TE2: &str = "lora_te2_text_model_encoder_layers_0_mlp_fc1";
 
 fn pair(desk: &Desk, name: &str, module: &str, [up, down]: [&str; 2]) {
     let keys = [up, down].map(|key| format!("{module}.{key}"));
-    let [b, a] = [[4, 2], [2, 4]].map(TensorData::ones::<f32, _>);
+    let [b, a] = [[4, 2], [2, 4]].map(TensorData::ones::<f32, [usize; 2]>);
     desk.tensors(name, &[(&*keys[0], b), (&keys[1], a)]);
 }
 

@@ -12,8 +12,8 @@ use higanbana_io::{
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::merge::{Adapter, adapter};
 use crate::{
+    adapter::{self, Adapter},
     output,
     refit::{self, Arithmetic, Keep, Storage},
 };
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Args)]
 pub struct Arguments {
     /// Adapter files, each with its strength: as trained is 1, a negative one takes away
-    #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = adapter())]
+    #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = adapter::parser())]
     adapters: Vec<Adapter>,
     /// The combined adapter, in the dialect of the files
     #[arg(short, long, value_name = "OUT")]
@@ -55,8 +55,9 @@ pub struct Arguments {
 /// Combines.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let (device, compute) = arguments.arithmetic.resolve()?;
-    let sources: Vec<Source> = arguments.adapters.iter().map(Adapter::source).collect();
-    if let Some(nothing) = sources.iter().find(|source| source.strength == 0.0) {
+    let source = |it: &Adapter| Source { path: it.path.clone(), strength: it.strength(1.0) };
+    let sources: Vec<Source> = arguments.adapters.iter().map(source).collect();
+    if let Some(nothing) = sources.iter().find(|source| source.strength.uniform() == Some(0.0)) {
         let path = nothing.path.display();
         return Err(output::usage(format!("{path}: strength 0 adds nothing of it; leave it out")));
     }

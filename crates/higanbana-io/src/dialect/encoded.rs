@@ -7,7 +7,11 @@ use std::{
 
 use burn::tensor::TensorData;
 
-use super::{Dialect, Tensors, config::config_path, network};
+use super::{
+    Dialect, Tensors,
+    config::{METADATA, config_path},
+    network,
+};
 use crate::{FileError, hash, sshs_model_hash, writer};
 
 /// Modules by their new names: the old one, and the tensors.
@@ -29,7 +33,8 @@ impl Encoded {
     /// With what another file said of itself, as far as it stays true: the dialect of this one multiplies
     /// alpha into a tensor or has it in its configuration.
     pub(super) fn with_metadata(mut self, metadata: &BTreeMap<String, String>) -> Self {
-        for (key, value) in metadata.iter().filter(|(key, _)| !network::is_scale(key)) {
+        let stays = |key: &str| key != METADATA && !network::is_scale(key);
+        for (key, value) in metadata.iter().filter(|(key, _)| stays(key)) {
             self.metadata.entry(key.clone()).or_insert(value.clone());
         }
         self

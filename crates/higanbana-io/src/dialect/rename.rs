@@ -135,7 +135,7 @@ impl<'a> Translator<'a> {
                 (None, path) => lycoris_name(path.unwrap_or(module)),
             }),
             Dialect::Kohya => {
-                let prefix = self.kohya_prefix(module, spot).ok_or_else(|| unknown(NO_MODEL))?;
+                let prefix = self.kohya_prefix(module, spot).map_err(unknown)?;
                 let path = self.original(spot).or(spot.either()).unwrap_or(module);
                 Ok(format!("{prefix}{}", spot.flat.clone().unwrap_or_else(|| flat(path))))
             }
@@ -181,14 +181,13 @@ impl<'a> Translator<'a> {
         spot.ldm.as_deref().filter(|_| sdxl)
     }
 
-    fn kohya_prefix(&self, module: &str, spot: &Spot) -> Option<&'static str> {
-        Some(match spot.component {
+    fn kohya_prefix(&self, module: &str, spot: &Spot) -> Result<&'static str, &'static str> {
+        Ok(match spot.component {
             // LyCORIS's own names do not tell: a text encoder's path does, and what is left is the UNet's.
             None if module.starts_with("lycoris_text_model_") => kohya::TEXT_ENCODER,
             None if spot.flat.is_some() => kohya::UNET,
-            None => return None,
-            // A transformer's names in diffusers are not those that kohya's files have.
-            Some(Component::Model) if !self.is_base && spot.path.is_some() => return None,
+            None => return Err(NO_MODEL),
+            Some(Component::Model) if !self.is_base && spot.path.is_some() => return Err(THEIRS),
             Some(Component::Unet | Component::Model) => kohya::UNET,
             Some(Component::TextEncoder) if self.has_two => kohya::TEXT_ENCODER_1,
             Some(Component::TextEncoder) => kohya::TEXT_ENCODER,
@@ -207,6 +206,7 @@ const NO_MODEL: &str = "its own does not tell which model it is of, name that wi
 const NO_DOTS: &str = "name the model with --base FILE";
 const ORIGINAL_ONLY: &str =
     "its own is the original code's, name the model as diffusers has it with --base FILE";
+const THEIRS: &str = "kohya's files have those of the original code, choose --to lycoris, or name that with --base FILE";
 const NOT_THERE: &str = "diffusers has no such module, choose --to lycoris or --to kohya";
 const TWO_ENCODERS: &str =
     "LyCORIS has one for either text encoder, choose --to kohya or --to diffusers";

@@ -67,6 +67,7 @@ type Place = (String, Option<usize>);
 /// An adapter of one of the files.
 struct Term<'a> {
     source: &'a Source,
+    strength: f64,
     module: &'a str,
     found: Found<'a>,
     resolved: Resolved,
@@ -84,13 +85,19 @@ impl Combine<'_> {
     /// that the first of these gives it. `progress` is told each layer and how many there are.
     ///
     /// # Errors
-    /// When a file cannot be read, they are not of one dialect, an algorithm has no sums or a layer
+    /// When a file cannot be read, they are not of one dialect, a file has
+    /// several strengths, an algorithm has no sums or a layer
     /// several algorithms, layers of one name have several shapes, or a fit fails.
     pub fn run(
         &self,
         sources: &[Source],
         mut progress: impl FnMut(&str, usize),
     ) -> Result<Combined, RefitError> {
+        let strength = |source: &Source| {
+            let several = || RefitError::SeveralStrengths { path: source.path.clone() };
+            source.strength.uniform().ok_or_else(several)
+        };
+        let strengths = sources.iter().map(strength).collect::<Result<Vec<_>, _>>()?;
         let open = |source: &Source| {
             Modules::open(&source.path, self.base, self.registry, &self.device, self.compute)
         };
@@ -106,11 +113,11 @@ impl Combine<'_> {
             let mut terms = BTreeMap::<&str, Vec<Term>>::new();
             for &(index, module) in members {
                 let tensors = files[index].reader.read(module)?;
-                let source = &sources[index];
+                let (source, strength) = (&sources[index], strengths[index]);
                 for (found, resolved) in
                     files[index].read(module, &tensors, &mut leftovers[index])?
                 {
-                    let term = Term { source, module, found, resolved };
+                    let term = Term { source, strength, module, found, resolved };
                     terms.entry(weight_or_bias(term.resolved.site.kind)).or_default().push(term);
                 }
             }
@@ -142,7 +149,7 @@ impl Combine<'_> {
         terms: Vec<Term>,
         layers: &mut Vec<Refitted>,
     ) -> Result<Tensors, RefitError> {
-        let Term { source, module, found, resolved } = &terms[0];
+        let Term { source, strength, module, found, resolved } = &terms[0];
         let (path, kind, site) = (&source.path, found.kind, &resolved.site);
         if let Some(other) = terms.iter().find(|term| term.found.kind.name() != kind.name()) {
             return Err(RefitError::SeveralAlgorithms {
@@ -167,12 +174,12 @@ impl Combine<'_> {
             });
         }
         let others: Vec<_> =
-            terms[1..].iter().map(|term| (term.source.strength, &term.resolved.adapter)).collect();
-        let sum = resolved.adapter.sum(site, source.strength, &others).ok_or_else(|| {
+            terms[1..].iter().map(|term| (term.strength, &term.resolved.adapter)).collect();
+        let sum = resolved.adapter.sum(site, *strength, &others).ok_or_else(|| {
             let (path, module, algorithm) = (path.clone(), (*module).into(), kind.name().into());
             RefitError::NoSum { path, module, algorithm }
         })?;
-        let updates = terms.iter().map(|term| term.resolved.update(term.source.strength));
+        let updates = terms.iter().map(|term| term.resolved.update(term.strength));
         let update = updates.reduce(|sum, update| sum + update).expect("there is a first");
         let dtype = self.dtype.unwrap_or_else(|| widest(&terms));
         let w0 = &resolved.w0;

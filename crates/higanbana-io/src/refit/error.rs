@@ -164,6 +164,15 @@ pub enum RefitError {
         /// The shape there.
         other: Vec<usize>,
     },
+    /// A file has several strengths.
+    #[error(
+        "{}: is added up with one strength; leave out the te=, unet= and lbw= that differ",
+        path.display()
+    )]
+    SeveralStrengths {
+        /// The adapter file.
+        path: PathBuf,
+    },
     /// Two updates of an algorithm have no sum in it.
     #[error(
         "{}: module {module:?}: {algorithm} cannot be added up; turn it into one that can with convert --bake",

@@ -53,7 +53,7 @@ fn what_changes_of_an_8_bit_base_is_16_bit_and_unscaled() {
 fn that_an_8_bit_base_is_widened_is_said() {
     let files = Files::new();
     let (base, adapter) = (quantised(&files), low_rank(&files, "adapter", "lycoris_b"));
-    let sources = [Source { path: adapter, strength: 1.0 }];
+    let sources = [Source { path: adapter, strength: 1.0.into() }];
     let registry = registry();
     let merge = Merge::plan(&base, &sources, &registry, &Device::flex(), F32).unwrap();
     let [note] = &merge.notes()[..] else { panic!("{:?}", merge.notes()) };
@@ -152,7 +152,7 @@ fn wider(files: &Files) -> [PathBuf; 2] {
 
 fn fitted(files: &Files, fitting: &Fitting) -> Result<(Vec<String>, Checkpoint), ApplyError> {
     let [base, adapter] = wider(files);
-    let sources = [Source { path: adapter, strength: 1.0 }];
+    let sources = [Source { path: adapter, strength: 1.0.into() }];
     let registry = registry();
     let merge = Merge::plan_with(&base, &sources, &registry, &Device::flex(), F32, fitting)?;
     merge.write(&files.path("merged"), true, |_| ())?;

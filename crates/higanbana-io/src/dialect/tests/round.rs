@@ -214,6 +214,30 @@ fn every_algorithm_comes_back_from_the_flattened_dialects() {
     }
 }
 
+#[test]
+fn a_scale_in_the_metadata_is_not_applied_twice() {
+    for (module, entries) in [
+        ("mid_block.attn", r#"{"r": 2, "lora_alpha": 4}"#),
+        ("unet.mid_block.attn", r#"{"unet.r": 2, "unet.lora_alpha": 4}"#),
+    ] {
+        let keys = ["lora_A.weight", "lora_B.weight"].map(|key| format!("{module}.{key}"));
+        let fixture = Fixture::with_metadata(
+            [(&keys[0], ramp([2, 3], 1.0)), (&keys[1], ramp([4, 2], 1.0))],
+            &[("lora_adapter_metadata", entries)],
+        );
+        let reader = fixture.open().unwrap();
+        let modules = reader.read_all().unwrap().modules;
+        assert_eq!(modules[module]["alpha"], number(4.0));
+        let again = reader.rewrite(&registry(), &modules, &Network::default()).unwrap();
+        let again = rewrite(&again, fixture.folder.path());
+        // alpha / rank = 2 is in B now.
+        assert_eq!(again.modules[module]["lora_up.weight"], ramp([4, 2], 2.0));
+        let alpha =
+            again.modules[module].get("alpha").map_or(2.0, |it| it.iter::<f32>().next().unwrap());
+        assert_eq!(alpha, 2.0);
+    }
+}
+
 /// Keys of one low-rank pair, and perhaps its alpha, as programs spell them.
 const SPELLINGS: [[&str; 3]; 6] = [
     ["lora_up.weight", "lora_down.weight", "alpha"],

@@ -8,7 +8,7 @@ fn case(name: &str) -> PathBuf {
 }
 
 fn source(path: impl Into<PathBuf>, strength: f64) -> Source {
-    Source { path: path.into(), strength }
+    Source { path: path.into(), strength: strength.into() }
 }
 
 fn combine(

@@ -209,6 +209,23 @@ fn a_fused_projection_is_taken_apart() {
 }
 
 #[test]
+fn a_transposed_projection_is_extracted_as_the_layer_that_it_is() {
+    let files = Files::new();
+    const KEY: &str = "conditioner.embedders.1.model.text_projection";
+    let w0 = noise(&[4, 3], 1);
+    let step: Vec<f64> = (0..12).map(|i| f64::from(i / 3 + 1) * f64::from(i % 3)).collect();
+    let tuned = plus(&w0, &TensorData::new(step, [4, 3]));
+    let base = files.write("base", &[(KEY, w0)]);
+    let tuned = files.write("tuned", &[(KEY, tuned)]);
+    let out = files.path("out");
+    let found = extract("lora", Budget::Rank(1), DType::F64, &base, &tuned, &out).unwrap();
+    assert_eq!(adapted(&found), ["lora_te2_text_projection weight"]);
+    assert_eq!(found.layers[0].shape, [3, 4]);
+    let merged = values(&files.merged(&base, &out), KEY);
+    assert!(distance(&merged, &values(&Checkpoint::open(tuned).unwrap(), KEY)) < 1e-12);
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_leaves_nothing_behind() {
     let files = Files::new();
     let nan = TensorData::from([[1.0, f64::NAN]]);

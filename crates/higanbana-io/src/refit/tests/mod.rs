@@ -1,6 +1,7 @@
 mod combine;
 mod convert;
 mod extract;
+mod judged;
 mod layout;
 mod resize;
 
