@@ -70,7 +70,7 @@ fn machine(meminfo: &str) -> Option<f64> {
 /// The limits on addresses and data, less what is in use: addresses that are only reserved are taken for
 /// free.
 fn limits(limits: &str, status: &str) -> Option<f64> {
-    let names = ["Max address space", "Max data size", "Max resident set"];
+    let names = ["Max address space", "Max data size"];
     let least = names.iter().filter_map(|name| number(limits, name)).reduce(f64::min)?;
     Some((least - number(status, "VmRSS:").unwrap_or_default()).max(0.0))
 }
@@ -105,7 +105,27 @@ fn groups(groups: &str, read: impl Fn(&str) -> Option<String>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+
+    #[test]
+    fn what_is_more_than_is_free_may_be_asked_for() {
+        let device = higanbana_core::device::cpu();
+        let check = |ignore_memory, bytes: f64| {
+            Room { ignore_memory }.check(&device, || Ok::<_, Infallible>(bytes), "make it smaller")
+        };
+        check(false, 1.0).unwrap();
+        check(true, f64::INFINITY).unwrap();
+        if free().is_some() && is_flex(&device) {
+            let error = check(false, 1e18).unwrap_err().to_string();
+            assert!(
+                error.starts_with("at least 1000000000.0 GB of memory are needed, and "),
+                "{error}"
+            );
+            assert!(error.ends_with("make it smaller, or go on with --ignore-memory"), "{error}");
+        }
+    }
 
     #[test]
     fn the_machine_and_the_process_say_what_is_free() {

@@ -1,11 +1,14 @@
 //! Outputs that a user names: one file each, never an input.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::planted::Planted;
-use crate::cli::{reference::write_pipeline, run::Desk};
+use crate::cli::{
+    reference::write_pipeline,
+    run::{BINARY, Desk},
+};
 
 /// Models, adapters, noise, a plan, a recipe's neighbours.
 fn desk() -> Desk {
@@ -74,6 +77,50 @@ fn an_output_replaces_neither_input_nor_folder() {
     }
     planted.are_there();
 }
+
+/// What a process leaves that is killed while it writes goes with the next output; what is only called alike
+/// stays.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_next_output_removes_what_a_dead_process_left() {
+    let desk = desk();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let left = format!(".higanbana-{}-a1B2c3", &boot[..8]);
+    desk.bytes(&left, b"half");
+    let mut planted = Planted::on(&desk);
+    planted.files(&[".higanbana-backup", ".higanbana-0badcafe-d4E5f6"]);
+    desk.run("sweep plan fit.toml -o other.jsonl").succeeds();
+    assert!(!desk.path(&left).exists());
+    planted.are_there();
+}
+
+/// Of 8192 by 8192 pixels the autoencoder holds 80 channels in single precision.
+#[cfg(target_os = "linux")]
+#[test]
+fn work_for_which_memory_is_lacking_is_refused_before_it_begins() {
+    let desk = desk();
+    let limited = |arguments: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", BINARY]);
+        desk.command(command.args(arguments.split_whitespace())).fails()
+    };
+    let generate = "generate --model model --prompt lily --steps 1 -o new.png";
+    let error = limited(&format!("{generate} --width 8192 --height 8192"));
+    assert!(error.starts_with("at least 21.5 GB of memory are needed, and "), "{error}");
+    assert!(error.contains("make fewer or smaller images, or take --tile"), "{error}");
+    desk.bytes("train.toml", TRAIN.as_bytes());
+    let error = limited("train train.toml");
+    assert!(error.starts_with("at least ") && error.contains("lower train.batch"), "{error}");
+    assert!(!desk.path("runs").exists() && !desk.path("new.png").exists());
+}
+
+/// Its model fits, and none of its batches.
+const TRAIN: &str = r#"
+model = "model"
+adapter = { algorithm = "lora" }
+data = { resolution = 4096, concepts = [{ folder = "images" }] }
+train = { steps = 1, batch = 64, rate = 1e-3 }
+"#;
 
 #[test]
 fn an_export_replaces_neither_input_nor_folder() {

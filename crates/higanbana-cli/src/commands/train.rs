@@ -41,7 +41,7 @@ pub struct Arguments {
     /// Go on with runs that were stopped, or that ended before the steps that are asked for now
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
-    /// Begin anew what is in the folders
+    /// Begin anew the runs in the folders; what is not a run's own stays, or is refused where it is in the way
     #[arg(long)]
     overwrite: bool,
     /// Leave out images that cannot be used, and list them in the result

@@ -39,11 +39,13 @@ impl State {
         if let Some(result) = result(folder, identity)? {
             return Ok(Self::Done(result));
         }
+        // Earlier versions had no ledger.
+        if !Ledger::is_in(folder)? && !folder.join(METRICS).exists() {
+            return Ok(Self::Missing);
+        }
         Ok(match read(&folder.join(ERROR))? {
             Some(reason) => Self::Failed(reason.trim().into()),
-            // Earlier versions had no ledger.
-            None if Ledger::is_in(folder)? || folder.join(METRICS).exists() => Self::Interrupted,
-            None => Self::Missing,
+            None => Self::Interrupted,
         })
     }
 }
