@@ -237,7 +237,7 @@ fn what_does_not_go_together_is_refused() {
         ("objective.prediction=epsilon", "zero_terminal_snr: needs v_prediction"),
         ("train.snapshots=true", "train.snapshots: are of an adapter; there is none"),
         ("train.loraplus=4", "train.loraplus: is about an adapter's factors; there is none"),
-        ("from_scratch=false", "model/text_encoder: has no diffusion_pytorch_model.safetensors"),
+        ("from_scratch=false", "model/text_encoder: is a directory without weights"),
         ("model=images/sheet.png", "model: a model that is trained itself is a folder"),
         ("train.blocks=[{paths=['**.nowhere'],rate=1}]", "no trained layer for **.nowhere"),
         (

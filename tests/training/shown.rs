@@ -91,7 +91,7 @@ fn each_sample_has_a_colour_behind_it_and_says_so() {
         let expected = noisy(&desk, &pixels, &view, number);
         assert!(deviation(&values(found.noisy), &expected) < 1e-5, "{number}");
         let text = format!("a lily on {} background", all.colours[colour].name);
-        let text = desk.pipeline.encode(&[(&*text, 0)]).unwrap().swap_remove(0);
+        let text = desk.pipeline.encode(&[(&text[..], 0)]).unwrap().swap_remove(0);
         assert!(deviation(&values(found.context), &values(text.context)) < 1e-6, "{number}");
     }
     assert_eq!(seen.len(), 3, "all colours");

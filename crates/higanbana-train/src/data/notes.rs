@@ -89,7 +89,7 @@ impl fmt::Display for Note<'_> {
             }
             Kind::OtherFile => ("file", "is", "are", "passed over: neither image nor caption"),
             Kind::Folder => {
-                ("folder", "is", "are", "passed over: name it as 10_cat, or give it a concept")
+                ("folder", "is", "are", "passed over: those named as 10_cat are read, and concepts")
             }
             Kind::ZeroTimes => ("folder", "is", "are", "passed over: its name counts it 0 times"),
             Kind::OwnName(_) => {

@@ -138,7 +138,7 @@ fn nothing_is_passed_over_in_silence() {
         "2 images are passed over: no decoder; save as PNG, JPEG or WebP (/b.avif and 1 more)",
         "1 text is passed over: no image has the name (/d.txt)",
         "1 file is passed over: neither image nor caption (/e.npz)",
-        "1 folder is passed over: name it as 10_cat, or give it a concept (/sub)",
+        "1 folder is passed over: those named as 10_cat are read, and concepts (/sub)",
         "1 folder is passed over: its name counts it 0 times (/0_none)",
     ];
     assert_eq!(notes, expected);
