@@ -35,7 +35,7 @@ fn a_directory_is_taken_wherever_a_file_is() {
         "inspect unet",
         "rank peft",
         "convert peft --to kohya --base unet -o kohya",
-        "convert peft --to kohya --bake lora --rank 1 -o baked",
+        "convert peft --to kohya --base unet --bake lora --rank 1 -o baked",
         "extract unet merged --adapter lora --rank 1 -o extracted",
     ] {
         desk.run(command).succeeds();
