@@ -27,7 +27,8 @@ JSON:
                            leading}}],
   total: {layers, parameters, rank, rank_bound, stable_rank, effective_rank,
           frobenius, spectral},
-  unknown: [{name, reason}], leftovers: [{name, reason, harmless}], notes: [text]
+  unknown: [{name, reason}], leftovers: [{name, reason, harmless}],
+  notes: [text]
 With --compare: {first: {...}, second: {...}}
 
 Measures are those of the update at strength 1 as the matrix [out, in·kernel], computed in f64; in \
