@@ -99,14 +99,14 @@ fn an_adapter_brings_its_tokens_along() {
     write_tensors(&path, &tensors, &Default::default(), false).unwrap();
 
     let mut pipeline = pipeline("sd");
-    let attached = attach_file(&mut pipeline, &path, 0.0, &registry()).unwrap();
+    let attached = attach_file(&mut pipeline, &path, &0.0.into(), &registry()).unwrap();
     assert!(attached.placed.leftovers.is_empty(), "{:?}", attached.placed.leftovers);
     let expected = Learnt { token: "lilium".into(), vectors: 2, path: path.clone() };
     assert_eq!(attached.learnt, [expected]);
     check(&pipeline, ONE, ONE);
 
     // The same file once more brings nothing new; other vectors of that token contradict it.
-    assert_eq!(attach_file(&mut pipeline, &path, 1.0, &registry()).unwrap().learnt, []);
+    assert_eq!(attach_file(&mut pipeline, &path, &1.0.into(), &registry()).unwrap().learnt, []);
     let (_temp, other) = file("lilium.safetensors", &[("emb_params", "other", [2, 16])]);
     let error = pipeline.learn_files(&[(&other, None)]).unwrap_err().to_string();
     assert!(error.contains("token lilium is learnt already"), "{error}");
