@@ -27,7 +27,7 @@ pub enum ApplyError {
         /// The adapter file.
         path: PathBuf,
         /// What is wrong with which of its tensors.
-        reason: AdapterError,
+        reason: Box<AdapterError>,
     },
     /// A tensor of the base cannot be adapted.
     #[error("{}: tensor {key:?} cannot be adapted: {reason}", path.display())]

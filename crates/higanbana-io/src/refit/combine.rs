@@ -156,8 +156,7 @@ impl Combine<'_> {
                 path: other.source.path.clone(),
                 module: other.module.into(),
                 algorithm: other.found.kind.name().into(),
-                first: path.clone(),
-                other: kind.name().into(),
+                other: format!("{} in {}", kind.name(), path.display()),
             });
         }
         let shape = |term: &Term| {
@@ -169,8 +168,7 @@ impl Combine<'_> {
                 path: other.source.path.clone(),
                 module: other.module.into(),
                 shape: other.resolved.site.shape.clone(),
-                first: path.clone(),
-                other: site.shape.clone(),
+                other: format!("{:?} in {}", site.shape, path.display()),
             });
         }
         let others: Vec<_> =

@@ -131,8 +131,8 @@ pub enum RefitError {
     },
     /// A layer has an algorithm in one file and another in another.
     #[error(
-        "{}: module {module:?}: is {algorithm}, and {other} in {}; bring both to one with convert --bake",
-        path.display(), first.display()
+        "{}: module {module:?}: is {algorithm}, and {other}; bring both to one with convert --bake",
+        path.display()
     )]
     SeveralAlgorithms {
         /// One adapter file.
@@ -141,16 +141,14 @@ pub enum RefitError {
         module: String,
         /// Its algorithm.
         algorithm: String,
-        /// The first one.
-        first: PathBuf,
-        /// The algorithm there.
+        /// That in the first file, and which this is.
         other: String,
     },
     /// A layer has a shape in one file and another in another.
     #[error(
-        "{}: module {module:?}: is for a layer of shape {shape:?}, and in {} for one of {other:?}; they are \
-         adapters of different models",
-        path.display(), first.display()
+        "{}: module {module:?}: is for a layer of shape {shape:?}, and of {other}; they are adapters of \
+         different models",
+        path.display()
     )]
     SeveralShapes {
         /// One adapter file.
@@ -159,10 +157,8 @@ pub enum RefitError {
         module: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// The first one.
-        first: PathBuf,
-        /// The shape there.
-        other: Vec<usize>,
+        /// That in the first file, and which this is.
+        other: String,
     },
     /// A file has several strengths.
     #[error(

@@ -27,7 +27,7 @@ impl Fitting {
             }
             if let (false, Some(first)) = (found, readers.first()) {
                 let all = readers.iter().flat_map(|reader| reader.modules());
-                let nearest = nearest(name, all, 3).into_iter().map(String::from).collect();
+                let nearest = nearest(name, all, 3);
                 let (path, module) = (first.path().into(), name.clone());
                 return Err(FileError::NoSuchModule { path, module, nearest });
             }
@@ -62,7 +62,7 @@ impl Fitting {
     pub(super) fn advise(error: ApplyError) -> ApplyError {
         match error {
             ApplyError::Adapter { path, reason: reason @ AdapterError::Shape { .. } } => {
-                ApplyError::Unfit { path, reason }
+                ApplyError::Unfit { path, reason: Box::new(reason) }
             }
             error => error,
         }

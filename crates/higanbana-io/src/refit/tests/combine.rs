@@ -176,7 +176,7 @@ fn what_has_no_sum_is_refused_in_one_line() {
         (case("lora_dora_out"), Some(base.as_path()), "lora+dora cannot be added up; turn it into"),
         (case("loha"), None, "loha cannot be added up"),
         (dotted, None, "is in the dialect diffusers, and "),
-        (case("lora"), None, "is for a layer of shape [24, 20], and in "),
+        (case("lora"), None, "is for a layer of shape [24, 20], and of [4, 5] in "),
         (case("full"), None, "is full, and lora in "),
     ] {
         let sources = match expected.contains("cannot be added") {
