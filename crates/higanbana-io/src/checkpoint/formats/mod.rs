@@ -4,6 +4,7 @@ mod folder;
 mod foreign;
 mod header;
 mod positioned;
+mod pytorch;
 mod safetensors;
 
 use std::{
@@ -16,13 +17,11 @@ use std::{
 
 pub use folder::weight_files;
 pub(crate) use header::METADATA_KEY;
+pub(crate) use pytorch::LIST;
 pub(crate) use safetensors::{LENGTH_BYTES, MAX_HEADER};
 
 use super::Info;
 use crate::FileError;
-
-/// The name that a list without one is given.
-pub(crate) const LIST: &str = "list";
 
 /// Where a format's tensors are read from.
 pub(super) trait Container: Debug + Send + Sync {
@@ -51,7 +50,7 @@ struct Format {
     open: fn(&Path, File, u64) -> Result<Contents, FileError>,
 }
 
-const FORMATS: [Format; 1] = [safetensors::FORMAT];
+const FORMATS: [Format; 2] = [safetensors::FORMAT, pytorch::FORMAT];
 
 /// Enough to tell every format: what a tar archive says of itself stands at its 257th byte.
 const START: u64 = 512;

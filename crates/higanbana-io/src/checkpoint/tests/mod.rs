@@ -1,5 +1,6 @@
 mod float8;
 mod folder;
+mod pytorch;
 
 use std::{fs, path::PathBuf};
 

@@ -1,7 +1,10 @@
 //! cloneofsimo/lora's counted pairs, by the names that kohya gives their layers: `tests/reference/make_formats.py`.
 
+use std::fs;
+
 use burn::tensor::TensorData;
 use higanbana_adapters::registry;
+use tempfile::tempdir;
 
 use super::Fixture;
 use crate::{AdapterReader, Dialect, Embedding, dialect::AdapterFile, testing::reference};
@@ -18,6 +21,21 @@ fn pairs_are_those_of_diffusers_layers_in_their_order() {
     assert_eq!(counted.modules, named.modules);
     let unused: Vec<_> = counted.unused.iter().map(|unused| unused.key.as_str()).collect();
     assert_eq!(unused, ["<s1>", "<s2>"]);
+}
+
+#[test]
+fn lists_are_of_the_model_that_their_name_tells() {
+    let named = read("counted_by_name.safetensors");
+    for (list, model, pairs) in
+        [("counted.pt", "lora_unet_", 10), ("counted.text_encoder.pt", "lora_te_", 5)]
+    {
+        let counted = read(list);
+        assert_eq!(counted.modules.len(), pairs);
+        for (module, tensors) in counted.modules {
+            assert!(module.starts_with(model));
+            assert_eq!(named.modules[&module], tensors, "{module}");
+        }
+    }
 }
 
 #[test]
@@ -56,4 +74,13 @@ fn a_pair_beyond_the_last_layer_is_left_over() {
     ]);
     let unused: Vec<_> = fixture.read().unused.into_iter().map(|unused| unused.key).collect();
     assert_eq!(unused, ["unet:144:down", "unet:144:up"]);
+}
+
+#[test]
+fn a_renamed_list_of_the_text_encoder_keeps_its_meaning_by_its_ending() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("mine.text_encoder.pt");
+    fs::copy(reference("formats/counted.text_encoder.pt"), &path).unwrap();
+    let file = AdapterReader::open(path, &registry()).unwrap();
+    assert!(file.modules().all(|module| module.starts_with("lora_te_text_model_encoder_layers_")));
 }
