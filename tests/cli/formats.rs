@@ -1,4 +1,4 @@
-//! Directories, counted pairs and layers that do not fit, as a user meets them.
+//! Pickles, directories, counted pairs and layers that do not fit, as a user meets them.
 
 use std::fs;
 
@@ -77,4 +77,47 @@ fn a_layer_that_does_not_fit_is_refused_padded_or_left_out() {
     assert!(run.err().contains("note: a: lycoris_conv_in is left out, as asked"), "{}", run.err());
     assert_eq!(desk.values("without", "conv_in.weight"), [1.0; 6]);
     assert_eq!(desk.values("without", "l.weight"), desk.values("padded", "l.weight"));
+}
+
+/// A file of `tests/reference/formats`.
+fn fixture(name: &str) -> String {
+    format!("{}/../../tests/reference/formats/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn pickles_are_bases_and_adapters() {
+    let desk = Desk::new();
+    // Its layer `a` is 6x4, and its elements are quarters.
+    let up = TensorData::new(vec![1.0f32; 6], vec![6, 1]);
+    let down = TensorData::new(vec![1.0f32; 4], vec![1, 4]);
+    desk.tensors(
+        "a",
+        &[("lora_unet_a.lora_up.weight", up), ("lora_unet_a.lora_down.weight", down)],
+    );
+    let key = "model.diffusion_model.a.weight";
+    let before = desk.open(&fixture("expected.safetensors")).read(key).unwrap();
+    let expected: Vec<f64> = before.iter::<f64>().map(|x| x + 1.0).collect();
+    for base in ["whole.ckpt", "legacy.ckpt", "weights.bin"] {
+        desk.run(&format!("merge {} a --overwrite -o merged", fixture(base))).succeeds();
+        assert_eq!(desk.values("merged", key), expected, "{base}");
+        let run = desk.run(&format!("inspect {}", fixture(base)));
+        assert!(run.succeeds().contains("12 tensors"), "{}", run.out());
+    }
+    desk.run(&format!("convert {} --to lycoris -o converted", fixture("counted.pt"))).succeeds();
+    let converted = desk.open("converted");
+    let ups = converted.names().iter().filter(|name| name.ends_with(".lora_up.weight"));
+    assert_eq!(ups.count(), 10);
+    let out = desk.run(&format!("inspect {}", fixture("counted.text_encoder.pt"))).succeeds();
+    assert!(out.contains("5 modules of kohya"), "{out}");
+    desk.run(&format!("rank {}", fixture("counted.pt"))).succeeds();
+}
+
+#[test]
+fn a_pickle_that_would_do_harm_is_refused_and_does_none() {
+    let desk = Desk::new();
+    for name in ["hostile.pt", "hostile_root.pt"] {
+        let message = desk.refusal(&format!("inspect {}", fixture(name)));
+        assert!(message.contains("posix.system"), "{message}");
+    }
+    assert!(desk.listing().is_empty());
 }

@@ -175,7 +175,7 @@ fn bad_files_are_refused_in_one_line() {
     for (file, begin) in [
         ("empty", "empty: is empty; "),
         ("truncated", "truncated: is truncated, "),
-        ("pickle", "pickle: is a Python pickle"),
+        ("pickle", "pickle: cannot be read as a PyTorch file ("),
         ("garbage", "garbage: is of an unknown format, no file of weights that is read; "),
         ("none", "none: cannot be opened (No such file"),
         (".", ".: is a directory without weights"),

@@ -57,7 +57,8 @@ fn open(path: &Path, _file: File, bytes: u64) -> Result<Contents, FileError> {
     // A view can claim any size of a small storage.
     let largest = bytes.max(SMALL);
     if let Some((key, tensor)) = tensors.iter().find(|(_, it)| it.byte_len() as u64 > largest) {
-        let reason = format!("tensor {key:?} would be {} bytes, more than the file", tensor.byte_len());
+        let reason =
+            format!("tensor {key:?} would be {} bytes, more than the file", tensor.byte_len());
         return Err(refused(&reason));
     }
     let infos = tensors.iter().map(|(key, tensor)| {
@@ -70,7 +71,11 @@ fn open(path: &Path, _file: File, bytes: u64) -> Result<Contents, FileError> {
         tensors: infos.collect::<BTreeMap<_, _>>().into_iter().collect(),
         metadata: BTreeMap::new(),
         notes: entries.note(path).into_iter().collect(),
-        container: Box::new(PyTorch { path: path.into(), tensors, _copy: (!cfg!(unix)).then_some(copy) }),
+        container: Box::new(PyTorch {
+            path: path.into(),
+            tensors,
+            _copy: (!cfg!(unix)).then_some(copy),
+        }),
         bytes,
     })
 }

@@ -91,7 +91,10 @@ fn a_view_that_claims_more_than_the_file_is_refused() {
     bytes.splice(at..at + 5, shape.iter().copied());
     let (_folder, path) = raw(&bytes);
     let message = message(&path);
-    assert!(message.contains("\"expanded\" would be 8388600 bytes, more than the file"), "{message}");
+    assert!(
+        message.contains("\"expanded\" would be 8388600 bytes, more than the file"),
+        "{message}"
+    );
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 //! are read from a copy.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -11,7 +12,11 @@ use std::{
 use pytorch_reader::MAX_PICKLE_SIZE;
 use regex::bytes::Regex;
 use tempfile::NamedTempFile;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, result::{ZipError, ZipResult}, write::SimpleFileOptions};
+use zip::{
+    CompressionMethod, ZipArchive, ZipWriter,
+    result::{ZipError, ZipResult},
+    write::SimpleFileOptions,
+};
 
 /// The name that a list at the root of a pickle is given.
 pub(crate) const LIST: &str = "list";
@@ -80,7 +85,7 @@ fn amend(pickle: &[u8]) -> Option<Vec<u8>> {
     let start = if named.get(PROTOCOL) == Some(&0x95) { PROTOCOL + FRAME } else { PROTOCOL };
     let is_list = named.first() == Some(&0x80) && named.get(start) == Some(&b']');
     match (is_list, named) {
-        (false, std::borrow::Cow::Borrowed(_)) => None,
+        (false, Cow::Borrowed(_)) => None,
         (false, named) => Some(named.into_owned()),
         (true, named) => {
             // `{"list": ...}`: an empty dictionary, the key, the list, and their setting before the stop.

@@ -96,7 +96,7 @@ impl Entries {
                 "it names {name}, which no weights need; do not load it in Python"
             ));
         }
-        if self.tensors != read {
+        if self.tensors > read {
             return Err(format!("{} of its tensors have one name", self.tensors - read + 1));
         }
         Ok(())
@@ -117,10 +117,8 @@ impl Entries {
 
 /// The entry that holds the weights of a dictionary with more than these.
 fn wrapper(inside: &HashMap<String, PickleValue>) -> Option<(&'static str, &PickleValue)> {
-    let found = WRAPPERS.into_iter().filter_map(|key| Some((key, inside.get(key)?)));
-    found
-        .into_iter()
-        .find(|(_, inner)| matches!(inner, PickleValue::Dict(_)) && holds_tensors(inner))
+    let mut found = WRAPPERS.into_iter().filter_map(|key| Some((key, inside.get(key)?)));
+    found.find(|(_, inner)| matches!(inner, PickleValue::Dict(_)) && holds_tensors(inner))
 }
 
 fn names(inside: &HashMap<String, PickleValue>) -> impl Iterator<Item = &str> {
