@@ -147,10 +147,8 @@ impl Feed {
 
     /// Whether a caption holds a token that the pipeline has learnt.
     pub fn says(&self, token: &str, pipeline: &Pipeline) -> bool {
-        (0..self.pictures.len()).any(|index| {
-            let how = Captions { dropout: 0.0, tag_dropout: 0.0, ..self.captions(index).clone() };
-            pipeline.holds(&how.text(&self.pictures[index].caption, 0, 0), token)
-        })
+        let mut texts = (0..self.pictures.len()).flat_map(|index| self.texts_of(index));
+        texts.any(|text| pipeline.holds(&text, token))
     }
 
     /// How the caption of an image becomes a text.

@@ -32,8 +32,17 @@ pub fn started(
     let wrong = |reason: String| TrainError::Data { path: file.into(), reason };
     let reader = AdapterReader::open(file, registry)?;
     let (found, placed) = read_file(pipeline, &reader, &Strength::from(1.0), registry)?;
-    if let Some(first) = placed.leftovers.first() {
-        let (count, name, reason) = (placed.leftovers.len(), &first.name, &first.reason);
+    // Tokens that the file brings along may be learnt already, as the recipe says.
+    let embeddings = reader.embeddings()?;
+    let is_learnt = |key: &str| {
+        let token = embeddings.iter().find(|it| it.key == key).map(|it| &it.token);
+        token.is_some_and(|token| {
+            pipeline.encoders.iter().all(|it| it.tokenizer.numbers(token).is_some())
+        })
+    };
+    let left: Vec<_> = placed.leftovers.iter().filter(|it| !is_learnt(&it.name)).collect();
+    if let Some(first) = left.first() {
+        let (count, name, reason) = (left.len(), &first.name, &first.reason);
         return Err(wrong(format!(
             "{count} of its modules and tensors cannot be trained on, first {name}: {reason}"
         )));

@@ -71,6 +71,16 @@ fn a_token_and_an_adapter_are_trained_together() {
         "{}",
         run.err()
     );
+    // A training goes on from both, or is told of what it would lose.
+    let file = "bundled/lily.safetensors";
+    let on = format!("train run.toml -o on --set train.steps=1 --set adapter.init_from={file}");
+    let error = desk.run(&on).fails();
+    assert!(error.contains("first bundle_emb.<lily>.string_to_param.*: an embedding"), "{error}");
+    let more = format!("--set embeddings=[{{token='<lily>',file='{file}',rate=1e-9,bundle=true}}]");
+    desk.run(&format!("{on} {more}")).succeeds();
+    let [before, after] = [file, "on/lily.safetensors"].map(|it| of(it, key));
+    let off = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-4, "{off}");
     // It travels with the adapter.
     desk.run("convert bundled/lily.safetensors --to lycoris -o converted.safetensors").succeeds();
     assert_eq!(of("converted.safetensors", key), of("bundled/lily.safetensors", key));

@@ -39,12 +39,12 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Those of a file that is no adapter's; none if it holds something else.
+    /// Those of a file, also those that it bundles with an adapter; none if it holds something else.
     ///
     /// # Errors
     /// When the tensor of an embedding has an impossible shape.
     pub fn all(file: &Checkpoint) -> Result<Vec<Self>, FileError> {
-        Self::of(file, |key| form::alone(file, key))
+        Self::of(file, |key| form::alone(file, key).or_else(|| form::bundled(file, key)))
     }
 
     /// Those that the file of an adapter holds besides.

@@ -93,6 +93,9 @@ fn those_of_an_adapter_are_found_beside_it() {
     ];
     let found = Embedding::bundled(&file).unwrap();
     assert_eq!(rows(&found), expected);
+    // Asked for by themselves, what is written as a token is one.
+    let all = Embedding::all(&file).unwrap();
+    assert_eq!(rows(&all), [&expected[..1], &[("<s2>", None, 1, 8)], &expected[1..]].concat());
     let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
     assert_eq!(found[1].read(&file).unwrap(), TensorData::new(values, [2, 8]));
 }

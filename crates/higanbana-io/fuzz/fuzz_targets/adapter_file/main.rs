@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use cap::Cap;
 use higanbana_core::{Registry, Site, SiteKind, Tensors};
 use higanbana_io::{
-    AdapterReader, Checkpoint,
+    AdapterReader, Checkpoint, Embedding,
     apply::{ModuleReader, Parameter},
 };
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
@@ -66,6 +66,8 @@ impl Setting {
             accepted(file.read(name));
             accepted(file.read_bytes(name));
         }
+        let embeddings = accepted(Embedding::all(&file)).unwrap_or_default();
+        embeddings.iter().for_each(|it| drop(accepted(it.read(&file))));
     }
 
     fn read_adapters(&self) {
