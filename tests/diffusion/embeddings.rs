@@ -60,6 +60,13 @@ fn a_token_means_its_vectors_as_in_diffusers() {
     check(&pipeline, BOTH, BOTH);
     assert!(pipeline.holds(BOTH, "lilium") && !pipeline.holds(ONE, "<cat-toy>"));
 
+    // As torch pickles them.
+    let [lilium_pt, learned_bin] =
+        ["lilium.pt", "learned_embeds.bin"].map(|name| folder("embeddings").join(name));
+    let mut pipeline = self::pipeline("sd");
+    pipeline.learn_files(&[(&lilium_pt, None), (&learned_bin, None)]).unwrap();
+    check(&pipeline, BOTH, BOTH);
+
     // Under another name.
     let mut pipeline = self::pipeline("sd");
     pipeline.learn_files(&[(&lilium, Some("<x>"))]).unwrap();
