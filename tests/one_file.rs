@@ -28,6 +28,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("lora-plus", "its option"),
     ("\"lora_", "how the names of kohya's modules begin, of any algorithm"),
     ("<lora:", "how web UIs write any adapter in a prompt"),
+    ("\"lora\", \"lyco\"", "the same, as a list"),
+    ("lora-block-weight", "an extension of a web UI, whose weights any adapter takes"),
+    ("pytorch_lora_weights", "how diffusers calls the file of any adapter"),
+    ("\"oft_unet_", "how the names of kohya's modules begin that rotate"),
     ("/lora\"", "how metadata call any adapter"),
     ("Self::Norm => \"norm\"", "a kind of parameter, or of layer"),
 ];

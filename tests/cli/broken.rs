@@ -79,9 +79,9 @@ fn what_is_wrong_with_a_model_is_said_in_one_line() {
             "config.json: is the configuration of a UNetMotionModel; UNet2DConditionModel is",
         ),
         (
-            &replace("scheduler/scheduler_config.json", "PNDMScheduler", "HeunDiscreteScheduler"),
+            &replace("scheduler/scheduler_config.json", "PNDMScheduler", "DEISMultistepScheduler"),
             "",
-            "scheduler: the model's own, \"HeunDiscreteScheduler\", is not built; choose ddpm",
+            "scheduler: the model's own, \"DEISMultistepScheduler\", is not built; choose ddpm",
         ),
         (&shards, "", "model/unet/a-1.safetensors: is truncated"),
         (

@@ -117,16 +117,17 @@ impl fmt::Display for KeyProblem {
 }
 
 /// How many problems are listed before they are only counted.
-const LISTED: usize = 10;
+const LISTED: usize = 5;
 
 fn summary(problems: &[KeyProblem]) -> String {
-    let mut lines = vec![match problems {
+    let what = match problems {
         [_] => "1 tensor does not fit the model".to_string(),
         _ => format!("{} tensors do not fit the model", problems.len()),
-    }];
-    lines.extend(problems.iter().take(LISTED).map(|problem| format!("  {problem}")));
-    if problems.len() > LISTED {
-        lines.push(format!("  ... and {} more", problems.len() - LISTED));
-    }
-    lines.join("\n")
+    };
+    let listed: Vec<_> = problems.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = match problems.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{what}: {}{more}", listed.join("; "))
 }

@@ -155,7 +155,6 @@ fn scheduler(name: &str) -> Result<String, String> {
 /// Generates.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
-    let format = Format::of(&arguments.output)?;
     let device = arguments.compute.device()?;
     let (prompt, adapters) = named::adapters(&arguments.prompt, arguments.adapter_dir.as_deref())?;
     let given = arguments.adapters.iter().map(|it| (it.path.clone(), it.strength(1.0)));
@@ -172,6 +171,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         output::differs_from_inputs(path, inputs.clone().map(|input| &**input))?;
         writer::check(path, arguments.overwrite)?;
     }
+    let format = Format::of(&arguments.output)?;
     if arguments.save_latents.as_ref().is_some_and(|latents| outputs.contains(latents)) {
         return Err(output::usage("--save-latents: is the image's file too; name another"));
     }
