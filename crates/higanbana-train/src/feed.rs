@@ -1,7 +1,7 @@
 //! From images to batches: latents, noise, times and texts.
 //!
-//! * [`sample`]: what a sample shows and says; [`latents`] and [`texts`]: both as the models take them;
-//! * [`batch`]: samples with noise, and what the model is to tell.
+//! * `sample`: what a sample shows and says; `latents` and `texts`: both as the models take them;
+//! * `batch`: samples with noise, and what the model is to tell.
 
 mod batch;
 mod latents;

@@ -24,7 +24,8 @@ pub struct Leftover {
     pub name: String,
     /// Why.
     pub reason: String,
-    /// Whether the result is whole without it (see the [module](self)).
+    /// Whether the result is whole without it, because it could have acted nowhere in what the user named, such
+    /// as a text encoder's part on the file of a UNet.
     pub harmless: bool,
 }
 
