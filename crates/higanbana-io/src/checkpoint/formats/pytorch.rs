@@ -40,10 +40,7 @@ struct PyTorch {
 }
 
 fn open(path: &Path, _file: File, bytes: u64) -> Result<Contents, FileError> {
-    let refused = |reason: &dyn ToString| FileError::PyTorch {
-        path: path.into(),
-        reason: reason.to_string().replace(char::is_control, " "),
-    };
+    let refused = |reason: &dyn ToString| refused(path, reason);
     let copy = Amended::of(path).map_err(|reason| refused(&reason))?;
     let reader = PytorchReader::new(copy.path()).map_err(|reason| refused(&reason))?;
     let root = PytorchReader::read_pickle_data(copy.path(), None);
@@ -86,13 +83,19 @@ impl Container for PyTorch {
         let no_such_key = || FileError::NoSuchKey { path: path(), key: key.into() };
         let tensor = self.tensors.get(key).ok_or_else(no_such_key)?;
         tensor.read().map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => FileError::PyTorch {
-                path: path(),
-                reason: error.to_string().replace(char::is_control, " "),
-            },
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                refused(&self.path, &error)
+            }
             _ => FileError::Read { path: path(), source: error },
         })
     }
+}
+
+/// The reader's reasons are several, one behind the other; that they are errors is said once.
+fn refused(path: &Path, reason: &dyn ToString) -> FileError {
+    let reason = reason.to_string().replace(char::is_control, " ");
+    let reason = reason.replace("IO error: ", "").replace(" error: ", ": ");
+    FileError::PyTorch { path: path.into(), reason }
 }
 
 fn dtype(dtype: DType) -> Dtype {
