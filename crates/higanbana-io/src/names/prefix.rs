@@ -45,7 +45,7 @@ use Paths::{Diffusers, Either, Original};
 pub(crate) const PREFIXES: &[Prefix] = &[
     row("lycoris_",                         None,               Underscore, Either),    // LyCORIS, SimpleTuner
     row("lora_unet_",                       Some(Unet),         Underscore, Either),    // kohya
-    row("oft_unet_",                        Some(Unet),         Underscore, Either),    // kohya's networks/oft.py
+    row("oft_unet_",                        Some(Unet),         Underscore, Either),    // kohya's rotations
     row("lora_te_",                         Some(TextEncoder),  Underscore, Diffusers), // kohya, of SD 1 and 2
     row("lora_te1_",                        Some(TextEncoder),  Underscore, Diffusers), // kohya, of SDXL
     row("lora_te2_",                        Some(TextEncoder2), Underscore, Diffusers), // kohya, of SDXL
