@@ -114,11 +114,17 @@ pub fn index(is_there: impl Fn(&str) -> bool) -> Result<String, ReportError> {
     Ok(environment.get_template("index.html")?.render(context)?)
 }
 
+/// Whether a file that begins so is a page of this toolkit, which another may replace.
+pub fn is_page(begin: &[u8]) -> bool {
+    let head = PAGE.split("{%").next().unwrap_or_default();
+    begin.strip_prefix(head.as_bytes()).is_some_and(|title| title.starts_with(b"Higanbana"))
+}
+
+const PAGE: &str = include_str!("templates/page.html");
+
 /// What templates of pages are built upon.
-const SHARED: [(&str, &str); 2] = [
-    ("page.html", include_str!("templates/page.html")),
-    ("plot.css", include_str!("templates/plot.css")),
-];
+const SHARED: [(&str, &str); 2] =
+    [("page.html", PAGE), ("plot.css", include_str!("templates/plot.css"))];
 
 /// What every page needs.
 pub(crate) fn environment() -> Environment<'static> {

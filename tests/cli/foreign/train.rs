@@ -105,8 +105,17 @@ fn a_run_works_between_files_of_others() {
     planted.are_there();
     desk.run(&format!("{train} --overwrite --set seed=2")).succeeds();
     planted.are_there();
-    desk.run(&format!("{train} --set seed=2 --report page.html")).succeeds();
+    let again = format!("{train} --set seed=2 --report");
+    desk.run(&format!("{again} page.html")).succeeds();
+    desk.run(&format!("{again} page.html")).succeeds();
     planted.are_there();
+    planted.files(&["thesis.html"]);
+    let error = planted.refuse(&format!("{again} thesis.html"));
+    assert!(error.starts_with("thesis.html: is no page of this toolkit; "), "{error}");
+    // A run is not done without what it made.
+    fs::remove_file(desk.path("out/lily.safetensors")).unwrap();
+    let error = desk.refusal(&format!("{train} --set seed=2"));
+    assert!(error.starts_with("out/lily.safetensors: is gone, "), "{error}");
     let left = fs::read_dir(desk.path("out/checkpoints")).unwrap().count();
     assert_eq!(left, 2 + 1, "checkpoints are tidied, the other file is not");
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -12,6 +14,7 @@ use higanbana_io::{
     run::{Begun, Run},
     writer::{self, Place},
 };
+use higanbana_lab::report::is_page;
 use higanbana_train::{Progress, Recipe, Trainer, memory, recipe::ScaleFrom};
 use indicatif::HumanDuration;
 
@@ -82,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(page) = &arguments.report {
         let inputs = trainings.iter().flat_map(|it| [it.inputs(), it.targets()].concat());
         output::differs_from_inputs(page, inputs.collect::<Vec<_>>().iter().map(|it| &**it))?;
-        writer::check(page, true)?;
+        check_page(page)?;
     }
     let mut folders = Vec::new();
     for training in trainings {
@@ -91,6 +94,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Some(page) = &arguments.report else { return Ok(()) };
     writer::write_text(page, &higanbana_lab::training::page(&folders)?, true)?;
     output::line(page.display().to_string())
+}
+
+/// That a page can be written, in place of nothing or of another page.
+fn check_page(path: &Path) -> Result<()> {
+    writer::check(path, true)?;
+    let mut begin = Vec::new();
+    if let Ok(file) = File::open(path) {
+        file.take(1 << 12).read_to_end(&mut begin)?;
+        if !is_page(&begin) {
+            bail!("{}: is no page of this toolkit; name another file for --report", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Where the end of a run is: with a later one it goes on, also when it is done.
@@ -262,10 +278,13 @@ fn show(bar: &output::Progress, progress: &Progress) {
 }
 
 fn done(arguments: &Arguments, folder: &Path, result: &serde_json::Value) -> Result<()> {
+    let file = folder.join(result["file"].as_str().unwrap_or_default());
+    if !file.exists() {
+        bail!("{}: is gone, though its run is done; --overwrite trains it anew", file.display());
+    }
     if arguments.json {
         return output::json(result);
     }
-    let file = folder.join(result["file"].as_str().unwrap_or_default());
     let loss = |name: &str| result[name].as_f64().map(|loss| format!(", {name} {loss:.4}"));
     output::line(format!(
         "{}: {} steps{}{}",

@@ -29,6 +29,9 @@ pub struct Encoded {
     pub adapter_config: Option<String>,
 }
 
+/// How PEFT calls its files, to which a configuration beside them belongs.
+const PEFT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
 impl Encoded {
     /// With what another file said of itself, as far as it stays true: the dialect of this one multiplies
     /// alpha into a tensor or has it in its configuration.
@@ -47,11 +50,17 @@ impl Encoded {
         hash::renew(&mut self.metadata, &hash, dialect);
     }
 
-    /// Writes the file and, where its dialect has one, the configuration beside it: both or neither.
+    /// Writes the file and, where its dialect has one, the configuration beside it: both or neither. The
+    /// configuration of another adapter, one that is called as PEFT does, stays.
     ///
     /// # Errors
-    /// Those of [`writer::write_tensors`].
+    /// Those of [`writer::write_tensors`], and when the configuration there is another adapter's.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), FileError> {
+        let other = |name: &&str| path.with_file_name(name).exists();
+        if self.adapter_config.is_some() && !path.exists() && PEFT_FILES.iter().any(other) {
+            let reason = "is of the adapter in its folder; name an output in another folder".into();
+            return Err(FileError::Config { path: config_path(path), reason });
+        }
         let file = writer::stage_tensors(path, &self.tensors, &self.metadata, overwrite)?;
         let config = self
             .adapter_config

@@ -344,6 +344,13 @@ fn a_file_and_its_configuration_are_written_both_or_neither() {
     fs::write(&config, "mine").unwrap();
     assert!(matches!(encoded.write(&adapter, false), Err(FileError::Exists { .. })));
     assert!(!adapter.exists());
+    // The configuration of another adapter stays, whatever may be replaced.
+    let other = folder.path().join("adapter_model.safetensors");
+    fs::write(&other, "mine").unwrap();
+    assert!(matches!(encoded.write(&adapter, true), Err(FileError::Config { .. })));
+    assert_eq!(fs::read(&config).unwrap(), b"mine");
+    assert!(!adapter.exists());
+    fs::remove_file(other).unwrap();
     // A folder is in the way of the tensors.
     fs::create_dir(&adapter).unwrap();
     encoded.write(&adapter, true).unwrap_err();
