@@ -111,7 +111,7 @@ impl Scale {
         Self { value, alpha, by_root: false }
     }
 
-    /// That of this `alpha` in a file, and by what to multiply a factor, so that the update stays.
+    /// The scale with this `alpha` in a file, and the number that a factor is multiplied by so that the update stays.
     pub fn with_alpha(self, alpha: f64) -> (Self, f64) {
         let value = self.value * alpha / self.alpha;
         (Self { value, alpha, ..self }, self.value / value)
@@ -133,7 +133,7 @@ impl Scale {
         self.value
     }
 
-    /// What a file holds as `alpha`: $s r$, so that every reader's $\alpha/r$ is $s$; $s \sqrt r$ where its
+    /// The `alpha` of a file: $s r$, so that every reader's $\alpha/r$ is $s$; $s \sqrt r$ where its
     /// metadata ask for that.
     pub fn file_alpha(self) -> f64 {
         self.alpha

@@ -15,7 +15,7 @@ pub struct Adapter {
     pub path: PathBuf,
     /// Its strength, where one is given.
     strength: Option<f64>,
-    /// What is said of parts of a model, such as `te=0.5`.
+    /// Options for parts of a model, such as `te=0.5`.
     options: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Adapter {
     }
 }
 
-/// What stands before and after the last colon.
+/// Splits a text at its last colon.
 #[cfg(unix)]
 fn split(text: &OsStr) -> Option<(OsString, String)> {
     use std::os::unix::ffi::OsStrExt;
@@ -77,7 +77,7 @@ fn split(text: &OsStr) -> Option<(OsString, String)> {
     Some((path.into(), after.into()))
 }
 
-/// What may follow a file, for help.
+/// The help of an adapter argument: strength and options that may follow a file.
 pub fn help(begin: &str) -> String {
     format!(
         "{begin}: as trained is 1, a negative one takes away. Options may follow, each after a colon: {OPTIONS}; \

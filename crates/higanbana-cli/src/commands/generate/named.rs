@@ -14,7 +14,7 @@ use higanbana_io::{
 };
 use regex::Regex;
 
-/// What the web UIs call adapters in a prompt, of whatever algorithm.
+/// Names of adapters in a prompt of the web UIs, whatever their algorithm.
 const KINDS: [&str; 2] = ["lora", "lyco"];
 
 /// Endings of files that adapters are in.
