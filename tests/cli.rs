@@ -28,6 +28,7 @@ mod cli {
     mod resize;
     mod run;
     mod sampling;
+    mod scaling;
     mod scratch;
     mod stops;
     mod streams;

@@ -62,42 +62,6 @@ fn what_cannot_be_compared_says_why() {
 }
 
 #[test]
-fn two_alphas_that_train_alike() {
-    let desk = Desk::new();
-    let command = "scaling --adapter loha --from-alpha 16 --to-alpha 1 --rank 8 --optimizer";
-    let json = desk.run(&format!("{command} adamw --json")).json();
-    let factors = json["factors"].as_array().unwrap();
-    assert_eq!(factors.len(), 4);
-    for block in factors {
-        assert_eq!((&block["initial"], &block["learning_rate"]), (&2.0.into(), &2.0.into()));
-        assert_eq!(block["hyperparameters"]["eps"], 0.5);
-    }
-    let json = desk.run(&format!("{command} sgd --json")).json();
-    assert_eq!(json["factors"][0]["learning_rate"], 4.0);
-    let out = desk.run(&format!("{command} adamw")).succeeds();
-    assert!(out.contains("hada_w1_a             × 2            × 2"), "{out}");
-    let error = desk.run(&format!("{command} adamw --lora-plus 16")).fails();
-    assert_eq!(error, "LoRA+ is about two factors, this adapter has degree 4");
-    let error =
-        desk.run("scaling --adapter full --from-alpha 2 --to-alpha 1 --rank 8 --optimizer sgd");
-    assert!(error.fails().starts_with("full has no alpha"));
-}
-
-#[test]
-fn an_alpha_that_is_ignored_changes_nothing() {
-    let desk = Desk::new();
-    let command =
-        "scaling --adapter lokr:full_matrix --from-alpha 16 --to-alpha 1 --rank 8 --optimizer sgd";
-    let out = desk.run(command).succeeds();
-    assert!(out.starts_with("lokr:full_matrix ignores alpha"), "{out}");
-    let json = desk.run(&format!("{command} --json")).json();
-    assert_eq!(json["alpha_ignored"], true);
-    assert_eq!(json["factors"][0]["learning_rate"], 1.0);
-    let json = desk.run(&format!("{} --json", command.replace(":full_matrix", ""))).json();
-    assert_eq!(json["alpha_ignored"], false);
-}
-
-#[test]
 fn devices_compute_what_the_cpu_computes_in_double_precision() {
     let json = Desk::new().run("devices --check --json").json();
     let lines = json.as_array().unwrap();

@@ -232,7 +232,9 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
     let frozen = "--scale-from alpha=16 --set adapter.algorithm=tlora --set adapter.options={rank=2,alpha=1.0}";
     let error = desk.refusal(&format!("train run.toml -o frozen {frozen}"));
     assert!(
-        error.contains("scale_from: tlora has frozen tensors, which alpha multiplies"),
+        error.contains("scale_from: tlora at unet.")
+            && error
+                .contains("it multiplies base_q_layer, base_p_layer, base_lambda_layer as well"),
         "{error}"
     );
 }
@@ -242,8 +244,13 @@ fn a_published_recipe_trains_the_same_at_another_alpha() {
 fn one_bound_holds_for_gradients_that_scale_differently() {
     let desk = desk();
     desk.bytes("run.toml", RECIPE.replace("clip = 1.0", "clip = 0.01").as_bytes());
-    for (optimizer, more) in [("adamw", "eps=1e-20"), ("sgd", ""), ("normalized_sgd", "eps=1e-20")]
-    {
+    for (optimizer, more) in [
+        ("adamw", "eps=1e-20"),
+        ("sgd", ""),
+        ("normalized_sgd", "eps=1e-20"),
+        // Its factor of zeros stays, and the other takes up all.
+        ("lamb", "eps=1e-20"),
+    ] {
         for groups in [false, true] {
             let train = |alpha: f64, from: &str| {
                 let run = format!(
@@ -265,7 +272,8 @@ fn one_bound_holds_for_gradients_that_scale_differently() {
         "train run.toml -o shared --scale-from alpha=16 --set train.optimizer=prodigy \
          --set adapter.algorithm=lora+dora --set adapter.options={rank=2,alpha=1.0}",
     );
-    assert!(error.contains("scale_from: prodigy has one estimate for all tensors"), "{error}");
+    let expected = "under Prodigy: it has one estimate of a distance for all tensors, and unet.";
+    assert!(error.starts_with("scale_from: ") && error.contains(expected), "{error}");
 }
 
 #[test]

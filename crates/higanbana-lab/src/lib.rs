@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod experiment;
 pub mod expressivity;
 pub mod fit;
+pub mod forms;
 pub mod gamma;
 pub mod initialisation;
 pub mod measures;

@@ -53,9 +53,7 @@ pub fn exponents(
     let w0 = Tensor::<2>::from_data(w0.to_data(), (&device, DType::F64));
     let (mut rows, mut right) = (Vec::new(), Vec::new());
     for point in 0..POINTS {
-        let mut init = stream("point", &device, seed ^ point);
-        let adapter = adapter.clone().map(&mut Randomise { init: &mut init, device: &device });
-        let adapter = adapter.train();
+        let adapter = at_random(adapter.clone(), &device, seed ^ point).train();
         let mut init = stream("cotangents", &device, seed ^ point);
         for _ in 0..names.len() + 2 {
             // Each backward pass consumes its graph.
@@ -83,6 +81,11 @@ pub fn exponents(
     let clean = |e: f64| (e * 5040.0).round() / 5040.0;
     let exact = |e: f64| if (clean(e) - e).abs() < 1e-9 { clean(e) } else { e };
     Ok(names.into_iter().zip(solution.into_iter().map(exact)).collect())
+}
+
+/// The adapter with random numbers in place of every tensor, frozen ones too, in `f64`.
+pub(crate) fn at_random(adapter: DynAdapter, device: &Device, seed: u64) -> DynAdapter {
+    adapter.map(&mut Randomise { init: &mut stream("point", device, seed), device })
 }
 
 /// The solution of least norm of $A e = b$, `rows` being $A$ by rows.

@@ -11,8 +11,11 @@
 //!
 //! With `scale_from`, a recipe for $\alpha'$ is trained at $\alpha$: $\frac{\alpha'}{r} T$ is
 //! $\gamma \cdot \frac{\alpha}{r} T$ with $\gamma = \alpha'/\alpha$, the ratio of what adapters made with either write into
-//! their files (an adapter that ignores alpha writes the same), and [`Scaling`] has the initial values, rates and
-//! hyperparameters that replace $\gamma$. The gradients are bounded by what their norm would be there.
+//! their files (an adapter that ignores alpha writes the same), and [`Scaling`](crate::Scaling) has the initial values, rates and
+//! hyperparameters that replace $\gamma$, or the reason why nothing does. The gradients are bounded by what their
+//! norm would be there.
+
+mod layers;
 
 use std::collections::HashMap;
 
@@ -20,14 +23,15 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::Tensor,
 };
-use higanbana_core::{Degree, DynAdapter, Site};
+use higanbana_core::{Degree, DynAdapter};
 
 use crate::{
-    Group, ModelOptimizer, Rule, Scaling, TrainError, Unit,
+    Group, ModelOptimizer, Rule, TrainError, Unit,
     model::{Clip, parameters},
     network::{ENCODERS, Network, UNET},
     optimizers::{Settings, optimizer, optimizers},
     recipe::{Recipe, Train},
+    scaling::{Sharing, alike},
     tokens::Token,
 };
 
@@ -41,6 +45,8 @@ pub struct Groups {
     published: Vec<Group>,
     members: HashMap<ParamId, usize>,
     factors: HashMap<ParamId, f64>,
+    /// Tensors that are trained alike in the published training, with their factors, by its groups.
+    alike: Vec<Vec<(String, f64)>>,
 }
 
 impl Groups {
@@ -48,7 +54,8 @@ impl Groups {
     /// to scale from.
     ///
     /// # Errors
-    /// When the optimizer, one of its options or a pattern is unknown, or an adapter cannot be scaled.
+    /// When the optimizer, one of its options or a pattern is unknown, or no training at this alpha is the
+    /// published one.
     pub fn new(
         recipe: &Recipe,
         network: &Network,
@@ -86,14 +93,26 @@ impl Groups {
             published: Vec::new(),
             members: HashMap::new(),
             factors: HashMap::new(),
+            alike: Vec::new(),
         };
         match recipe.adapter {
-            Some(_) => all.adapters(network, published, &mut rates, &settings)?,
+            Some(_) => {
+                let penalised = recipe.objective.orthogonality != 0.0;
+                if published.is_some() && penalised {
+                    let reason = "scale_from: objective.orthogonality is about the tensors themselves, whose \
+                                  size changes; leave one of them out";
+                    return Err(wrong(reason.into()));
+                }
+                all.adapters(network, published, &mut rates, &settings)?;
+            }
             None if recipe.trains_model() => all.whole(network, &mut rates, &settings),
             None => {}
         }
         rates.all_used()?;
         all.tokens(network, tokens, &settings);
+        for group in &all.alike {
+            alike(rule, Sharing::Measured, group.iter().cloned())?;
+        }
         Ok(all)
     }
 
@@ -105,8 +124,7 @@ impl Groups {
                 let layer = path.rsplit_once('.').map_or(&*path, |(layer, _)| layer);
                 let rate = rates.of(prefix, layer);
                 let group = Group { rate, settings: settings.clone() };
-                let number = self.number(group.clone(), 1.0, group);
-                self.members.insert(id, number);
+                self.join(id, path, group.clone(), group, 1.0);
             }
         }
     }
@@ -117,8 +135,7 @@ impl Groups {
             for (vectors, token) in encoder.learnt().iter().zip(tokens) {
                 let Some(rate) = token.rate else { continue };
                 let group = Group { rate, settings: settings.clone() };
-                let number = self.number(group.clone(), 1.0, group);
-                self.members.insert(vectors.id, number);
+                self.join(vectors.id, token.token.clone(), group.clone(), group, 1.0);
             }
         }
     }
@@ -133,30 +150,15 @@ impl Groups {
     ) -> Result<(), TrainError> {
         let train = rates.train;
         let rule = self.rule;
-        let published = published.map(Network::adapters).transpose()?;
-        for (index, (prefix, site, adapter)) in network.adapters()?.into_iter().enumerate() {
+        let adapters = network.adapters()?;
+        let layers = published.map(|published| layers::layers(&adapters, published)).transpose()?;
+        for (index, (prefix, site, adapter)) in adapters.into_iter().enumerate() {
             let rate = rates.of(prefix, &site.path);
             let path = format!("{prefix}.{}", site.path);
             let degree = adapter.degree();
-            let gamma = match published.as_ref().map(|all| &all[index]) {
-                None => None,
-                Some((_, site, other)) => match (alpha(other, site), alpha(&adapter, site)) {
-                    (Some(published), Some(own)) => Some(published / own).filter(|g| *g != 1.0),
-                    _ => {
-                        let name = adapter.name();
-                        return Err(wrong(format!("scale_from: {name} has no alpha at {path}")));
-                    }
-                },
-            };
-            let scaling =
-                gamma.map(|gamma| Scaling::for_gamma(&degree, rule, gamma)).transpose()?;
-            let (trained, frozen) = tensors(&adapter);
-            if frozen && scaling.is_some() {
-                let name = adapter.name();
-                let reason =
-                    "has frozen tensors, which alpha multiplies too and its file does not tell";
-                return Err(wrong(format!("scale_from: {name} {reason}, at {path}")));
-            }
+            let layer = layers.as_ref().map(|layers| &layers[index]);
+            let scaling = layer.map(|layer| layer.scaling(rule, Sharing::Measured)).transpose()?;
+            let trained = tensors(&adapter);
             let slower = factors(&degree) > 1 && trained.iter().any(|it| it.is_zero);
             if train.loraplus != 1.0 && !slower {
                 let reason = format!(
@@ -171,26 +173,30 @@ impl Groups {
                 if is_zero {
                     group.rate *= train.loraplus;
                 }
-                let (published, mut size) = (group.clone(), 1.0);
+                let (published, mut factor) = (group.clone(), 1.0);
                 if let Some(scaling) = &scaling
                     && let Some(block) = scaling.block(&name)
                 {
                     group.rate *= scaling.rate(block);
                     group.settings = scaling.settings(block, settings);
-                    size = scaling.threshold(block);
-                    self.factors.insert(id, scaling.blocks[block].factor);
+                    factor = scaling.blocks[block].factor;
                 }
-                let number = self.number(group, size, published);
-                self.members.insert(id, number);
+                self.join(id, format!("{path}.{name}"), group, published, factor);
             }
         }
         Ok(())
     }
 
-    /// The number of a group whose gradients are `size` times as large as in the published one.
-    fn number(&mut self, group: Group, size: f64, published: Group) -> usize {
+    /// A tensor of this name in a group; in the published training it is in another, and `factor` times smaller.
+    fn join(&mut self, id: ParamId, name: String, group: Group, published: Group, factor: f64) {
         let set = number(&mut self.published, published);
-        number(&mut self.groups, (group, Unit { set, size }))
+        self.alike.resize_with(self.published.len(), Vec::new);
+        self.alike[set].push((name, factor));
+        let unit = Unit { set, size: factor.recip() };
+        self.members.insert(id, number(&mut self.groups, (group, unit)));
+        if factor != 1.0 {
+            self.factors.insert(id, factor);
+        }
     }
 
     /// The network with its initial values scaled.
@@ -199,10 +205,7 @@ impl Groups {
     }
 
     /// The optimizer.
-    ///
-    /// # Errors
-    /// When it estimates one number from gradients that scale differently.
-    pub fn optimizer(&self, recipe: &Recipe) -> Result<ModelOptimizer, TrainError> {
+    pub fn optimizer(&self, recipe: &Recipe) -> ModelOptimizer {
         let (groups, units): (Vec<Group>, Vec<Unit>) = self.groups.iter().cloned().unzip();
         let bounds = |bound: f64| units.iter().map(|unit| bound * unit.size).collect();
         let clip = recipe.train.clip.map(|bound| match recipe.train.clip_groups {
@@ -210,16 +213,11 @@ impl Groups {
             false => Clip::Whole(bound),
         });
         let optimizer = ModelOptimizer::of(self.rule, &groups, self.members.clone());
-        if optimizer.shares() && self.groups.len() > self.published.len() {
-            let name = self.rule.name;
-            let reason = "has one estimate for all tensors, of which some do not scale with alpha";
-            return Err(wrong(format!("scale_from: {name} {reason}")));
-        }
         let optimizer = optimizer.measured(units);
-        Ok(match clip {
+        match clip {
             Some(clip) => optimizer.clipped(clip),
             None => optimizer,
-        })
+        }
     }
 }
 
@@ -265,11 +263,6 @@ fn wrong(reason: String) -> TrainError {
     TrainError::recipe("RUN.toml", reason)
 }
 
-/// Alpha, as an adapter's file has it.
-fn alpha(adapter: &DynAdapter, site: &Site) -> Option<f64> {
-    adapter.write(site).get("alpha")?.iter::<f64>().next()
-}
-
 /// Number of factors that an update is a product of.
 fn factors(degree: &Degree) -> usize {
     match degree {
@@ -286,23 +279,21 @@ struct Trained {
     is_zero: bool,
 }
 
-/// The trained tensors of an adapter, and whether there are others.
-fn tensors<M: Module>(adapter: &M) -> (Vec<Trained>, bool) {
-    let mut visit = Visit { path: Vec::new(), found: Vec::new(), frozen: false };
+/// The trained tensors of an adapter.
+fn tensors(adapter: &DynAdapter) -> Vec<Trained> {
+    let mut visit = Visit { path: Vec::new(), found: Vec::new() };
     adapter.visit(&mut visit);
-    (visit.found, visit.frozen)
+    visit.found
 }
 
 struct Visit {
     path: Vec<String>,
     found: Vec<Trained>,
-    frozen: bool,
 }
 
 impl ModuleVisitor for Visit {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !param.is_require_grad() {
-            self.frozen = true;
             return;
         }
         let index = |part: &&String| part.parse::<usize>().is_err();

@@ -133,11 +133,6 @@ impl ModelOptimizer {
         model
     }
 
-    /// Whether the parameters of a group share more than their settings.
-    pub fn shares(&self) -> bool {
-        self.groups.iter().any(|(_, engine)| engine.common.is_some())
-    }
-
     /// What each group carries from step to step, as bytes and numbers.
     ///
     /// # Errors

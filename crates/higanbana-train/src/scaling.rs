@@ -8,12 +8,30 @@
 //! [optimizer's](crate::Rule::c) and its hyperparameters scale with
 //! [powers of $a_i$](crate::Hyperparameter::power). The plain choice is $e_i = 1/m$, $m = \sum_i d_i$.
 //!
+//! Whether there is such a training is [judged](judge) from the tensors of each [`Layer`], what they start from,
+//! and what the optimizer shares between them.
+//!
 //! Theorem 1 of arXiv:2309.14859; Schulman (2025) has LoRA under Adam with two exponents.
+
+mod error;
+mod judgement;
+mod layer;
+mod roots;
+#[cfg(test)]
+mod tests;
+pub mod translation;
 
 use std::fmt;
 
 use higanbana_core::Degree;
 
+use self::roots::positive;
+pub use self::{
+    error::ScalingError,
+    judgement::{Sharing, alike, judge, one_norm},
+    layer::Layer,
+    roots::{is_power_of_two, root},
+};
 use crate::{Rule, Settings};
 
 /// What replaces $\gamma$: for every block of trained tensors a factor.
@@ -38,46 +56,29 @@ pub struct Block {
     pub exponent: f64,
     /// $a_i = \gamma^{e_i}$: initial values are multiplied by this.
     pub factor: f64,
+    /// Why this is the factor.
+    pub part: Part,
 }
 
-/// Why there is no scaling.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ScalingError {
-    /// $\gamma$ is no positive number.
-    #[error("gamma is {0}: give a positive number")]
-    Gamma(f64),
-    /// $\gamma$ is 1.
-    #[error("gamma is 1: there is nothing to compare, give another one")]
-    One,
-    /// Numbers of this size are lost in the element type.
-    #[error(
-        "gamma {gamma:e} is out of range for {dtype}: magnitudes down to {least:.1e} would occur, and \
-         {dtype} holds none below {floor:.1e}; give a gamma nearer to 1{hint}"
-    )]
-    Range {
-        /// $\gamma$.
-        gamma: f64,
-        /// The element type.
-        dtype: &'static str,
-        /// The smallest magnitude that would occur.
-        least: f64,
-        /// The smallest that is safe.
-        floor: f64,
-        /// What else would help.
-        hint: &'static str,
-    },
-    /// The adapter has no degree.
-    #[error(
-        "no scaling of its tensors replaces gamma: {0}. What can be done: put gamma before a map inside \
-         the update that has a degree, as `Degree::Inside`, or give every tensor an exponent of its own, as \
-         `euler::exponents` finds them"
-    )]
-    NoDegree(String),
+/// The part that tensors have in what replaces $\gamma$.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// They take up $\gamma$.
+    Carries,
+    /// They are in the map, which does not change with their size.
+    Free,
+    /// They are outside of the map that $\gamma$ multiplies.
+    Outside,
+    /// They start from zeros, where the optimizer's step does not scale.
+    Zero,
+    /// They are not trained.
+    Frozen,
 }
 
 impl Scaling {
-    /// What replaces $\gamma$ for an adapter of this degree under this optimizer. Where a map inside
-    /// the update is homogeneous, $\gamma$ stands there.
+    /// What replaces $\gamma$ for an adapter of this degree under this optimizer, from values other than
+    /// zeros; [`judge`] knows of those, and of what tensors share. Where a map inside the update is homogeneous,
+    /// $\gamma$ stands there.
     ///
     /// ```
     /// use higanbana_core::Degree;
@@ -98,21 +99,7 @@ impl Scaling {
         rule: &'static Rule,
         gamma: f64,
     ) -> Result<Self, ScalingError> {
-        let exponents = match degree {
-            Degree::Update(exponents) | Degree::Inside { exponents, .. } => exponents,
-            Degree::None { why } => return Err(ScalingError::NoDegree((*why).into())),
-        };
-        let m: u32 = exponents.iter().map(|(_, d)| d).sum();
-        if m == 0 {
-            return Err(ScalingError::NoDegree("it depends on none of them".into()));
-        }
-        let root = root(gamma, m)?;
-        let block = |&(names, d): &(&str, u32)| Block {
-            names: names.split('+').map(String::from).collect(),
-            exponent: if d == 0 { 0.0 } else { 1.0 / f64::from(m) },
-            factor: if d == 0 { 1.0 } else { root },
-        };
-        Ok(Self { gamma, degree: m, rule, blocks: exponents.iter().map(block).collect() })
+        Layer::new(degree.clone(), gamma).scaling(rule, Sharing::Apart)
     }
 
     /// The same with exponents of your own for the blocks, in their order: $\sum_i e_i d_i = 1$ is
@@ -137,7 +124,7 @@ impl Scaling {
             } else {
                 gamma.powf(exponent)
             };
-            Ok(Block { names: vec![name], exponent, factor })
+            Ok(Block { names: vec![name], exponent, factor, part: Part::Carries })
         };
         let blocks = blocks.into_iter().map(block).collect::<Result<_, ScalingError>>()?;
         Ok(Self { gamma, degree, rule, blocks })
@@ -186,116 +173,4 @@ pub fn scaled(rule: &Rule, settings: &Settings, a: f64) -> Settings {
         let value = settings.get(h.name) * a.powi(h.power);
         scaled.with(h.name, value)
     })
-}
-
-/// $\gamma^{1/m}$; a power of two where that is one, found from the exponent.
-///
-/// # Errors
-/// When $\gamma$ is not a positive number.
-pub fn root(gamma: f64, m: u32) -> Result<f64, ScalingError> {
-    positive(gamma)?;
-    let m = m as i32;
-    Ok(match exponent_of_two(gamma) {
-        Some(e) if e % m == 0 => power_of_two(e / m),
-        _ if m == 1 => gamma,
-        _ => gamma.powf(1.0 / f64::from(m)),
-    })
-}
-
-fn positive(gamma: f64) -> Result<(), ScalingError> {
-    if gamma > 0.0 && gamma.is_finite() { Ok(()) } else { Err(ScalingError::Gamma(gamma)) }
-}
-
-/// Whether $x = 2^e$.
-pub fn is_power_of_two(x: f64) -> bool {
-    exponent_of_two(x).is_some()
-}
-
-/// $e$ where $x = 2^e$ and $x$ is a normal number.
-fn exponent_of_two(x: f64) -> Option<i32> {
-    const MANTISSA: u64 = (1 << 52) - 1;
-    let bits = x.to_bits();
-    let exact = x > 0.0 && x.is_normal() && bits & MANTISSA == 0;
-    exact.then(|| ((bits >> 52) & 0x7ff) as i32 - 1023)
-}
-
-/// $2^e$ for $-1022 \le e \le 1023$.
-fn power_of_two(e: i32) -> f64 {
-    f64::from_bits(((e + 1023) as u64) << 52)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{optimizer, optimizers};
-
-    #[test]
-    fn roots_of_powers_of_two_are_powers_of_two() {
-        for m in 1..=6u32 {
-            for e in [-40, -7, -1, 1, 2, 13] {
-                let gamma = power_of_two(e * m as i32);
-                assert_eq!(root(gamma, m).unwrap(), power_of_two(e), "2^{e}, degree {m}");
-            }
-        }
-        assert_eq!(root(0.5, 2).unwrap(), 0.5f64.sqrt());
-        assert_eq!(root(0.037, 1).unwrap(), 0.037);
-    }
-
-    #[test]
-    fn what_is_no_positive_number_is_refused() {
-        for gamma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(matches!(root(gamma, 2), Err(ScalingError::Gamma(_))), "{gamma}");
-        }
-    }
-
-    #[test]
-    fn learning_rates_scale_with_c() {
-        let degree = Degree::Update(vec![("up", 1), ("down", 1)]);
-        for (name, c) in [
-            ("sgd", 2),
-            ("momentum", 2),
-            ("nesterov", 2),
-            ("adam", 1),
-            ("lion", 1),
-            ("muon", 1),
-            ("lamb", 0),
-            ("adafactor", 0),
-            ("adadelta", 0),
-            ("prodigy", 0),
-        ] {
-            let rule = optimizer(name).unwrap();
-            assert_eq!(rule.c(), c, "{name}");
-            let scaling = Scaling::for_gamma(&degree, rule, 1.0 / 16.0).unwrap();
-            assert_eq!(scaling.rate(0), 0.25f64.powi(c), "{name}");
-            assert_eq!(scaling.threshold(1), 4.0);
-            assert!(scaling.is_dyadic());
-        }
-    }
-
-    #[test]
-    fn hyperparameters_scale_as_their_units_do() {
-        let adamw = optimizer("adamw").unwrap();
-        let scaled = scaled(adamw, &adamw.settings(), 0.25);
-        assert_eq!(scaled.get("eps"), 4e-8);
-        assert_eq!(scaled.get("weight_decay"), 0.04);
-        assert_eq!(scaled.get("beta_1"), 0.9);
-    }
-
-    #[test]
-    fn tensors_outside_the_map_stay() {
-        let degree = Degree::Inside { map: "V", exponents: vec![("a1+b1", 1), ("scale", 0)] };
-        let scaling = Scaling::for_gamma(&degree, optimizer("adam").unwrap(), 0.3).unwrap();
-        assert_eq!(scaling.blocks[scaling.block("b1").unwrap()].factor, 0.3);
-        assert_eq!(scaling.blocks[scaling.block("scale").unwrap()].factor, 1.0);
-        assert_eq!(scaling.block("other"), None);
-    }
-
-    #[test]
-    fn names_are_told_apart() {
-        let mut names: Vec<_> = optimizers().iter().map(|rule| rule.name).collect();
-        assert_eq!(names.len(), 19);
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), 19);
-    }
 }

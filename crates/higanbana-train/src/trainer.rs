@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::recipe("RUN.toml", reason));
         }
         let average = recipe.train.ema.map(|_| weights::read(&network));
-        let optimizer = groups.optimizer(&recipe)?;
+        let optimizer = groups.optimizer(&recipe);
         Ok(Self {
             recipe,
             registry,

@@ -11,7 +11,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Hyperparameter, Role, Rule, Settings, adam::ADAM};
+use super::{Hyperparameter, Role, Rule, Settings, State, adam::ADAM};
 
 /// Adadelta.
 pub(super) const ADADELTA: Rule = Rule {
@@ -40,7 +40,7 @@ pub(super) const ADADELTA: Rule = Rule {
             why: "it is added to squares of steps, which scale as the parameters do",
         },
     ],
-    state: &[("square_gradient", -2), ("square_step", 2)],
+    state: &[State::new("square_gradient", -2), State::new("square_step", 2)],
     single_precision: false,
     build: |settings| Adadelta(settings.clone()).into(),
     ..ADAM

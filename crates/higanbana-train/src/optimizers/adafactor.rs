@@ -9,7 +9,7 @@
 
 use burn::optim::AdafactorConfig;
 
-use super::{Hyperparameter, Role, Rule, adam::ADAM};
+use super::{Hyperparameter, Role, Rule, State, adam::ADAM};
 
 /// Adafactor.
 pub(super) const ADAFACTOR: Rule = Rule {
@@ -39,7 +39,7 @@ pub(super) const ADAFACTOR: Rule = Rule {
         Hyperparameter::number("clip_threshold", 1.0),
         Hyperparameter::number("decay_rate", -0.8),
     ],
-    state: &[("second_moment", -2), ("column_second_moment", -2)],
+    state: &[State::new("second_moment", -2), State::new("column_second_moment", -2)],
     build: |settings| {
         let config = AdafactorConfig::new()
             .with_epsilon_1(settings.single("eps_1"))

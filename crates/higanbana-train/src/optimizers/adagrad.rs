@@ -6,7 +6,7 @@
 
 use burn::optim::AdaGradConfig;
 
-use super::{Hyperparameter, Rule, adam::ADAM, sgd::decay};
+use super::{Hyperparameter, Rule, State, adam::ADAM, sgd::decay};
 
 /// Adagrad.
 pub(super) const ADAGRAD: Rule = Rule {
@@ -21,7 +21,7 @@ pub(super) const ADAGRAD: Rule = Rule {
         Hyperparameter::number("lr_decay", 0.0),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("sum", -2)],
+    state: &[State::new("sum", -2)],
     build: |settings| {
         let config = AdaGradConfig::new()
             .with_lr_decay(settings.get("lr_decay"))

@@ -8,7 +8,7 @@
 
 use burn::optim::AdamConfig;
 
-use super::{Engine, Hyperparameter, Rule, Settings, sgd::decay};
+use super::{Engine, Hyperparameter, Rule, Settings, State, sgd::decay};
 
 /// Adam.
 pub(super) const ADAM: Rule = Rule {
@@ -26,10 +26,11 @@ pub(super) const ADAM: Rule = Rule {
         Hyperparameter::number("beta_2", 0.999),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("moment_1", -1), ("moment_2", -2)],
+    state: &[State::new("moment_1", -1), State::new("moment_2", -2)],
     single_precision: true,
     ignores_clipping: None,
     needs_nonzero: None,
+    shared: None,
     build: |settings| build(settings, false),
 };
 
@@ -39,7 +40,11 @@ pub(super) const AMSGRAD: Rule = Rule {
     title: "AMSGrad",
     reference: "arXiv:1904.09237",
     formula: r"\hat m_t / (\sqrt{\max_{s \le t} v_s / (1 - \beta_2^t)} + \epsilon)",
-    state: &[("moment_1", -1), ("moment_2", -2), ("max_moment_2", -2)],
+    state: &[
+        State::new("moment_1", -1),
+        State::new("moment_2", -2),
+        State::new("max_moment_2", -2),
+    ],
     build: |settings| build(settings, true),
     ..ADAM
 };

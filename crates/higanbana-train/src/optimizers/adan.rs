@@ -7,7 +7,7 @@
 
 use burn::optim::AdanConfig;
 
-use super::{Hyperparameter, Rule, adam::ADAM};
+use super::{Hyperparameter, Rule, State, adam::ADAM};
 
 /// Adan.
 pub(super) const ADAN: Rule = Rule {
@@ -23,7 +23,12 @@ pub(super) const ADAN: Rule = Rule {
         Hyperparameter::number("beta_3", 0.99),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("exp_avg", -1), ("exp_avg_diff", -1), ("neg_pre_grad", -1), ("exp_avg_sq", -2)],
+    state: &[
+        State::new("exp_avg", -1),
+        State::new("exp_avg_diff", -1),
+        State::new("neg_pre_grad", -1),
+        State::new("exp_avg_sq", -2),
+    ],
     build: |settings| {
         let config = AdanConfig::new()
             .with_beta_1(settings.single("beta_1"))

@@ -5,7 +5,7 @@
 
 use burn::optim::LionConfig;
 
-use super::{Hyperparameter, Rule, adam::ADAM};
+use super::{Hyperparameter, Rule, State, adam::ADAM};
 
 /// Lion.
 pub(super) const LION: Rule = Rule {
@@ -20,7 +20,7 @@ pub(super) const LION: Rule = Rule {
         Hyperparameter::number("beta_1", 0.9),
         Hyperparameter::number("beta_2", 0.99),
     ],
-    state: &[("momentum", -1)],
+    state: &[State::new("momentum", -1)],
     build: |settings| {
         let config = LionConfig::new()
             .with_beta_1(settings.single("beta_1"))

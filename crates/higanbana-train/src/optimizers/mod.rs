@@ -26,7 +26,7 @@ mod sign_sgd;
 #[cfg(test)]
 mod tests;
 
-pub use rule::{Engine, Hyperparameter, Role, Rule, Settings};
+pub use rule::{Engine, Hyperparameter, Role, Rule, Settings, Shared, State};
 
 /// All optimizers.
 pub fn optimizers() -> &'static [Rule] {

@@ -8,7 +8,7 @@
 
 use burn::optim::{MuonConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 
-use super::{Hyperparameter, Role, Rule, adam::ADAM, adamw, matrices::Matrices};
+use super::{Hyperparameter, Role, Rule, State, adam::ADAM, adamw, matrices::Matrices};
 
 /// Muon.
 pub(super) const MUON: Rule = Rule {
@@ -31,7 +31,7 @@ pub(super) const MUON: Rule = Rule {
         Hyperparameter::number("beta_2", 0.999),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("velocity", -1), ("moment_1", -1), ("moment_2", -2)],
+    state: &[State::new("velocity", -1), State::new("moment_1", -1), State::new("moment_2", -2)],
     build: |settings| {
         let muon = MuonConfig::new()
             .with_weight_decay(Some(WeightDecayConfig::new(settings.single("weight_decay"))))

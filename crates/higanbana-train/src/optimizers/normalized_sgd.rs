@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Engine, Hyperparameter, Role, Rule, adam::ADAM};
+use super::{Engine, Hyperparameter, Role, Rule, Shared, adam::ADAM};
 
 /// Normalised SGD.
 pub(super) const NORMALIZED_SGD: Rule = Rule {
@@ -27,6 +27,7 @@ pub(super) const NORMALIZED_SGD: Rule = Rule {
     state: &[],
     single_precision: false,
     ignores_clipping: Some("the norm that clipping changes is divided out"),
+    shared: Some(Shared::Norm),
     build: |settings| Engine {
         normalise: Some(settings.get("eps")),
         ..Descent { weight_decay: settings.get("weight_decay") }.into()

@@ -16,7 +16,9 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Engine, Hyperparameter, Role, Rule, Settings, adam::ADAM, rule::Common};
+use super::{
+    Engine, Hyperparameter, Role, Rule, Settings, Shared, State, adam::ADAM, rule::Common,
+};
 
 /// Prodigy.
 pub(super) const PRODIGY: Rule = Rule {
@@ -46,10 +48,18 @@ pub(super) const PRODIGY: Rule = Rule {
             why: "it is a distance of parameters",
         },
     ],
-    state: &[("moment_1", 0), ("moment_2", 0), ("s", 1), ("start", 1)],
+    state: &[
+        State::new("moment_1", 0),
+        State::new("moment_2", 0),
+        State::new("s", 1),
+        State::new("start", 1),
+        State::new("d", 1),
+        State::new("r", 2),
+    ],
     single_precision: false,
+    shared: Some(Shared::Estimate),
     build: |settings| {
-        let shared = Shared { d: settings.get("d0"), r: 0.0, numerator: 0.0, denominator: 0.0 };
+        let shared = Estimated { d: settings.get("d0"), r: 0.0, numerator: 0.0, denominator: 0.0 };
         let shared = Arc::new(Mutex::new(shared));
         let prodigy = Prodigy { settings: settings.clone(), shared: shared.clone() };
         let common = Arc::new(Distance { shared, decay: settings.get("beta_2").sqrt() });
@@ -61,12 +71,12 @@ pub(super) const PRODIGY: Rule = Rule {
 #[derive(Debug, Clone)]
 struct Prodigy {
     settings: Settings,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<Estimated>>,
 }
 
 /// What the tensors of a group share.
 #[derive(Debug)]
-struct Shared {
+struct Estimated {
     d: f64,
     r: f64,
     /// $(1-\sqrt{\beta_2}) \eta d^2 \langle g, \theta_0 - \theta \rangle$ of the tensors so far.
@@ -75,7 +85,7 @@ struct Shared {
     denominator: f64,
 }
 
-impl Shared {
+impl Estimated {
     fn estimate(&mut self, decay: f64) {
         self.r = decay * self.r + std::mem::take(&mut self.numerator);
         let denominator = std::mem::take(&mut self.denominator);
@@ -87,7 +97,7 @@ impl Shared {
 
 /// The estimate, with the decay of what it is made of.
 struct Distance {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<Estimated>>,
     decay: f64,
 }
 
@@ -109,7 +119,7 @@ impl Common for Distance {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+fn lock(shared: &Mutex<Estimated>) -> std::sync::MutexGuard<'_, Estimated> {
     shared.lock().expect("nothing panics while it holds the estimate")
 }
 

@@ -5,7 +5,7 @@
 
 use burn::optim::RmsPropConfig;
 
-use super::{Hyperparameter, Rule, adam::ADAM, sgd::decay};
+use super::{Hyperparameter, Rule, State, adam::ADAM, sgd::decay};
 
 /// RMSprop.
 pub(super) const RMSPROP: Rule = Rule {
@@ -21,7 +21,7 @@ pub(super) const RMSPROP: Rule = Rule {
         Hyperparameter::number("momentum", 0.9),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("square_avg", -2), ("buf", 0)],
+    state: &[State::new("square_avg", -2), State::new("avg", -2), State::new("buf", 0)],
     build: |settings| {
         let config = RmsPropConfig::new()
             .with_alpha(settings.single("alpha"))

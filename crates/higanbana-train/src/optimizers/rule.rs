@@ -33,14 +33,16 @@ pub struct Rule {
     pub rate: f64,
     /// The hyperparameters besides the learning rate.
     pub hyperparameters: &'static [Hyperparameter],
-    /// Tensors that it carries from step to step, each with the power of $a$ that it scales with.
-    pub state: &'static [(&'static str, i32)],
+    /// What it carries from step to step.
+    pub state: &'static [State],
     /// Whether Burn holds the hyperparameters in `f32`, so that scaled ones are rounded.
     pub single_precision: bool,
     /// Why clipping the gradients first changes nothing, where that is so.
     pub ignores_clipping: Option<&'static str>,
     /// Why it must not start from tensors of zeros, where that is so.
     pub needs_nonzero: Option<&'static str>,
+    /// A number that follows from all tensors of a group together.
+    pub shared: Option<Shared>,
     /// Builds it.
     pub build: fn(&Settings) -> Engine,
 }
@@ -59,6 +61,33 @@ impl Rule {
     /// The hyperparameters of a role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &'static Hyperparameter> {
         self.hyperparameters.iter().filter(move |h| h.role == role)
+    }
+}
+
+/// A number that follows from all tensors of a group together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// The norm of their gradients.
+    Norm,
+    /// An estimate of how far they have to go.
+    Estimate,
+}
+
+impl Shared {
+    /// What it is.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Norm => "one norm of the gradients",
+            Self::Estimate => "one estimate of a distance",
+        }
+    }
+
+    /// The power of $a$ that it scales with.
+    pub fn power(self) -> i32 {
+        match self {
+            Self::Norm => -1,
+            Self::Estimate => 1,
+        }
     }
 }
 
@@ -144,6 +173,27 @@ impl Hyperparameter {
             power: -c,
             why: "rate · decay is a pure number, and the rate scales with a^c",
         }
+    }
+}
+
+/// What an optimizer carries from step to step: a tensor for each parameter, or a number for all of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Name, as checkpoints have it.
+    pub name: &'static str,
+    /// What it holds, where that may be one of two things.
+    pub form: Option<&'static str>,
+    /// It scales with this power of $a$.
+    pub power: i32,
+}
+
+impl State {
+    pub(super) const fn new(name: &'static str, power: i32) -> Self {
+        Self { name, form: None, power }
+    }
+
+    pub(super) const fn of(name: &'static str, form: &'static str, power: i32) -> Self {
+        Self { name, form: Some(form), power }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use burn::optim::{SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig};
 
-use super::{Engine, Hyperparameter, Rule, Settings};
+use super::{Engine, Hyperparameter, Rule, Settings, State};
 
 const WHY: &str = "the update is linear in the gradients";
 
@@ -23,6 +23,7 @@ pub(super) const SGD: Rule = Rule {
     single_precision: true,
     ignores_clipping: None,
     needs_nonzero: None,
+    shared: None,
     build: |settings| build(settings, None),
 };
 
@@ -34,7 +35,7 @@ pub(super) const MOMENTUM: Rule = Rule {
     formula: r"v_t,\; v_t = \mu v_{t-1} + g_t",
     rate: 0.005,
     hyperparameters: &[Hyperparameter::coupled_decay(), Hyperparameter::number("momentum", 0.9)],
-    state: &[("velocity", -1)],
+    state: &[State::new("velocity", -1)],
     build: |settings| build(settings, Some(false)),
     ..SGD
 };

@@ -14,7 +14,10 @@ use burn::{
 };
 use higanbana_core::spectrum;
 
-use super::{Hyperparameter, Role, Rule, Settings, adam::ADAM, adamw, matrices::Matrices};
+use super::{Hyperparameter, Role, Rule, Settings, State, adam::ADAM, adamw, matrices::Matrices};
+
+const SUM: &str = "the sum of squares";
+const ROWS: &str = "the gradients, while they have fewer rows than columns";
 
 /// Shampoo.
 pub(super) const SHAMPOO: Rule = Rule {
@@ -37,7 +40,14 @@ pub(super) const SHAMPOO: Rule = Rule {
         Hyperparameter::number("beta_2", 0.999),
         Hyperparameter::epsilon(1e-8),
     ],
-    state: &[("left", -2), ("right", -2), ("moment_1", -1), ("moment_2", -2)],
+    state: &[
+        State::of("left", SUM, -2),
+        State::of("left", ROWS, -1),
+        State::of("right", SUM, -2),
+        State::of("right", ROWS, -1),
+        State::new("moment_1", -1),
+        State::new("moment_2", -2),
+    ],
     build: |settings| {
         Matrices { matrix: Shampoo(settings.clone()), vector: adamw::build(settings) }.into()
     },

@@ -1,5 +1,7 @@
 //! The optimizers of this crate against numbers computed by their published formulas.
 
+mod states;
+
 use burn::{
     module::{Module, Param},
     optim::GradientsParams,

@@ -1,0 +1,243 @@
+//! The page of `scaling --explain`, as text and as JSON.
+
+use anyhow::Result;
+use higanbana_core::Degree;
+use higanbana_lab::forms::{Form, Scale};
+use higanbana_train::{
+    Role,
+    scaling::{Part, is_power_of_two, translation::Line},
+};
+use serde_json::json;
+
+use super::explain::Page;
+use crate::output;
+
+/// Prints it.
+pub fn show(page: &Page) -> Result<()> {
+    let Page { adapter, rule, scales: [from, to], .. } = page;
+    output::line(format!("{adapter} under {}", rule.title))?;
+    output::line(format!("  published  {}", scale(from)))?;
+    output::line(format!("  here       {}", scale(to)))?;
+    output::line("")?;
+    match &page.exact {
+        Err(reason) => output::line(format!("Exact: nothing. {}.", capital(reason)))?,
+        Ok(translation) => {
+            output::line(format!(
+                "Exact{}: with these numbers the update of every layer is the same at every step",
+                if page.changes_rank() { ", at the published rank" } else { "" }
+            ))?;
+            for (form, lines) in page.forms.iter().zip(&translation.lines) {
+                if page.forms.len() > 1 {
+                    output::line(format!("in layers such as {}", form.sites.join(", ")))?;
+                }
+                table(lines)?;
+            }
+            output::line(format!("unchanged: {}", unchanged(page)))?;
+        }
+    }
+    if let Some(ratio) = page.own_start.filter(|ratio| page.exact.is_ok() && *ratio != page.ratio) {
+        output::line("")?;
+        output::line(format!(
+            "A trainer that cannot scale initial values has another way: --to-lora-plus {} leaves them as they are.",
+            number(ratio)
+        ))?;
+    }
+    if page.changes_rank() {
+        output::line("")?;
+        output::line("Approximate: another rank is no gamma, and no numbers train the same")?;
+        match page.at_the_rank() {
+            Some(line) => table(&[line])?,
+            None => output::line(format!(
+                "no law is known for {adapter}: experiment 05 measures its first steps"
+            ))?,
+        }
+    }
+    output::line("")?;
+    output::line("Not carried over")?;
+    page.lost().iter().try_for_each(|reason| output::line(format!("- {reason}")))
+}
+
+/// Prints it as JSON.
+pub fn json(page: &Page) -> Result<()> {
+    let [from, to] = page.scales.map(|scale| {
+        json!({
+            "alpha": scale.alpha, "rank": scale.rank, "rs_lora": scale.by_root, "scale": scale.value(),
+        })
+    });
+    let lines = |lines: &[Line]| {
+        let line = |line: &Line| {
+            json!({
+                "number": line.what.replace(' ', "_"),
+                "tensors": line.tensors,
+                "from": line.from,
+                "to": line.to,
+                "why": line.why,
+            })
+        };
+        lines.iter().map(line).collect::<Vec<_>>()
+    };
+    let exact = page.exact.as_ref().ok().map(|translation| {
+        let pairs = page.forms.iter().zip(&translation.lines);
+        let form = |(form, numbers): (&Form, &Vec<Line>)| {
+            json!({
+                "layers": form.sites, "gamma": form.layer.gamma, "numbers": lines(numbers),
+            })
+        };
+        pairs.map(form).collect::<Vec<_>>()
+    });
+    output::json(&json!({
+        "adapter": page.adapter,
+        "optimizer": page.rule.name,
+        "from": from,
+        "to": to,
+        "exact": exact,
+        "reason": page.exact.as_ref().err(),
+        "ratio_of_own_start": page.own_start,
+        "approximate": lines(&page.at_the_rank().into_iter().collect::<Vec<_>>()),
+        "not_carried_over": page.lost(),
+    }))
+}
+
+impl Page<'_> {
+    fn changes_rank(&self) -> bool {
+        self.scales[0].rank != self.scales[1].rank
+    }
+
+    /// What the rank does to the first step of $s B A$ from $B = 0$: it moves the update by
+    /// $\eta s \sqrt r$ (signs) or $\eta s^2 \sqrt r$ (SGD).
+    fn at_the_rank(&self) -> Option<Line> {
+        let product = self.forms.iter().all(|form| match &form.layer.degree {
+            Degree::Update(exponents) => {
+                exponents.len() == 2
+                    && exponents.iter().all(|(_, d)| *d == 1)
+                    && form.layer.zeros.len() == 1
+            }
+            _ => false,
+        });
+        let known = product && !self.forms.is_empty() && self.rule.c() > 0 && self.changes_rank();
+        let [from, to] = self.scales.map(|scale| scale.rank as f64);
+        known.then(|| Line {
+            what: "learning rate, times",
+            tensors: Vec::new(),
+            from: 1.0,
+            to: (from / to).sqrt(),
+            why: "at one scale the first step moves the update by sqrt(rank), in a layer much wider than the rank \
+                  and against a gradient without structure (experiment 05); of later steps nothing is known"
+                .into(),
+        })
+    }
+
+    /// What is not the same, and why.
+    fn lost(&self) -> Vec<String> {
+        let mut lost = Vec::new();
+        let adapter = self.adapter;
+        if let Ok(translation) = &self.exact {
+            if self.published.clip.is_some() && !translation.one_norm {
+                lost.push(
+                    "clipping by one norm of all gradients: the factors of the tensors differ, and no threshold \
+                     serves them all; `higanbana train --scale-from` takes the norm in the published units"
+                        .into(),
+                );
+            }
+            let named = translation
+                .lines
+                .iter()
+                .flatten()
+                .any(|line| !line.tensors.is_empty() && line.what != "initial values");
+            if named {
+                lost.push(
+                    "numbers that name tensors, in a trainer that has one for all: each needs a parameter group".into(),
+                );
+            }
+            let blocks = translation.scalings.iter().flat_map(|scaling| &scaling.blocks);
+            let factors: Vec<f64> =
+                blocks.filter(|it| it.part != Part::Frozen).map(|it| it.factor).collect();
+            lost.push(match factors.iter().all(|factor| is_power_of_two(*factor)) {
+                true => "numbers below the smallest of half precision; else every bit is, as all factors are powers \
+                         of two"
+                    .into(),
+                false => "the last bits: a factor is no power of two, so that both trainings are rounded apart, and \
+                          in half precision further than they are in single"
+                    .into(),
+            });
+        }
+        if self.changes_rank() {
+            let [from, to] = self.scales.map(|scale| scale.rank);
+            lost.push(format!(
+                "rank {from} as rank {to}: tensors of other shapes start from other values and reach other updates"
+            ));
+        }
+        let zero = |h: &&higanbana_train::Hyperparameter| {
+            h.role == Role::Epsilon && h.power < 0 && self.published.settings.get(h.name) == 0.0
+        };
+        if let Some(h) = self.rule.hyperparameters.iter().find(zero) {
+            let name = h.name;
+            lost.push(format!(
+                "{name} = 0 where a gradient is zero, as in a first step from zeros: 0/0"
+            ));
+        }
+        lost.push("penalties on the tensors themselves, such as one on their orthogonality".into());
+        lost.push(format!(
+            "anything to another algorithm than {adapter} or another optimizer than {}: those are other trainings",
+            self.rule.title
+        ));
+        lost
+    }
+}
+
+fn unchanged(page: &Page) -> String {
+    let pure = page.rule.hyperparameters.iter().filter(|h| h.power == 0);
+    let pure = pure.map(|h| format!("{} {}", h.name, number(page.published.settings.get(h.name))));
+    let rest = [
+        "the schedule and its warm-up",
+        "batches and steps",
+        "dropout",
+        "a bound on the norm of updates",
+    ];
+    pure.chain(rest.map(String::from)).collect::<Vec<_>>().join(", ")
+}
+
+fn table(lines: &[Line]) -> Result<()> {
+    let mut table = output::table(&["  number", "of", "published>", "here>", "why"]);
+    for line in lines {
+        let (from, to) = match line.what {
+            "initial values" | "learning rate, times" => {
+                (String::new(), format!("× {}", number(line.to)))
+            }
+            _ => (number(line.from), number(line.to)),
+        };
+        table.add_row([
+            format!("  {}", line.what),
+            line.tensors.join(", "),
+            from,
+            to,
+            line.why.clone(),
+        ]);
+    }
+    output::show(&table)
+}
+
+fn scale(scale: &Scale) -> String {
+    let Scale { alpha, rank, by_root } = *scale;
+    let formula = if by_root { "alpha / sqrt(rank)" } else { "alpha / rank" };
+    format!(
+        "alpha {}, rank {rank}: the update is scaled by {formula} = {}",
+        number(alpha),
+        number(scale.value())
+    )
+}
+
+/// A number to six digits.
+fn number(x: f64) -> String {
+    let rounded: f64 = format!("{x:.5e}").parse().unwrap_or(x);
+    if rounded == 0.0 || (1e-3..1e6).contains(&rounded.abs()) {
+        rounded.to_string()
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
