@@ -144,13 +144,12 @@ fn first_steps_are_those_of_the_closed_forms() {
     let records: Vec<Record<Initialisation>> = serde_json::from_str(&done.results).unwrap();
     for record in &records {
         for &rank in &record.parameters.ranks {
-            let mean = |of: fn(&initialisation::First) -> f64| {
+            let mean = |of: fn(&initialisation::Step) -> f64| {
                 let firsts = record.outcome.iter().filter(|first| first.rank == rank);
-                let squares: Vec<f64> = firsts.map(|first| of(first).powi(2)).collect();
+                let squares: Vec<f64> = firsts.map(|first| of(&first.whole).powi(2)).collect();
                 (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
             };
-            let found =
-                [mean(|first| first.gradient), mean(|first| first.sgd), mean(|first| first.sign)];
+            let found = [mean(|step| step.gradient), mean(|step| step.sgd), mean(|step| step.sign)];
             let (r, n) = (rank as f64, N as f64);
             let s = if record.parameters.scale == Scale::AlphaOverRank {
                 1.0 / r

@@ -153,7 +153,29 @@ pub fn show(layers: &[Refitted]) -> Result<()> {
             percent(layer.fit.relative()),
         ]);
     }
-    output::show(&table)
+    output::show(&table)?;
+    local_optima(layers)
+}
+
+/// Says which fits another start might come nearer than, and how near at best.
+fn local_optima(layers: &[Refitted]) -> Result<()> {
+    let local: Vec<&Refitted> =
+        layers.iter().filter(|layer| layer.fit.local_optimum.is_some()).collect();
+    let Some(first) = local.first() else { return Ok(()) };
+    let sum = |of: fn(&Refitted) -> f64| local.iter().map(|layer| of(layer)).fold(0.0, f64::hypot);
+    let [norm, error, least] = [
+        sum(|it| it.fit.norm),
+        sum(|it| it.fit.error),
+        sum(|it| it.fit.local_optimum.unwrap_or(0.0)),
+    ];
+    output::line(format!(
+        "local optimum: {} of {}; {} of them is missing, and a nearer {} may exist, to {} at best",
+        local.len(),
+        output::count(layers.len(), "layer"),
+        percent(error / norm),
+        first.fit.algorithm,
+        percent(least / norm)
+    ))
 }
 
 /// A relative error.

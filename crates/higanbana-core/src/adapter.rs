@@ -133,6 +133,8 @@ pub trait Adapter: Module + ModuleDisplay + Sync + 'static {
     const NEEDS_BASE: bool = false;
     /// How [`Adapter::fit`] approximates, in words; `None` where it does not.
     const FITTED: Option<&'static str> = None;
+    /// Whether [`Adapter::fit`] ends at a local optimum: another start might come nearer.
+    const FITTED_LOCALLY: bool = false;
     /// What LyCORIS calls it: the arguments of its network, as the metadata of files keep them.
     const ARGUMENTS: &'static [(&'static str, &'static str)] = &[("algo", Self::NAME)];
     /// Sets of options with their own formulas.

@@ -67,6 +67,7 @@ kind! {
     sites SITES &'static [SiteKind];
     needs_base NEEDS_BASE bool;
     fitted FITTED Option<&'static str>;
+    fitted_locally FITTED_LOCALLY bool;
     arguments ARGUMENTS &'static [(&'static str, &'static str)];
     variants VARIANTS &'static [Variant];
     peft PEFT Option<&'static dyn PeftForm>;

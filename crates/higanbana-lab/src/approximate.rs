@@ -1,8 +1,8 @@
 //! The best approximation of a matrix by an adapter: in closed form where the algorithm has one, else by
 //! minimising
 //! $$f(\theta) = \frac{\lVert \Delta W(\theta) - T \rVert_F^2}{\lVert T \rVert_F^2}$$
-//! through autodiff from several starts, that of the algorithm's own [fit](Kind::fit) among
-//! them where there is no closed form.
+//! through autodiff from several starts: the adapter's own values, so that a new adapter ends no farther than where
+//! nothing is updated; those of the algorithm's own [fit](Kind::fit), where there is no closed form; and random ones.
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
@@ -11,12 +11,12 @@ use higanbana_core::{
     trained,
 };
 
-use crate::minimise::{Limits, minimise};
+use crate::minimise::{Limits, Minimum, minimise};
 
 /// How hard to search.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Number of starts.
+    /// Number of random starts.
     pub starts: usize,
     /// Steps from each.
     pub steps: usize,
@@ -57,10 +57,7 @@ pub fn closed_form(
     Ok(Some(Found { adapter: nearest, error, settled: true }))
 }
 
-/// The best of several descents from values near those of `adapter`.
-///
-/// # Panics
-/// When no start is asked for.
+/// The best of several descents, from the values of `adapter` and from others near them.
 pub fn optimised(
     adapter: &DynAdapter,
     kind: &Kind,
@@ -75,8 +72,9 @@ pub fn optimised(
         let noise = NOISE[start % NOISE.len()];
         trained::values(&trained::shaken(adapter.clone(), noise, search.seed * 1000 + start as u64))
     };
+    let own = std::iter::once(trained::values(adapter));
     let starts =
-        fitted(adapter, kind, site, w0, target).into_iter().chain((0..search.starts).map(drawn));
+        own.chain(fitted(adapter, kind, site, w0, target)).chain((0..search.starts).map(drawn));
     let descend = |start: Vec<f64>| {
         let value = |theta: &[f64]| {
             let adapter = trained::with_values(adapter.clone(), theta).train();
@@ -88,10 +86,14 @@ pub fn optimised(
         };
         minimise(value, start, Limits { steps: search.steps, ..LIMITS })
     };
-    let best = starts.map(descend).min_by(|a, b| a.value.total_cmp(&b.value));
-    let best = best.expect("there is a start");
+    let ends: Vec<Minimum> = starts.map(descend).collect();
+    let best = ends.iter().min_by(|a, b| a.value.total_cmp(&b.value));
+    let best = best.expect("the adapter's own values are a start");
+    // A start that no descent left is no end of one where others, though they end higher, moved.
+    let stays = best.evaluations == 1 && ends.iter().any(|end| end.evaluations > 1);
     let nearest = trained::with_values(adapter.clone(), &best.x);
-    Found { adapter: nearest, error: best.value.sqrt(), settled: best.settled }
+    let settled = best.settled && (!stays || best.value <= LIMITS.value);
+    Found { adapter: nearest, error: best.value.sqrt(), settled }
 }
 
 /// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.

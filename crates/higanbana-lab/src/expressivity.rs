@@ -17,7 +17,7 @@ pub mod trained;
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius};
+use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius, trained as values};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,10 @@ pub struct Cell {
     pub closed: Option<f64>,
     /// That of the descent, where it was made.
     pub descent: Option<f64>,
+    /// How far the descent ends above the closed form, before either is rounded; negative below it.
+    pub gap: Option<f64>,
+    /// Whether the update is an affine function of the parameters: the algorithm is a fixed subspace itself.
+    pub linear: bool,
     /// Whether the error is that of a descent which was cut off, and so an upper bound.
     pub cut_off: bool,
     /// Numerical rank of the approximation.
@@ -183,6 +187,8 @@ impl Task<'_> {
             error: best.error,
             closed: errors[0],
             descent: errors[1],
+            gap: errors[1].zip(errors[0]).map(|(descent, closed)| descent - closed),
+            linear: is_affine(fresh, site, w0, search.seed),
             cut_off: !best.settled,
             rank: measures.rank,
             stable_rank: measures.stable_rank,
@@ -223,11 +229,26 @@ impl Task<'_> {
             error,
             closed: Some(error),
             descent: None,
+            gap: None,
+            linear: false,
             cut_off: false,
             rank: measures.rank,
             stable_rank: measures.stable_rank,
         }))
     }
+}
+
+/// Whether $\Delta W$ is an affine function of the parameters: halfway between two of their values in general position
+/// it is halfway, but for rounding.
+fn is_affine(adapter: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> bool {
+    let [a, b] = [1, 2].map(|k| values::shaken(adapter.clone(), 0.5, 1000 * seed + k));
+    let half = |(a, b): (f64, f64)| 0.5 * (a + b);
+    let middle: Vec<f64> =
+        values::values(&a).into_iter().zip(values::values(&b)).map(half).collect();
+    let middle = values::with_values(adapter.clone(), &middle);
+    let [a, b, middle] = [a, b, middle].map(|it| it.update_at(site, w0, 1.0));
+    let size = frobenius(&a) + frobenius(&b);
+    frobenius(&(a + b - middle.mul_scalar(2.0))) <= 1e-12 * size
 }
 
 impl Chapter for Expressivity {

@@ -131,7 +131,7 @@ impl Experiment for Fit {
         let every = p.steps.div_ceil(100);
         let mut last = f64::NAN;
         for step in 0..p.steps {
-            let loss = task.loss(&model, step);
+            let loss = task.loss(&slot::condition(model.clone(), &task.condition(step)), step);
             last = loss.to_data().iter::<f64>().sum();
             if !last.is_finite() {
                 return Err(

@@ -4,11 +4,17 @@
 //! $\lVert J^\top \operatorname{vec} G \rVert$, and how far the update moves in one step of SGD and of sign descent (which
 //! Adam's first step is), per unit of learning rate:
 //! $$\lVert \Delta W(\theta_0 - \eta d) \rVert_F / \eta, \qquad \eta = 10^{-4}.$$
-//! Over the rank $r$ these go as $r^p$; $p = 0$ is stable. For $\Delta W = s B A$ with $B = 0$ and random $A$, and a gradient
+//! All three are measured of the whole, and of each trained tensor with the others held: a tensor that does not depend on
+//! the rank, such as DoRA's magnitude, otherwise hides one that does. Over the rank $r$ they go as $r^p$, as long as the
+//! same tensors are trained, and $p = 0$ is [stable](power). For $\Delta W = s B A$ with $B = 0$ and random $A$, and a gradient
 //! without structure, the closed forms are $s r^{1/2}$, $s^2 r^{1/2}$ and $s r^{1/2}$ while $r$ is small: for $s \propto r^{-1/2}$
 //! (rsLoRA, arXiv:2312.03732) the gradient and the step of signs are stable, and the step of SGD is not.
 
+mod findings;
+pub mod power;
 mod view;
+
+use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{DynAdapter, Site, spectrum::frobenius, trained};
@@ -77,6 +83,16 @@ pub struct First {
     pub seed: u64,
     /// Trained values.
     pub parameters: usize,
+    /// With all tensors moved.
+    #[serde(flatten)]
+    pub whole: Step,
+    /// With each of them moved alone, by its name.
+    pub tensors: BTreeMap<String, Step>,
+}
+
+/// A step of some trained tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Step {
     /// Norm of the gradient.
     pub gradient: f64,
     /// How far the update moves by SGD, per unit of learning rate.
@@ -139,7 +155,8 @@ impl Experiment for Initialisation {
                 // Beyond some rank an algorithm may do without one, or cut it: that is no rank more.
                 let known = |step: &First| step.rank != rank && step.parameters == parameters;
                 if !steps.iter().any(known) {
-                    steps.push(First { rank, seed, parameters, ..first(&fresh, &site, &w0, seed) });
+                    let (whole, tensors) = first(&fresh, &site, &w0, seed);
+                    steps.push(First { rank, seed, parameters, whole, tensors });
                 }
             }
             progress(index + 1, p.ranks.len());
@@ -148,41 +165,39 @@ impl Experiment for Initialisation {
     }
 }
 
-/// The first step against a gradient of norm 1.
-fn first(fresh: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> First {
+/// The first step against a gradient of norm 1: of all trained tensors, and of each alone.
+fn first(
+    fresh: &DynAdapter,
+    site: &Site,
+    w0: &Tensor<2>,
+    seed: u64,
+) -> (Step, BTreeMap<String, Step>) {
     let towards = stream("gradient", &w0.device(), seed).normal([site.out(), site.cols()], 1.0);
     let towards = towards.clone().div_scalar(frobenius(&towards));
     let adapter = fresh.clone().train();
     let update = adapter.update_at(site, &w0.clone().autodiff(), 1.0);
     let grads = (update * towards.autodiff()).sum().backward();
-    let gradient: Vec<f64> =
-        trained::gradients(&adapter, &grads).into_iter().flat_map(|(_, g)| g).collect();
+    let gradients = trained::gradients(&adapter, &grads);
     let start = trained::values(fresh);
-    let moved = |direction: &dyn Fn(f64) -> f64| {
-        let theta: Vec<f64> =
-            start.iter().zip(&gradient).map(|(x, g)| x - RATE * direction(*g)).collect();
-        frobenius(&trained::with_values(fresh.clone(), &theta).update_at(site, w0, 1.0)) / RATE
+    let step = |moves: &dyn Fn(&str) -> bool| {
+        let own = |(name, gradient): &(String, Vec<f64>)| match moves(name) {
+            true => gradient.clone(),
+            false => vec![0.0; gradient.len()],
+        };
+        let gradient: Vec<f64> = gradients.iter().flat_map(own).collect();
+        let moved = |direction: fn(f64) -> f64| {
+            let theta: Vec<f64> =
+                start.iter().zip(&gradient).map(|(x, g)| x - RATE * direction(*g)).collect();
+            frobenius(&trained::with_values(fresh.clone(), &theta).update_at(site, w0, 1.0)) / RATE
+        };
+        Step {
+            gradient: gradient.iter().map(|g| g * g).sum::<f64>().sqrt(),
+            sgd: moved(|g| g),
+            sign: moved(|g| if g == 0.0 { 0.0 } else { g.signum() }),
+        }
     };
-    First {
-        rank: 0,
-        seed: 0,
-        parameters: 0,
-        gradient: gradient.iter().map(|g| g * g).sum::<f64>().sqrt(),
-        sgd: moved(&|g| g),
-        sign: moved(&|g| if g == 0.0 { 0.0 } else { g.signum() }),
-    }
-}
-
-/// The exponent $p$ of $y \propto r^p$ by least squares of the logarithms; none of fewer than two ranks.
-pub fn exponent(points: &[(f64, f64)]) -> Option<f64> {
-    let logs = points.iter().filter(|(r, y)| *r > 0.0 && *y > 0.0).map(|(r, y)| (r.ln(), y.ln()));
-    let logs: Vec<(f64, f64)> = logs.collect();
-    let count = logs.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
-    let spread: f64 = logs.iter().map(|p| (p.0 - x).powi(2)).sum();
-    let joint: f64 = logs.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
-    (spread > 0.0).then(|| joint / spread)
+    let alone = |(name, _): &(String, Vec<f64>)| (name.clone(), step(&|moved| moved == name));
+    (step(&|_| true), gradients.iter().map(alone).collect())
 }
 
 impl Chapter for Initialisation {
@@ -214,17 +229,5 @@ impl Chapter for Initialisation {
 
     fn study(records: &[Record<Self>]) -> Study {
         view::study(records)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exponents_are_those_of_powers() {
-        let powers: Vec<(f64, f64)> = [1.0, 2.0, 8.0].map(|r: f64| (r, 3.0 * r.powf(-0.5))).into();
-        assert!((exponent(&powers).unwrap() + 0.5).abs() < 1e-12);
-        assert_eq!(exponent(&[(4.0, 1.0)]), None);
     }
 }

@@ -6,6 +6,7 @@ pub mod chapter;
 pub mod conformance;
 pub mod experiment;
 pub mod expressivity;
+pub mod findings;
 pub mod fit;
 pub mod forms;
 pub mod gamma;

@@ -99,7 +99,14 @@ pub fn minimise(
             }
             t = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * t };
         }
-        let Some((point, there, gradient_there)) = found else { break };
+        let Some((point, there, gradient_there)) = found else {
+            // Along the gradient itself only rounding hides a descent; along another direction the memory may be at fault.
+            if pairs.is_empty() {
+                break;
+            }
+            pairs.clear();
+            continue;
+        };
         let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect();
         let (s, y): (Vec<f64>, Vec<f64>) =
             (difference(&point, &x), difference(&gradient_there, &gradient));

@@ -27,7 +27,8 @@ const SMALL: usize = 1024;
 /// Singular values of a spectrum that are kept, evenly spaced.
 const KEPT: usize = 40;
 
-/// Steps of a fit that has no closed form.
+/// Random starts of a fit that has no closed form, and steps from each.
+const FIT_STARTS: usize = 2;
 const FIT_STEPS: usize = 240;
 
 /// The experiment.
@@ -172,12 +173,13 @@ fn measure(
         bound,
         random: Measures::of_spectrum(&s, update.dims(), update.dtype()),
         spectrum: if s[0] > 0.0 { (0..KEPT).map(kept).collect() } else { Vec::new() },
-        small: small.then(|| Small::of(&random, kind, site, w0, seed)).transpose()?,
+        small: small.then(|| Small::of(fresh, &random, kind, site, w0, seed)).transpose()?,
     })
 }
 
 impl Small {
     fn of(
+        fresh: &DynAdapter,
         random: &DynAdapter,
         kind: &Kind,
         site: &Site,
@@ -187,10 +189,10 @@ impl Small {
         let update = random.update_at(site, w0, 1.0);
         let Freedom { parameters, degrees } = freedom(random, site, w0, seed)?;
         let target = stream("random update", &w0.device(), seed).normal(update.dims(), 0.1);
-        let search = Search { starts: 1, steps: FIT_STEPS, seed };
-        let found = match closed_form(random, site, w0, &target)? {
+        let search = Search { starts: FIT_STARTS, steps: FIT_STEPS, seed };
+        let found = match closed_form(fresh, site, w0, &target)? {
             Some(found) => found,
-            None => optimised(random, kind, site, w0, &target, search),
+            None => optimised(fresh, kind, site, w0, &target, search),
         };
         let fitted = found.adapter.update_at(site, w0, 1.0);
         let before = spectrum::singular_values(w0)?;

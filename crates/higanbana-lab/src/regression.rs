@@ -11,11 +11,15 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use higanbana_core::{
-    Site, SiteKind,
+    Condition, Site, SiteKind,
+    init::choose,
     spectrum::{self, SpectrumError, frobenius},
 };
 
 use crate::{gamma::Task, subject::stream_of};
+
+/// Times of a training, as many as Stable Diffusion has.
+const TIMES: usize = 1000;
 
 /// From $W_0$ to $W_0 + D$.
 pub(crate) struct Regression {
@@ -67,6 +71,14 @@ impl Regression {
     /// $\lVert \Delta W - D \rVert_F$.
     pub(crate) fn error(&self, model: &Linear) -> f64 {
         frobenius(&(model.valid().weight.val() - self.goal()))
+    }
+
+    /// What adapters are told of a step: a number from which nested ones draw what they train, and a time, drawn evenly
+    /// of [`TIMES`], by which others leave ranks out. The task is the same at every time.
+    pub(crate) fn condition(&self, step: usize) -> Condition {
+        let place = Site::new(format!("lab.time {step}"), SiteKind::Linear, [1, 1]);
+        let time = choose(&place, self.seed, TIMES);
+        Condition { step: Some(step as u64), ..Condition::at([time as f64], TIMES as f64) }
     }
 
     /// $W_0 + D$ as a layer has it, `[in, out]`.

@@ -6,9 +6,14 @@
 //!   spectrum $1/k$, so that the expected loss is $\lVert \Delta W - D \rVert_F^2$;
 //! * the UNet of Stable Diffusion in a tiny configuration is to tell the noise, every layer of it adapted.
 //!
+//! Adapters are told the step and its times as in training: DyLoRA trains one rank of its nest at each step, T-LoRA the
+//! ranks that its mask leaves at the time. The regression is the same at every time; one is drawn for each step. Updates are
+//! measured whole, with every rank.
+//!
 //! At steps 1, 2, 4, ... the updates of all layers are measured: rank measures, size beside the base weight, and
 //! intruder dimensions of the tuned weight (arXiv:2410.21228).
 
+mod findings;
 mod training;
 mod view;
 

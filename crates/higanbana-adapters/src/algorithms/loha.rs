@@ -74,6 +74,7 @@ impl Adapter for Loha {
     const FITTED: Option<&'static str> = Some(
         "alternating least squares, a local optimum no worse than the truncated SVD of its rank",
     );
+    const FITTED_LOCALLY: bool = true;
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "tucker", options: "use_tucker = true" },
         Variant { name: "use_scalar", options: "use_scalar = true" },

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use higanbana_core::{Arguments, Budget, Kind, Parts, Site, Tensors, spectrum};
+use higanbana_core::{Arguments, Budget, DynAdapter, Kind, Parts, Site, Tensors, spectrum};
 use serde::Serialize;
 
 use super::FitError;
@@ -22,7 +22,13 @@ pub struct Fit {
     pub norm: f64,
     /// Frobenius norm of what is missing, $\lVert \Delta W - \widehat{\Delta W} \rVert_F$.
     pub error: f64,
+    /// Where the fit is a local optimum, the error that no adapter of its rank bound goes below; none where it is that
+    /// near already.
+    pub local_optimum: Option<f64>,
 }
+
+/// An error above the least by this share of the norm is that of a local optimum: less is rounding.
+const ROUNDING: f64 = 1e-5;
 
 /// Fits the algorithm `kind` to the update of `module` and gives the tensors of its file as `dtype`;
 /// a number without dimensions, such as alpha, stays as it is. The error is that of these tensors. Where an
@@ -54,7 +60,9 @@ pub fn fit(
     // What could be fitted to an update alone does not look at the base either.
     let arguments = &Arguments::new();
     let goal = Goal { kind, module, site, w0: update, update, arguments };
-    goal.meet(adapter.write(site), dtype)
+    let local_optimum = goal.above_least(&adapter)?;
+    let (tensors, fit) = goal.meet(adapter.write(site), dtype)?;
+    Ok((tensors, Fit { local_optimum, ..fit }))
 }
 
 /// An update that the tensors of an algorithm's file are to have.
@@ -69,6 +77,21 @@ pub(super) struct Goal<'a> {
 }
 
 impl Goal<'_> {
+    /// Of a fit that is a local optimum, the error that no update of its rank bound goes below (Eckart, Young); none
+    /// where it goes no higher.
+    pub fn above_least(&self, fitted: &DynAdapter) -> Result<Option<f64>, FitError> {
+        let Self { kind, module, site, w0, update, .. } = *self;
+        if !kind.fitted_locally() {
+            return Ok(None);
+        }
+        let s =
+            spectrum::singular_values(update).map_err(|error| FitError::failed(module, error))?;
+        let least = spectrum::truncation_error(&s, fitted.rank_bound(site));
+        let error = norm(module, &(update.clone() - fitted.update_at(site, w0, 1.0)))?;
+        let above = error > least + ROUNDING * spectrum::frobenius_norm(&s);
+        Ok(above.then_some(least))
+    }
+
     /// The tensors as a file holds them, and how close they come.
     pub fn meet(&self, tensors: Tensors, dtype: DType) -> Result<(Tensors, Fit), FitError> {
         let Self { kind, module, site, w0, update, arguments } = *self;
@@ -83,6 +106,7 @@ impl Goal<'_> {
             parameters: written.parameter_count(site),
             norm: norm(module, update)?,
             error: norm(module, &missing)?,
+            local_optimum: None,
         };
         Ok((tensors, fit))
     }

@@ -172,6 +172,7 @@ impl Resize<'_> {
                 parameters: adapter.parameter_count(site),
                 norm: norm(module, &update).map_err(&said)?,
                 error: 0.0,
+                local_optimum: None,
             }),
         };
         if matches!(self.budget, Budget::Rank(rank) if rank >= own) {
@@ -185,6 +186,8 @@ impl Resize<'_> {
         let dtype = self.dtype.unwrap_or(found.dtype());
         let fitted = goal.meet(resized.write(site), dtype);
         let (tensors, fit) = fitted.map_err(&said)?;
+        let local_optimum = goal.above_least(&resized).map_err(&said)?;
+        let fit = Fit { local_optimum, ..fit };
         match fit.rank {
             Some(rank) if rank >= own => Ok(Size::SmallEnough(as_it_is()?)),
             // A Tucker core is left behind; what has one may be smaller with it.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     chapter::Record,
+    findings::method,
     plot::{Axis, Marks, Palette, Point, Series, plot},
     study::{Cell, Figure, Gallery, Study, Table, list},
 };
@@ -82,10 +83,14 @@ pub(super) fn lines<'a>(records: Records<'a>) -> Vec<Line<'a>> {
 }
 
 impl Line<'_> {
+    /// What was found within a budget.
+    pub(super) fn at(&self, budget: usize) -> impl Iterator<Item = &Found> {
+        self.cells.iter().copied().filter(move |cell| cell.budget == budget)
+    }
+
     /// Mean error within a budget.
-    pub(super) fn error(&self, budget: usize) -> Option<f64> {
-        let errors: Vec<f64> =
-            self.cells.iter().filter(|cell| cell.budget == budget).map(|cell| cell.error).collect();
+    fn error(&self, budget: usize) -> Option<f64> {
+        let errors: Vec<f64> = self.at(budget).map(|cell| cell.error).collect();
         Point::of_mean(0.0, &errors).map(|point| point.y)
     }
 
@@ -130,9 +135,8 @@ fn heat(lines: &[Line], budget: usize) -> Table {
     let row = |name: &str| {
         let error = |family: &Family| {
             let line = lines.iter().find(|line| line.name == name && line.family == family.name);
-            let cut_off = |cell: &&Found| cell.budget == budget && cell.cut_off;
             Cell::shaded(line.and_then(|line| line.error(budget)))
-                .at_most(line.is_some_and(|line| line.cells.iter().any(cut_off)))
+                .at_most(line.is_some_and(|line| line.at(budget).any(|cell| cell.cut_off)))
         };
         std::iter::once(Cell::text(name)).chain(FAMILIES.iter().map(error)).collect()
     };
@@ -223,5 +227,6 @@ fn notes(records: Records) -> Vec<String> {
             budgets.join(", ")
         )
     });
-    cut.into_iter().chain(over).collect()
+    let seeds = records.first().map_or(0, |record| record.parameters.seeds);
+    [method(seeds as usize)].into_iter().chain(cut).chain(over).collect()
 }

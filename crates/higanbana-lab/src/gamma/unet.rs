@@ -3,7 +3,7 @@
 use std::{cell::RefCell, path::Path};
 
 use burn::tensor::{DType, Device, Tensor};
-use higanbana_core::init::choose;
+use higanbana_core::{Condition, init::choose};
 use higanbana_diffusion::{
     UNet2DConditionModel, UNetConfig, config::Fields, schedulers::NoiseSchedule,
 };
@@ -47,6 +47,7 @@ pub(crate) struct Denoising {
 
 #[derive(Clone)]
 struct Batch {
+    timesteps: Vec<f64>,
     noised: Tensor<4>,
     times: Tensor<1>,
     context: Tensor<3>,
@@ -77,6 +78,13 @@ impl Denoising {
         Self { batch, ..self }
     }
 
+    /// What adapters are told of a step: the times of its samples, and a number from which nested ones draw what they
+    /// train.
+    pub(crate) fn condition(&self, step: usize) -> Condition {
+        let horizon = self.schedule.len() as f64;
+        Condition { step: Some(step as u64), ..Condition::at(self.batch(step).timesteps, horizon) }
+    }
+
     fn batch(&self, step: usize) -> Batch {
         let mut batches = self.batches.borrow_mut();
         for step in batches.len()..=step {
@@ -104,6 +112,7 @@ impl Denoising {
         let noise = init.normal::<4>(latents, 1.0);
         Batch {
             noised: image * share(0) + noise.clone() * share(1),
+            timesteps: times.iter().map(|time| *time as f64).collect(),
             times: numbers(&|time| time as f64),
             context: init.normal([self.batch, TOKENS, self.context], 1.0),
             noise,
@@ -115,7 +124,7 @@ impl Task for Denoising {
     type Model = UNet2DConditionModel;
 
     fn loss(&self, model: &UNet2DConditionModel, step: usize) -> Tensor<1> {
-        let Batch { noised, times, context, noise } = self.batch(step);
+        let Batch { noised, times, context, noise, .. } = self.batch(step);
         let [noised, noise] = [noised, noise].map(Tensor::from_inner);
         let (times, context) = (Tensor::from_inner(times), Tensor::from_inner(context));
         (model.forward(noised, times, context, None) - noise).square().mean()

@@ -6,7 +6,10 @@ use super::{
     Size, Small,
     view::{Records, named, sizes, small},
 };
-use crate::study::{digits, list};
+use crate::{
+    findings::largest,
+    study::{digits, list},
+};
 
 /// A change of a singular value that is rounding.
 const KEPT: f64 = 1e-10;
@@ -16,9 +19,15 @@ pub(super) fn findings(records: Records) -> Vec<String> {
     let (count, attained) =
         (all().count(), all().filter(|(.., size)| size.random.rank == size.bound).count());
     let above: Vec<_> = all().filter(|(.., size)| size.random.rank > size.bound).collect();
+    let (full, proper): (Vec<_>, Vec<_>) =
+        all().partition(|(_, shape, size)| size.bound == full_rank(shape));
+    let told = proper.iter().filter(|(.., size)| size.random.rank == size.bound).count();
     let mut findings = vec![format!(
-        "Random factors attain the bound in {attained} of {count} cases and exceed it in {}.",
-        above.len()
+        "Random factors, one draw for each case, attain the bound in {attained} of {count} cases and exceed it in {}. In {} of \
+         these the bound is the full rank, which no matrix exceeds; in the other {} it says more, and is attained in {told}.",
+        above.len(),
+        full.len(),
+        proper.len()
     )];
     if let Some((name, shape, size)) = all()
         .filter(|(.., size)| size.random.rank < size.bound)
@@ -33,73 +42,98 @@ pub(super) fn findings(records: Records) -> Vec<String> {
     }
     findings.extend(cheapest(records));
     findings.extend(gauge(records));
-    let mut keep: BTreeMap<&str, f64> = BTreeMap::new();
-    for (name, _, _, small) in small(records) {
-        let most = keep.entry(name).or_default();
-        *most = most.max(small.shift);
-    }
-    let kept: Vec<&str> =
-        keep.iter().filter(|(_, shift)| **shift < KEPT).map(|(name, _)| *name).collect();
-    findings.push(format!(
-        "The base weight keeps every singular value, whatever the update is, under {}.",
-        list(kept)
-    ));
+    findings.extend(kept(records));
     findings.extend(fitted(records));
     findings
 }
 
-/// Full rank for the fewest parameters on the largest layer.
+/// The rank that no matrix of this shape exceeds.
+fn full_rank(shape: &[usize]) -> usize {
+    shape[0].min(shape[1..].iter().product())
+}
+
+/// Whose random updates keep the singular values; one that updates nothing keeps them too, and is no evidence.
+fn kept(records: Records) -> Option<String> {
+    let mut shifts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, _, size, small) in small(records) {
+        if size.random.rank > 0 {
+            shifts.entry(name).or_default().push(small.shift);
+        }
+    }
+    shifts.retain(|_, shifts| shifts.iter().all(|shift| *shift < KEPT));
+    let count = shifts.values().map(Vec::len).sum::<usize>();
+    (count > 0).then(|| {
+        format!(
+            "Under {}, the singular values of the base weight stay within {KEPT:e} of the largest in all {count} random updates that \
+             are not zero.",
+            list(shifts.into_keys())
+        )
+    })
+}
+
+/// Full rank for the fewest parameters on the larger layers.
 fn cheapest(records: Records) -> Option<String> {
     let large = sizes(records).filter(|(_, shape, size)| {
         // On the narrowest layers everything is full of rank.
-        let cols = shape[1..].iter().product::<usize>();
-        size.small.is_none() && size.random.rank == shape[0].min(cols) && shape[0].min(cols) > 64
+        let full = full_rank(shape);
+        size.small.is_none() && size.random.rank == full && full > 64
     });
-    let share = |shape: &[usize], size: &Size| {
-        size.parameters as f64 / shape.iter().product::<usize>() as f64
-    };
-    let (name, shape, size) =
-        large.min_by(|(_, a, x), (_, b, y)| share(a, x).total_cmp(&share(b, y)))?;
+    let dense = |shape: &[usize]| shape.iter().product::<usize>();
+    let share = |shape: &[usize], size: &Size| size.parameters as f64 / dense(shape) as f64;
+    let cheapest = largest(large, |(_, shape, size)| -share(shape, size));
+    let said = cheapest.iter().map(|(name, shape, size)| {
+        let (parameters, dense) = (size.parameters, dense(shape));
+        format!(
+            "{name} on {}, rank {} with {parameters} of {dense} parameters",
+            named(shape),
+            size.random.rank
+        )
+    });
+    let said: Vec<String> = said.collect();
+    let (_, shape, size) = cheapest.first()?;
     Some(format!(
-        "Full rank for the smallest share of a dense update: {name} on {}, rank {} with {} parameters, {} % of {}.",
-        named(shape),
-        size.random.rank,
-        size.parameters,
+        "Of all that was tried, full rank costs the smallest share of a dense update, {} %, in {}.",
         digits(100.0 * share(shape, size)),
-        shape.iter().product::<usize>()
+        list(said.iter().map(String::as_str))
     ))
 }
 
 /// Who spends parameters on nothing.
 fn gauge(records: Records) -> Option<String> {
     let share = |size: &Size, small: &Small| small.gauge as f64 / size.parameters as f64;
-    let largest = small(records)
-        .filter(|(.., it)| it.degrees > 0)
-        .max_by(|(_, _, a, x), (_, _, b, y)| share(a, x).total_cmp(&share(b, y)))?;
-    let (name, shape, size, most) = largest;
-    let mut free: Vec<&str> = Vec::new();
-    for (name, ..) in small(records) {
-        if !free.contains(&name)
-            && small(records)
-                .filter(|(other, ..)| *other == name)
-                .all(|(_, _, _, it)| it.gauge == 0)
-        {
-            free.push(name);
-        }
-    }
+    let moving = small(records).filter(|(.., it)| it.degrees > 0);
+    let most = largest(moving, |(_, _, size, it)| share(size, it));
+    let (.., size, it) = most.first()?;
+    let names: Vec<&str> = most.iter().map(|(name, ..)| *name).collect();
+    let mut free: Vec<&str> = small(records).map(|(name, ..)| name).collect();
+    free.retain(|free| {
+        small(records).filter(|(name, ..)| name == free).all(|(.., it)| it.gauge == 0)
+    });
     Some(format!(
-        "Every parameter is a degree of freedom of {}; the largest share of gauge directions has {name} on {}: {} of {} parameters move nothing.",
-        list(free),
-        named(shape),
-        most.gauge,
-        size.parameters
+        "On the small layers every parameter is a degree of freedom of {}. The largest share of directions that move nothing is {} % of \
+         the parameters, of {}.",
+        list(distinct(free)),
+        digits(100.0 * share(size, it)),
+        list(distinct(names))
     ))
 }
 
-/// What fitting does to the effective rank.
+/// Each name once, in the order of their first.
+fn distinct(names: Vec<&str>) -> Vec<&str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
+/// What fitting does to the effective rank, where the fit came to its end.
 fn fitted(records: Records) -> Option<String> {
-    let ratios: Vec<(f64, &str)> = small(records)
-        .filter(|(_, _, size, _)| size.random.effective_rank > 0.0)
+    let all = || small(records).filter(|(_, _, size, _)| size.random.effective_rank > 0.0);
+    let ratios: Vec<(f64, &str)> = all()
+        .filter(|(.., small)| !small.cut_off)
         .map(|(name, _, size, small)| {
             (small.fitted.effective_rank / size.random.effective_rank, name)
         })
@@ -107,7 +141,10 @@ fn fitted(records: Records) -> Option<String> {
     let most = ratios.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
     let least = ratios.iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(format!(
-        "Fitting to a random update changes the effective rank of random factors by a factor between {} ({}) and {} ({}).",
+        "Over the {} fits to a random update that were not cut off, of {}, fitting changes the effective rank of random factors by \
+         factors from {} ({}) to {} ({}).",
+        ratios.len(),
+        all().count(),
         digits(least.0),
         least.1,
         digits(most.0),

@@ -6,7 +6,7 @@ use burn::{
     tensor::Tensor,
 };
 use higanbana_core::{
-    Site, slot,
+    Condition, Site, slot,
     spectrum::{self, SpectrumError, Svd},
 };
 
@@ -25,18 +25,35 @@ const KEPT: usize = 8;
 pub(super) trait Followed: Task {
     /// Square root of the expected loss.
     fn error(&self, model: &Self::Model) -> f64;
+
+    /// What adapters are told of a step, as [training](higanbana_train) does: nested adapters draw from it the part
+    /// that they train, others leave ranks out by its times.
+    fn condition(&self, step: usize) -> Condition;
 }
 
 impl Followed for Regression {
     fn error(&self, model: &Self::Model) -> f64 {
         self.error(model)
     }
+
+    fn condition(&self, step: usize) -> Condition {
+        self.condition(step)
+    }
 }
 
 impl Followed for Denoising {
     fn error(&self, model: &Self::Model) -> f64 {
-        let loss = |batch| self.loss(model, batch).to_data().iter::<f64>().sum::<f64>();
+        let loss = |batch| {
+            // As in sampling: the times are told, and nothing is left out at random.
+            let told = Condition { step: None, ..self.condition(batch) };
+            let model = slot::condition(model.clone(), &told);
+            self.loss(&model, batch).to_data().iter::<f64>().sum::<f64>()
+        };
         ((0..KEPT).map(loss).sum::<f64>() / KEPT as f64).sqrt()
+    }
+
+    fn condition(&self, step: usize) -> Condition {
+        self.condition(step)
     }
 }
 
@@ -52,7 +69,8 @@ pub(super) fn follow<T: Followed>(
     let mut optimizer = AdamConfig::new().init();
     let mut moments = Vec::new();
     for step in 1..=p.steps {
-        let loss = task.loss(&model, KEPT + step);
+        let told = slot::condition(model.clone(), &task.condition(KEPT + step));
+        let loss = task.loss(&told, KEPT + step);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(p.rate, model, gradients);
         if step.is_power_of_two() || step == p.steps {

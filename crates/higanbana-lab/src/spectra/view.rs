@@ -1,10 +1,11 @@
 //! The page of the chapter.
 
-use super::{LEADING, LIKENESS, Moment, Parameters, Setting, Spectra};
+use super::{LEADING, LIKENESS, Moment, Parameters, Setting, Spectra, findings};
 use crate::{
     chapter::Record,
+    findings::{Sample, method},
     plot::{Axis, Marks, Palette, Point, Series, Style, plot},
-    study::{Cell, Figure, Gallery, Study, Table, digits, list},
+    study::{Cell, Figure, Gallery, Study, Table, digits},
 };
 
 type Records<'a> = &'a [Record<Spectra>];
@@ -27,17 +28,17 @@ fn followed() -> [Followed; 5] {
 }
 
 /// Everything of one setting.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     title: &'static str,
     caption: String,
     /// Begins a finding.
-    place: &'static str,
-    lines: Vec<Line<'a>>,
+    pub place: &'static str,
+    pub lines: Vec<Line<'a>>,
 }
 
 /// Runs of one adapter and size.
-struct Line<'a> {
-    name: String,
+pub(super) struct Line<'a> {
+    pub name: String,
     style: Style,
     runs: Vec<&'a Record<Spectra>>,
 }
@@ -46,8 +47,10 @@ pub(super) fn study(records: Records) -> Study {
     let parts = parts(records);
     Study {
         title: "the spectra of updates while they are trained".into(),
-        lead: "Every adapter, trained by Adam on new samples at each step; its updates are measured at steps 1, 2, 4 and so on.".into(),
-        findings: parts.iter().flat_map(findings).collect(),
+        lead: "Every adapter, trained by Adam on new samples at each step; its updates are measured, whole, at steps 1, 2, 4 and so on. \
+               Lines are means over the seeds; bands run from the least to the largest."
+            .into(),
+        findings: parts.iter().flat_map(findings::findings).collect(),
         galleries: parts
             .iter()
             .map(|part| Gallery {
@@ -142,10 +145,11 @@ impl Line<'_> {
         steps.into_iter().filter_map(at).collect()
     }
 
-    /// First and last of what is followed.
-    fn ends(&self, of: fn(&Moment) -> f64) -> Option<[f64; 2]> {
-        let points = self.points(of);
-        Some([points.first()?.y, points.last()?.y])
+    /// A number of every run, by its seed.
+    pub(super) fn sample(&self, of: impl Fn(&[Moment]) -> Option<f64>) -> Sample {
+        Sample::of(
+            self.runs.iter().filter_map(|run| Some((run.parameters.seed, of(&run.outcome)?))),
+        )
     }
 }
 
@@ -220,48 +224,6 @@ fn table(records: Records) -> Table {
     }
 }
 
-fn findings(part: &Part) -> Vec<String> {
-    let Part { place, lines, .. } = part;
-    let ends = |of: fn(&Moment) -> f64| -> Vec<(&str, [f64; 2])> {
-        lines.iter().filter_map(|line| Some((line.name.as_str(), line.ends(of)?))).collect()
-    };
-    let mut findings = Vec::new();
-    let errors = ends(|m| m.error);
-    let by_last = |a: &&(&str, [f64; 2]), b: &&(&str, [f64; 2])| a.1[1].total_cmp(&b.1[1]);
-    if let (Some(best), Some(worst)) =
-        (errors.iter().min_by(by_last), errors.iter().max_by(by_last))
-    {
-        findings.push(format!(
-            "{place}, {} is nearest to the goal at the last step, with an error of {}, and {} farthest, with {}.",
-            best.0, digits(best.1[1]), worst.0, digits(worst.1[1])
-        ));
-    }
-    let ranks = ends(|m| m.layer.effective_rank);
-    let (fall, grow): (Vec<_>, Vec<_>) = ranks.iter().partition(|(_, [first, last])| last < first);
-    let names = |all: &[&(&str, [f64; 2])]| list(all.iter().map(|(name, _)| *name));
-    findings.push(format!(
-        "{place}, from the first step to the last, the effective rank of updates {}.",
-        match (&fall[..], &grow[..]) {
-            (_, []) => "falls for every adapter".to_string(),
-            ([], _) => "falls for none".to_string(),
-            (fall, grow) if fall.len() > grow.len() => format!("falls for all but {}", names(grow)),
-            (fall, _) => format!("falls for {}, and for no other", names(fall)),
-        }
-    ));
-    let intruders = ends(|m| m.layer.intruders);
-    let with: Vec<String> = intruders
-        .iter()
-        .filter(|(_, [_, last])| *last > 0.0)
-        .map(|(name, [_, last])| format!("{name} ({})", digits(*last)))
-        .collect();
-    findings.push(format!(
-        "{place}, intruder dimensions at the last step: {}; of {} adapters.",
-        list(with.iter().map(String::as_str)),
-        intruders.len()
-    ));
-    findings
-}
-
 /// Budgets that no size meets.
 fn notes(records: Records) -> Vec<String> {
     let over = |record: &Record<Spectra>| {
@@ -272,7 +234,9 @@ fn notes(records: Records) -> Vec<String> {
             format!("{adapter} has no size within {budget}: its smallest, {parameters} parameters, is used.")
         })
     };
-    let mut notes: Vec<String> = records.iter().filter_map(over).collect();
+    let seeds = records.iter().map(|record| record.parameters.seed + 1).max().unwrap_or_default();
+    let mut notes = vec![method(seeds as usize)];
+    notes.extend(records.iter().filter_map(over));
     notes.dedup();
     notes
 }
