@@ -43,6 +43,24 @@ fn the_errors_of_layers_and_of_everything_are_printed() {
     }
 }
 
+/// The identity of six dimensions, by a product of rank 2: no matrix of rank 4 leaves less than √2 of its √6.
+#[test]
+fn a_fit_that_is_a_local_optimum_says_so() {
+    let desk = Desk::new();
+    let identity: Vec<f32> = (0..36).map(|at| f32::from(u8::from(at % 7 == 0))).collect();
+    let zeros = TensorData::new(vec![0.0f32; 36], [6, 6]);
+    desk.tensors("base", &[("l.weight", zeros)]);
+    desk.tensors("tuned", &[("l.weight", TensorData::new(identity, [6, 6]))]);
+    let out = desk.run("extract base tuned --adapter loha --rank 2 -o loha").succeeds();
+    let said = out.lines().find(|line| line.starts_with("local optimum: 1 of 1 layer; ")).unwrap();
+    assert!(said.ends_with("and a nearer loha may exist, to 57.74 % at best"), "{said}");
+    let json = desk.run("extract base tuned --adapter loha --rank 2 -o again --json").json();
+    let least = json["layers"][0]["local_optimum"].as_f64().unwrap();
+    assert!((least - 2f64.sqrt()).abs() < 1e-6, "{least}");
+    let out = desk.run("extract base tuned --adapter lora --rank 2 -o lora").succeeds();
+    assert!(!out.contains("local optimum"), "{out}");
+}
+
 #[test]
 fn json_has_every_number() {
     let desk = desk();

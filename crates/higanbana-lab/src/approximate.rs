@@ -113,3 +113,33 @@ fn fitted(
     let values = trained::values(&fitted);
     (values.len() == trained::values(adapter).len()).then_some(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::subject::{Subject, layer, stream};
+
+    /// Fits that once ended at 1.26, 1.13 and 1.56: a descent from a rotation, or a factor, that is far off.
+    #[test]
+    fn no_fit_is_worse_than_no_update() {
+        let device = Device::flex();
+        let registry = higanbana_adapters::registry();
+        for (label, shape, rank, factor) in [
+            ("boft", &[16, 8, 2, 2][..], 2, None),
+            ("tlora:random", &[16, 8, 2, 2], 4, None),
+            ("lokr+dora", &[32, 32], 4, Some(2)),
+        ] {
+            let (site, w0) = layer(shape, &device, 0).unwrap();
+            let subject = Subject::named(&registry, label).unwrap();
+            let sized = subject.of_rank(rank);
+            let sized = factor.map_or(sized.clone(), |factor: i64| sized.with("factor", factor));
+            let fresh = sized.build(&site, &w0, 0).unwrap();
+            let target = stream("random update", &device, 0).normal(w0.dims(), 0.1);
+            let search = Search { starts: 1, steps: 20, seed: 0 };
+            let found = optimised(&fresh, subject.kind, &site, &w0, &target, search);
+            assert!(found.error <= 1.0, "{label}: {}", found.error);
+        }
+    }
+}

@@ -11,13 +11,14 @@
 //! nearest to what the others leave; of Kronecker products that is the best sum of `k` terms (Van Loan,
 //! Pitsianis).
 
+mod affine;
 mod findings;
 pub mod targets;
 pub mod trained;
 mod view;
 
 use burn::tensor::Tensor;
-use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius, trained as values};
+use higanbana_core::{DynAdapter, Kind, Site, spectrum::frobenius};
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +189,7 @@ impl Task<'_> {
             closed: errors[0],
             descent: errors[1],
             gap: errors[1].zip(errors[0]).map(|(descent, closed)| descent - closed),
-            linear: is_affine(fresh, site, w0, search.seed),
+            linear: affine::is_affine(fresh, site, w0, search.seed),
             cut_off: !best.settled,
             rank: measures.rank,
             stable_rank: measures.stable_rank,
@@ -236,19 +237,6 @@ impl Task<'_> {
             stable_rank: measures.stable_rank,
         }))
     }
-}
-
-/// Whether $\Delta W$ is an affine function of the parameters: halfway between two of their values in general position
-/// it is halfway, but for rounding.
-fn is_affine(adapter: &DynAdapter, site: &Site, w0: &Tensor<2>, seed: u64) -> bool {
-    let [a, b] = [1, 2].map(|k| values::shaken(adapter.clone(), 0.5, 1000 * seed + k));
-    let half = |(a, b): (f64, f64)| 0.5 * (a + b);
-    let middle: Vec<f64> =
-        values::values(&a).into_iter().zip(values::values(&b)).map(half).collect();
-    let middle = values::with_values(adapter.clone(), &middle);
-    let [a, b, middle] = [a, b, middle].map(|it| it.update_at(site, w0, 1.0));
-    let size = frobenius(&a) + frobenius(&b);
-    frobenius(&(a + b - middle.mul_scalar(2.0))) <= 1e-12 * size
 }
 
 impl Chapter for Expressivity {

@@ -129,3 +129,51 @@ impl Moment {
         Ok(Self { step, parameters, error, relative, layer })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device};
+    use higanbana_adapters::Injection;
+
+    use super::*;
+    use crate::spectra::Setting;
+
+    /// Rank of the update after one step of the regression.
+    fn first_rank(adapter: &str, options: toml::Table, seed: u64) -> usize {
+        let device = (&Device::flex(), DType::F64);
+        let task = Regression::new([16, 16], [1.0, 2.0], 8, device, seed).unwrap();
+        let injection = Injection::new("t", adapter).options(options).seed(seed);
+        let registry = higanbana_adapters::registry();
+        let net = Adapted::new(&task.base(), task, &registry, &injection).unwrap();
+        let setting = Setting::Regression { size: 16, distance: 0.5, budget: 0 };
+        let parameters =
+            Parameters { adapter: adapter.into(), setting, rate: 0.01, steps: 1, batch: 8, seed };
+        follow(net, &parameters, &|_, _| ()).unwrap()[0].layer.rank as usize
+    }
+
+    /// DyLoRA trains one block of its nest, of rank 1; a LoRA of the same size all four ranks.
+    #[test]
+    fn nested_adapters_train_a_part_of_their_nest() {
+        for seed in 0..4 {
+            let nested = toml::toml! { rank = 4 block_size = 1 };
+            assert_eq!(first_rank("dylora", nested, seed), 1);
+            assert_eq!(first_rank("lora", toml::toml! { rank = 4 }, seed), 4);
+        }
+    }
+
+    /// T-LoRA moves the ranks that its mask leaves, $\lfloor (T-t)/T \cdot 3 \rfloor + 1$ of four, and what has moved of
+    /// three factors is of twice their rank.
+    #[test]
+    fn masks_follow_the_time_of_the_step() {
+        let mut met = std::collections::BTreeSet::new();
+        for seed in 0..6 {
+            let device = (&Device::flex(), DType::F64);
+            let task = Regression::new([16, 16], [1.0, 2.0], 8, device, seed).unwrap();
+            let Condition { timesteps, horizon, .. } = task.condition(KEPT + 1);
+            let active = ((horizon - timesteps[0]) / horizon * 3.0) as usize + 1;
+            assert_eq!(first_rank("tlora", toml::toml! { rank = 4 }, seed), 2 * active);
+            met.insert(active);
+        }
+        assert!(met.len() > 1, "{met:?}");
+    }
+}

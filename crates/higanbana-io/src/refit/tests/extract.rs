@@ -47,6 +47,26 @@ fn loha_is_no_worse_than_the_best_matrix_of_its_rank() {
     }
 }
 
+/// A product of rank 4 of the size of a layer of Stable Diffusion is found; of a matrix without structure the fit says
+/// that it is a local optimum, and what no product goes below: the tail beyond the rank 2².
+#[test]
+fn an_exact_loha_is_recovered_and_a_local_optimum_says_so() {
+    let factors = |k: u64| {
+        let [a, b] = [noise(&[320, 4], 20 + k), noise(&[4, 320], 30 + k)];
+        matrix(&a).matmul(matrix(&b))
+    };
+    let planted = (factors(1) * factors(2)).to_data();
+    let (.., found) = extract_one("loha", Budget::Rank(4), &planted, DType::F32);
+    let fit = &found.layers[0].fit;
+    assert!(fit.relative() < 1e-5 && fit.local_optimum.is_none(), "{fit:?}");
+    let update = noise(&[30, 24], 3);
+    let (.., found) = extract_one("loha", Budget::Rank(2), &update, DType::F64);
+    let least = found.layers[0].fit.local_optimum.unwrap();
+    assert!((least / tail(&matrix(&update), 4) - 1.0).abs() < 1e-12);
+    let (.., found) = extract_one("lora", Budget::Rank(2), &update, DType::F64);
+    assert_eq!(found.layers[0].fit.local_optimum, None);
+}
+
 #[test]
 fn a_convolution_is_the_matrix_of_its_outputs() {
     let update = noise(&[6, 4, 3, 3], 8);
