@@ -4,7 +4,7 @@
 //! $\bar x$ and standard deviation $s$, Student's interval
 //! $$\bar x \pm t_{n-1}\big(1 - \tfrac a2\big) \frac{s}{\sqrt n}$$
 //! contains the expectation with probability $1 - a$ where the values are normal. It is taken in place of a bootstrap
-//! because chapters have three to eight seeds: resampling so few never leaves their range, and contains the expectation
+//! because chapters have three to sixteen seeds: resampling so few never leaves their range, and contains the expectation
 //! too seldom (of three seeds, at most three times in four), while $t$ widens as it should.
 //!
 //! * Algorithms are compared seed by seed, since they meet the same task there: the interval is that of the differences.

@@ -34,7 +34,9 @@ impl<'a> Front<'a> {
         };
         let mut entries: Vec<&(&str, Sample)> =
             entries.iter().filter(|(_, sample)| sample.seeds() > 0).collect();
-        entries.sort_by(|a, b| ahead(&a.1, &b.1));
+        // Nothing is below an upper bound for sure: an exact number leads at the upper end.
+        let late = |sample: &Sample| side == Side::Most && sample.at_most();
+        entries.sort_by(|(_, a), (_, b)| late(a).cmp(&late(b)).then(ahead(a, b)));
         let ((first, sample), others) = entries.split_first()?;
         let judge = Judge { margin, comparisons: others.len() };
         let mut front = Self { first, sample, tied: Vec::new(), unknown: Vec::new() };

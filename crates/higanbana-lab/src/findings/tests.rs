@@ -75,9 +75,14 @@ fn what_was_cut_off_is_an_upper_bound() {
     assert_eq!(sample(low).compared(&sample(high), wide), Order::Tied);
     assert_eq!(cut_off(low).compared(&sample(high), wide), Order::Unknown);
     assert_eq!(cut_off(low).words(), "at most 0.103");
-    let entries = [("exact", sample(low)), ("bound", cut_off(high))];
+    let entries =
+        [("bound", cut_off(high)), ("exact", sample(low)), ("less", cut_off(&[0.05, 0.06, 0.05]))];
     let front = Front::of(&entries, Side::Most, 0.0).unwrap();
-    assert_eq!((front.first, &front.unknown[..]), ("bound", &["exact"][..]));
+    assert_eq!((front.first, &front.unknown[..]), ("exact", &["bound"][..]));
+    assert_eq!(
+        front.doubt("may stay farther"),
+        "; bound may stay farther, which these numbers do not decide"
+    );
 }
 
 /// The same numbers twice are no best and second best.

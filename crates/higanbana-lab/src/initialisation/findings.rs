@@ -52,20 +52,22 @@ impl<'a> Case<'a> {
 
 /// Who is stable: in every tensor that moves.
 fn stable(title: &str, of: fn(&Step) -> f64, cases: &[Case]) -> Option<String> {
-    let (mut stable, mut unknown, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut stable, mut hidden, mut bent, mut unknown) = (vec![], vec![], vec![], vec![]);
     let powers: Vec<_> = cases.iter().map(|case| (case, case.powers(of))).collect();
     // As many comparisons as there are tensors, and the wholes.
     let comparisons = powers.iter().map(|(_, powers)| powers.len() + 1).sum();
-    for (case, powers) in &powers {
+    for (case, powers) in powers.iter().filter(|(_, powers)| !powers.is_empty()) {
         let orders: Vec<Order> = powers.iter().map(|(_, power)| power.order(comparisons)).collect();
         let unstable = orders.iter().any(|order| matches!(order, Order::Less | Order::Greater));
         let whole = case.regime.power(|first| of(&first.whole)).order(comparisons);
-        match (orders.iter().all(|order| *order == Order::Tied), unstable, whole) {
-            (true, ..) if !orders.is_empty() => stable.push(case.name.as_str()),
-            (_, true, Order::Tied) => hidden.push(case.name.as_str()),
-            (_, false, _) if !orders.is_empty() => unknown.push(case.name.as_str()),
-            _ => {}
-        }
+        let place = match (unstable, whole) {
+            _ if orders.iter().all(|order| *order == Order::Tied) => &mut stable,
+            (true, Order::Tied) => &mut hidden,
+            (true, _) => continue,
+            _ if powers.iter().any(|(_, power)| *power == Power::Bent) => &mut bent,
+            _ => &mut unknown,
+        };
+        place.push(case.name.as_str());
     }
     let clause = |words: &str, names: &[&str]| match names {
         [] => String::new(),
@@ -73,9 +75,10 @@ fn stable(title: &str, of: fn(&Step) -> f64, cases: &[Case]) -> Option<String> {
     };
     (!cases.is_empty()).then(|| {
         format!(
-            "The {title} is stable in the rank, every moving tensor’s power within {STABLE}, for {}.{}{}",
+            "The {title} is stable in the rank, every moving tensor’s power within {STABLE}, for {}.{}{}{}",
             list(stable.iter().copied()),
-            clause("As a whole alone, for a tensor that is larger than the others, it is for", &hidden),
+            clause("Only as a whole, where a large tensor hides one that is not, it is for", &hidden),
+            clause("It goes as no power of the rank for", &bent),
             clause("These numbers do not decide it for", &unknown)
         )
     })
@@ -97,7 +100,7 @@ fn steepest(title: &str, of: fn(&Step) -> f64, cases: &[Case]) -> Option<String>
     let (_, power) = tensors.iter().find(|(name, _)| name == front.first)?;
     let alike = match front.tied[..] {
         [] => String::new(),
-        _ => format!("; within {STABLE} of it are {}", list(front.tied.iter().copied())),
+        _ => format!("; within {STABLE} of it: {}", list(front.tied.iter().copied())),
     };
     Some(format!(
         "The {title} depends on the rank most in {}, as r to the power {}{alike}{}.",

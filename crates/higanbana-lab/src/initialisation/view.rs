@@ -44,7 +44,11 @@ pub(super) fn study(records: Records) -> Study {
 }
 
 pub(super) fn name(record: &Record<Initialisation>) -> String {
-    format!("{} at {}", record.parameters.adapter, record.parameters.scale.name())
+    let adapter = &record.parameters.adapter;
+    match record.parameters.scale {
+        Scale::Own => adapter.clone(),
+        scale => format!("{adapter} at {}", scale.name()),
+    }
 }
 
 fn points(record: &Record<Initialisation>, of: fn(&Step) -> f64) -> Vec<Point> {
@@ -72,7 +76,7 @@ fn figure((title, axis, of): &Quantity, records: Records, palette: &Palette) -> 
     }
 }
 
-/// A row for each trained tensor of each regime, and one for all of them.
+/// A row for all trained tensors of each regime, and one for each.
 fn table(records: Records) -> Table {
     let rows = |record: &Record<Initialisation>| -> Vec<Vec<Cell>> {
         let row = |regime: &Regime, tensor: Option<&str>| {
@@ -88,7 +92,7 @@ fn table(records: Records) -> Table {
         };
         let of = |regime: &Regime| -> Vec<Vec<Cell>> {
             let tensors = regime.tensors.iter().map(|name| row(regime, Some(name)));
-            tensors.chain([row(regime, None)]).collect()
+            std::iter::once(row(regime, None)).chain(tensors).collect()
         };
         Regime::all(&record.outcome).iter().flat_map(of).collect()
     };
