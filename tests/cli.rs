@@ -9,6 +9,7 @@ mod cli {
     mod data;
     mod diffusion;
     mod embeddings;
+    mod endings;
     mod export;
     mod extract;
     mod foreign;

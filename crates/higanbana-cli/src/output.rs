@@ -3,6 +3,7 @@
 mod leftovers;
 mod progress;
 mod table;
+mod tensors;
 mod terminal;
 
 use std::{
@@ -11,12 +12,13 @@ use std::{
 };
 
 use anyhow::{Error, Result};
-use higanbana_io::writer::Place;
+use higanbana_io::{dialect::config_path, writer::Place};
 use serde::Serialize;
 
 pub use leftovers::{Completeness, leftovers};
 pub use progress::{Progress, progress, steps};
 pub use table::{show, table};
+pub use tensors::tensors;
 pub use terminal::{Stderr, json_text, line, lines, say};
 
 /// Writes a value as indented JSON.
@@ -64,8 +66,8 @@ pub fn one_line(message: &str) -> String {
     format!("{line}; try --help")
 }
 
-/// Refuses an output that is one of the inputs, also under another name, that is a file of an input folder,
-/// and one that is no name of a file.
+/// Refuses an output that is one of the inputs, also under another name, that is a file of an input folder or
+/// PEFT's configuration beside an input, and one that is no name of a file.
 ///
 /// # Errors
 /// When it is.
@@ -78,6 +80,7 @@ pub fn differs_from_inputs<'a>(
     }
     let is_input = |input: &Path| match Place::of(output, input) {
         Place::Same => true,
+        _ if Place::of(output, &config_path(input)) == Place::Same && output.exists() => true,
         Place::Within => output.exists(),
         Place::Around | Place::Apart => false,
     };

@@ -20,11 +20,15 @@ use burn::tensor::TensorData;
 use higanbana_io::{
     Checkpoint as File, FileError,
     ledger::{Ledger, LedgerError},
-    writer::write_tensors,
+    writer::stage_tensors,
 };
-use sha2::{Digest, Sha256};
 
-use crate::{TrainError, model::GroupState, weights::Weights};
+use crate::{
+    TrainError,
+    model::GroupState,
+    seal::{self, HASH},
+    weights::Weights,
+};
 
 /// What the names of checkpoints in the folder of a run begin with.
 pub const NAMES: &str = "checkpoints/step-";
@@ -72,10 +76,10 @@ impl Checkpoint {
         let about = [("step", step), ("lines", lines), ("images", self.images.clone())];
         let mut about = BTreeMap::from(about.map(|(name, value)| (name.to_string(), value)));
         about.extend(self.batches.map(|batches| ("batches".to_string(), batches.to_string())));
-        about.insert(HASH.into(), hash(&about, &tensors));
+        about.insert(HASH.into(), seal::hash(&about, &tensors));
         let name = format!("{NAMES}{:08}.safetensors", self.step);
-        files.write(&name, |path, replaces| -> Result<(), LedgerError> {
-            Ok(write_tensors(path, &tensors, &about, replaces)?)
+        files.write(&name, |path, replaces| -> Result<_, LedgerError> {
+            Ok(stage_tensors(path, &tensors, &about, replaces)?)
         })?;
         let saved = files.files(NAMES);
         let older = &saved[..saved.len().saturating_sub(keep.max(1))];
@@ -115,9 +119,7 @@ impl Checkpoint {
         let read = |name: &String| Ok((name.clone(), file.read(name)?));
         let tensors =
             file.names().iter().map(read).collect::<Result<BTreeMap<_, _>, FileError>>()?;
-        // Those of earlier versions have none.
-        let written = file.metadata().get(HASH);
-        if written.is_some_and(|written| *written != hash(file.metadata(), &tensors)) {
+        if seal::is_broken(file.metadata(), &tensors) {
             return Err(TrainError::Changed { path: path.into() });
         }
         let mut weights = Weights::new();
@@ -145,24 +147,9 @@ impl Checkpoint {
     }
 }
 
-/// The entry of the metadata that holds the [`hash`].
-const HASH: &str = "hash";
-
-/// SHA-256 of the other metadata and of every tensor with its name, type and shape.
-fn hash(about: &BTreeMap<String, String>, tensors: &BTreeMap<String, TensorData>) -> String {
-    let mut hash = Sha256::new();
-    for (name, value) in about.iter().filter(|(name, _)| *name != HASH) {
-        hash.update(format!("{name:?} {value:?}\n"));
-    }
-    for (name, data) in tensors {
-        hash.update(format!("{name:?} {:?} {:?}\n", data.dtype(), data.shape().as_slice()));
-        hash.update(data.as_bytes());
-    }
-    format!("{:x}", hash.finalize())
-}
-
 #[cfg(test)]
 mod tests {
+    use higanbana_io::writer::write_tensors;
     use std::fs;
 
     use super::*;

@@ -15,10 +15,7 @@
 //!
 //! The time of an event is its step: two runs of the same recipe write the same file.
 
-use higanbana_io::{
-    ledger::{Ledger, LedgerError},
-    writer::write_bytes,
-};
+use higanbana_io::ledger::{Ledger, LedgerError};
 use serde_json::Value;
 
 /// Name of the file; TensorBoard looks for the middle of it.
@@ -83,7 +80,7 @@ impl Events {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, files: &mut Ledger) -> Result<(), LedgerError> {
-        files.write(NAME, |path, replaces| Ok(write_bytes(path, &self.bytes, replaces)?))
+        files.write_bytes(NAME, &self.bytes)
     }
 
     /// The content of the file.

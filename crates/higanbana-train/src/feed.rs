@@ -122,6 +122,7 @@ impl Feed {
             }
         }
         self.open = None;
+        self.cache.strange().iter().for_each(|path| self.notes.add(Kind::NoEntry, path));
         Ok(())
     }
 

@@ -63,7 +63,7 @@ impl Adapters<'_> {
         let file = AdapterFile::new(path, Dialect::Diffusers, modules);
         let file = AdapterFile { metadata, carried: bundled, ..file };
         let encoded = file.encode(registry, Dialect::Kohya, Some(&names), &described)?;
-        files.write(name, |path, replaces| Ok(encoded.write(path, replaces)?))
+        files.write(name, |path, replaces| Ok(encoded.stage(path, replaces)?))
     }
 }
 

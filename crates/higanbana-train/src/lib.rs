@@ -35,6 +35,7 @@ pub mod random;
 pub mod recipe;
 pub mod scaling;
 pub mod schedule;
+mod seal;
 pub mod sheet;
 pub mod task;
 pub mod tokens;

@@ -4,7 +4,7 @@ use higanbana_diffusion::{
     Pipeline, Request,
     pipeline::{Pixels, png, to_pixels},
 };
-use higanbana_io::{ledger::Ledger, writer::write_bytes};
+use higanbana_io::ledger::Ledger;
 
 use crate::{TrainError, recipe::Sample};
 
@@ -64,9 +64,7 @@ pub fn add_row(
     let about = format!("step {step}: {}", sample.prompts.join(" | "));
     let write = |files: &mut Ledger, name: &str, image: Pixels| {
         let bytes = png(image.size, &image.rgb, &about)?;
-        files.write(name, |path, replaces| -> Result<(), TrainError> {
-            Ok(write_bytes(path, &bytes, replaces)?)
-        })
+        Ok::<_, TrainError>(files.write_bytes(name, &bytes)?)
     };
     write(files, &format!("{ROWS}{step:08}.png"), beside(&images, [0, 1]))?;
     let sheet = beside(&all(files)?, [1, 0]);

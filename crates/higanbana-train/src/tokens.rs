@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::DType;
 use higanbana_core::Tensors;
 use higanbana_diffusion::{ModelError, Pipeline};
-use higanbana_io::{cast, embedding, ledger::Ledger, writer::write_tensors};
+use higanbana_io::{cast, embedding, ledger::Ledger, writer::stage_tensors};
 
 use crate::{TrainError, network::Network, recipe::Recipe};
 
@@ -97,8 +97,8 @@ pub fn save(
         if let Some(architecture) = about.get_mut("modelspec.architecture") {
             *architecture = architecture.replace("/lora", "/textual-inversion");
         }
-        files.write(name, |path, replaces| -> Result<(), TrainError> {
-            Ok(write_tensors(path, &tensors, &about, replaces)?)
+        files.write(name, |path, replaces| -> Result<_, TrainError> {
+            Ok(stage_tensors(path, &tensors, &about, replaces)?)
         })?;
     }
     Ok(())

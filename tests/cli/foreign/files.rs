@@ -78,6 +78,30 @@ fn an_output_replaces_neither_input_nor_folder() {
     planted.are_there();
 }
 
+/// PEFT's configuration is read with its adapter.
+#[test]
+fn an_output_does_not_replace_the_configuration_of_an_input() {
+    let desk = desk();
+    fs::create_dir(desk.path("peft")).unwrap();
+    let adapter = "peft/adapter_model.safetensors";
+    desk.run(&format!("convert adapter --base base --to peft -o {adapter}")).succeeds();
+    let mut planted = Planted::on(&desk);
+    planted.all(&desk.path("peft"));
+    for command in [
+        "merge base ADAPTER -o",
+        "convert ADAPTER --base base --to kohya -o",
+        "resize ADAPTER --rank 1 -o",
+        "combine ADAPTER ADAPTER -o",
+        "rank ADAPTER --html",
+        "generate --model model --prompt lily -o new.png --adapter ADAPTER --save-latents",
+    ] {
+        let command = command.replace("ADAPTER", adapter);
+        let error = planted.misuse(&format!("{command} peft/adapter_config.json --overwrite"));
+        assert!(error.contains("peft/adapter_config.json: is an input"), "{command}: {error}");
+    }
+    planted.are_there();
+}
+
 /// What a process leaves that is killed while it writes goes with the next output; what is only called alike
 /// stays.
 #[cfg(target_os = "linux")]

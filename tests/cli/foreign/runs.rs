@@ -11,7 +11,7 @@ use crate::cli::run::Desk;
 const LONG: usize = 50_000_000;
 
 /// A plan of runs of so many steps, and the names of their folders.
-fn planned(desk: &Desk, steps: &[usize]) -> Vec<String> {
+pub fn planned(desk: &Desk, steps: &[usize]) -> Vec<String> {
     let text = "experiment = \"fit\"\nparameters = { rows = 8, cols = 6, adapter = \"lora\" }\n";
     desk.bytes("fit.toml", format!("{text}axes.steps = {steps:?}").as_bytes());
     desk.run("sweep plan fit.toml -o plan.jsonl").succeeds();

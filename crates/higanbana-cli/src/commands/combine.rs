@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "ADAPTER[:MU]", value_parser = adapter::parser())]
     adapters: Vec<Adapter>,
     /// The combined adapter, in the dialect of the files
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     #[command(flatten)]
     keep: Keep,

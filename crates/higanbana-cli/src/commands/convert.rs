@@ -26,7 +26,7 @@ pub struct Arguments {
     /// An adapter file of any dialect
     input: PathBuf,
     /// The converted file; PEFT's configuration is written beside it
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     /// Dialect: lycoris, kohya, diffusers or peft
     #[arg(long, value_name = "DIALECT", value_parser = |name: &str| name.parse::<Dialect>())]

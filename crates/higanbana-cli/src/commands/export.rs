@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(value_name = "DIR|FILE")]
     model: PathBuf,
     /// The file, or the new directory
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     /// Element type; that of each tensor if left out
     #[arg(long, value_enum, value_name = "TYPE")]

@@ -23,7 +23,7 @@ pub struct Arguments {
     /// The model after tuning, with the same keys
     tuned: PathBuf,
     /// The adapter
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
     #[arg(help = refit::algorithms("The algorithm"))]

@@ -114,7 +114,7 @@ pub struct Arguments {
     #[arg(default_missing_value = "512")]
     tile: Option<usize>,
     /// Write the final latents too, as the tensor latents
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output::tensors())]
     save_latents: Option<PathBuf>,
     /// The image, a PNG or, if it is called so, a WebP; with several, NAME-1.png and so on
     #[arg(short, long, value_name = "OUT")]

@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(help = adapter::help("Adapter files, or directories of PEFT's, each with its strength"))]
     adapters: Vec<Adapter>,
     /// The merged model
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     /// Strength of the adapters that are given without one
     #[arg(long, default_value_t = 1.0, value_name = "MU", allow_negative_numbers = true)]

@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use higanbana_io::{
-    ledger::{Ledger, LedgerError},
-    writer::write_text,
-};
+use higanbana_io::ledger::Ledger;
 use higanbana_lab::{
     adapters::{Fixtures, Reload, Row, run as compare},
     experiment::Experiment,
@@ -153,9 +150,7 @@ fn write<const N: usize>(
 ) -> Result<[PathBuf; N]> {
     let mut files = Ledger::claim(out)?;
     for (name, text) in names.iter().zip(&texts) {
-        files.write(name.as_ref(), |path, replaces| -> Result<(), LedgerError> {
-            Ok(write_text(path, text, replaces)?)
-        })?;
+        files.write_bytes(name.as_ref(), text.as_bytes())?;
     }
     Ok(names.map(|name| out.join(name.as_ref())))
 }

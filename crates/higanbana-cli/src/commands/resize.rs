@@ -25,7 +25,7 @@ pub struct Arguments {
     /// not, such as one of nested ranks, which is cut to the leading ones
     file: PathBuf,
     /// The smaller file, in which every module keeps its name
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     #[command(flatten)]
     keep: Keep,

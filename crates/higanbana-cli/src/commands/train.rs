@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use higanbana_io::{
+    Checkpoint,
     run::{Begun, Run},
     writer::{self, Place},
 };
@@ -281,6 +282,10 @@ fn done(arguments: &Arguments, folder: &Path, result: &serde_json::Value) -> Res
     let file = folder.join(result["file"].as_str().unwrap_or_default());
     if !file.exists() {
         bail!("{}: is gone, though its run is done; --overwrite trains it anew", file.display());
+    }
+    // Runs of earlier versions do not say how long it was; it does itself.
+    if file.extension().is_some_and(|ending| ending == "safetensors") {
+        Checkpoint::open(&file)?;
     }
     if arguments.json {
         return output::json(result);

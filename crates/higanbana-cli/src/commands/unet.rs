@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where to write the result
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_parser = output::tensors())]
     output: PathBuf,
     /// What to compute in
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]

@@ -1,13 +1,13 @@
 //! What PEFT keeps outside the tensors: rank and alpha by module, and options.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use higanbana_core::peft::Meaning;
 use regex::Regex;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::peft::Form;
@@ -18,8 +18,8 @@ pub(super) const METADATA: &str = "lora_adapter_metadata";
 /// No such file is longer; a larger one is another file by mistake.
 const MAX_BYTES: u64 = 1 << 24;
 
-/// The configuration beside a PEFT adapter.
-pub(super) fn config_path(adapter: &Path) -> PathBuf {
+/// Where the configuration of a PEFT adapter lies, beside its file.
+pub fn config_path(adapter: &Path) -> PathBuf {
     adapter.with_file_name("adapter_config.json")
 }
 
@@ -43,18 +43,49 @@ const HARMLESS: [&str; 12] = [
 const SAVED: [&str; 3] = ["bias", "modules_to_save", "trainable_token_indices"];
 
 /// PEFT's configuration of one model's adapter, as far as the tensors' meaning depends on it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Config {
     peft_type: Option<String>,
     r: Option<f64>,
-    rank_pattern: Option<Map<String, Value>>,
-    alpha_pattern: Option<Map<String, Value>>,
-    #[serde(flatten)]
+    rank_pattern: Map<String, Value>,
+    alpha_pattern: Map<String, Value>,
     options: Map<String, Value>,
 }
 
 impl Config {
+    /// Of all options of a file; `null` is as good as none. What has not the type that PEFT gives it is refused
+    /// by its name.
+    fn read(path: &Path, mut options: Map<String, Value>) -> Result<Self, FileError> {
+        let mut take = |option: &str| options.remove(option).filter(|value| !value.is_null());
+        let no = |option: &str, value: &Value, what: &str| FileError::Config {
+            path: path.into(),
+            reason: invalid(&format!("{option} is {value}, {what}")),
+        };
+        let peft_type = match take("peft_type") {
+            None => None,
+            Some(Value::String(name)) => Some(name),
+            Some(other) => return Err(no("peft_type", &other, "no name")),
+        };
+        let rank = |option: &str, value: &Value| match value.as_f64() {
+            Some(rank) if rank > 0.0 => Ok(rank),
+            _ => Err(no(option, value, "no rank")),
+        };
+        let r = take("r").map(|value| rank("r", &value)).transpose()?;
+        let mut pattern = |option: &str| match take(option) {
+            None => Ok(Map::new()),
+            Some(Value::Object(patterns)) => Ok(patterns),
+            Some(other) => Err(no(option, &other, "no object")),
+        };
+        let [rank_pattern, alpha_pattern] = [pattern("rank_pattern")?, pattern("alpha_pattern")?];
+        for (module, value) in &rank_pattern {
+            rank(&format!("rank_pattern of {module:?}"), value)?;
+        }
+        if let Some((module, value)) = alpha_pattern.iter().find(|(_, value)| !value.is_number()) {
+            return Err(no(&format!("alpha_pattern of {module:?}"), value, "no number"));
+        }
+        Ok(Self { peft_type, r, rank_pattern, alpha_pattern, options })
+    }
+
     /// A module's rank.
     pub fn rank(&self, module: &str) -> Option<f64> {
         pattern(&self.rank_pattern, module).or(self.r)
@@ -105,12 +136,12 @@ impl Config {
 }
 
 /// The first pattern that fits the whole of `module`, or of its end after a dot.
-fn pattern(patterns: &Option<Map<String, Value>>, module: &str) -> Option<f64> {
+fn pattern(patterns: &Map<String, Value>, module: &str) -> Option<f64> {
     let fits = |pattern: &str| {
         let whole = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
         whole.map_or(pattern == module, |whole| whole.is_match(module))
     };
-    let (_, value) = patterns.as_ref()?.iter().find(|(pattern, _)| fits(pattern))?;
+    let (_, value) = patterns.iter().find(|(pattern, _)| fits(pattern))?;
     value.as_f64()
 }
 
@@ -129,10 +160,8 @@ impl Configs {
         }
         let text = fs::read_to_string(&path)
             .map_err(|source| FileError::Read { path: path.clone(), source })?;
-        // A list would do for the fields of a struct, too.
-        let options: Map<String, Value> = parse(&path, serde_json::from_str(&text))?;
-        let config = parse(&path, serde_json::from_value(Value::Object(options)))?;
-        Ok(Some(Self(vec![(PEFT.into(), config)])))
+        let options = parse(&path, serde_json::from_str(&text))?;
+        Ok(Some(Self(vec![(PEFT.into(), Config::read(&path, options)?)])))
     }
 
     /// From [`METADATA`] in the header, which diffusers writes since 0.34.
@@ -141,15 +170,15 @@ impl Configs {
         let path = checkpoint.path();
         let entries: Map<String, Value> = parse(path, serde_json::from_str(text))?;
         // A pipeline's entries carry its component's name, those of a single model none.
-        let mut models = Map::new();
+        let mut models = BTreeMap::<String, Map<String, Value>>::new();
         for (key, value) in entries {
             let (model, option) = match key.rsplit_once('.') {
                 Some((model, option)) => (format!("{model}."), option),
                 None => (String::new(), key.as_str()),
             };
-            models.entry(model).or_insert(Value::Object(Map::new()))[option] = value;
+            models.entry(model).or_default().insert(option.into(), value);
         }
-        let read = |(model, config)| Ok((model, parse(path, serde_json::from_value(config))?));
+        let read = |(model, options)| Ok((model, Config::read(path, options)?));
         models.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
@@ -227,8 +256,12 @@ mod tests {
 
     use super::*;
 
+    fn read(options: Value) -> Result<Config, FileError> {
+        Config::read("f".as_ref(), options.as_object().unwrap().clone())
+    }
+
     fn config(options: Value) -> Config {
-        serde_json::from_value(options).unwrap()
+        read(options).unwrap()
     }
 
     fn forms() -> Vec<Form> {
@@ -263,6 +296,31 @@ mod tests {
     fn nulls_are_ignored() {
         let config = config(json!({"alpha": 4, "alpha_pattern": null, "peft_type": "X"}));
         assert_eq!(config.alpha(form("alpha"), "m"), Some(4.0));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_by_its_option() {
+        for (options, expected) in [
+            (json!({"peft_type": 5}), "(peft_type is 5, no name)"),
+            (json!({"r": "8"}), "(r is \"8\", no rank)"),
+            (json!({"r": 0}), "(r is 0, no rank)"),
+            (json!({"rank_pattern": ["q"]}), "(rank_pattern is [\"q\"], no object)"),
+            (json!({"rank_pattern": {"q": "4"}}), "(rank_pattern of \"q\" is \"4\", no rank)"),
+            (json!({"rank_pattern": {"q": -4}}), "(rank_pattern of \"q\" is -4, no rank)"),
+            (json!({"alpha_pattern": {"q": true}}), "(alpha_pattern of \"q\" is true, no number)"),
+            (json!({"lora_alpha": "16"}), "(lora_alpha is \"16\", no number)"),
+            (json!({"lora_alpha": [1]}), "(lora_alpha is [1], no number)"),
+            (json!({"use_rslora": "yes"}), "use_rslora is \"yes\", neither true nor false"),
+            (json!({"use_rslora": 1}), "use_rslora is 1, neither true nor false"),
+            (json!({"use_dora": "False"}), "use_dora is \"False\", neither true nor false"),
+            (json!({"init_lora_weights": ["pissa"]}), "init_lora_weights is [\"pissa\"], neither"),
+        ] {
+            let checked = read(options).and_then(|config| {
+                Configs(vec![(String::new(), config)]).check("f".as_ref(), &forms(), &[])
+            });
+            let message = checked.unwrap_err().to_string();
+            assert!(message.starts_with("f: ") && message.contains(expected), "{message}");
+        }
     }
 
     #[test]

@@ -61,12 +61,20 @@ impl Encoded {
             let reason = "is of the adapter in its folder; name an output in another folder".into();
             return Err(FileError::Config { path: config_path(path), reason });
         }
-        let file = writer::stage_tensors(path, &self.tensors, &self.metadata, overwrite)?;
+        let file = self.stage(path, overwrite)?;
         let config = self
             .adapter_config
             .as_ref()
             .map(|config| writer::stage_bytes(&config_path(path), config.as_bytes(), overwrite));
         writer::commit([file].into_iter().chain(config.transpose()?).collect())
+    }
+
+    /// The file alone, up to the last step of writing it.
+    ///
+    /// # Errors
+    /// Those of [`writer::write_tensors`].
+    pub fn stage(&self, path: &Path, overwrite: bool) -> Result<writer::Output, FileError> {
+        writer::stage_tensors(path, &self.tensors, &self.metadata, overwrite)
     }
 
     /// The files that [`Self::write`] writes.

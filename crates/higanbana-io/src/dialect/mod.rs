@@ -33,6 +33,7 @@ use std::{
     str::FromStr,
 };
 
+pub use config::config_path;
 pub use encoded::Encoded;
 pub use higanbana_core::Tensors;
 pub(crate) use network::Counted;

@@ -1,10 +1,11 @@
 //! The metadata by which kohya's and LyCORIS's files describe themselves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use higanbana_core::{Arguments, Kind, Registry, Tensors};
+use serde_json::{Map, Value};
 
-use crate::{Names, Target, apply::of_weight, names::Component};
+use crate::{FileError, Names, Target, apply::of_weight, names::Component};
 
 /// How an adapter was made, as `ss_...` metadata tell it. What is none is left as the file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -135,8 +136,66 @@ pub(super) fn is_scale(key: &str) -> bool {
 
 /// The arguments that a file's metadata keep; none where they keep none.
 pub(super) fn arguments(metadata: &BTreeMap<String, String>) -> Arguments {
-    let parsed = metadata.get(ARGS).and_then(|text| serde_json::from_str(text).ok());
-    let parsed: serde_json::Map<String, serde_json::Value> = parsed.unwrap_or_default();
-    let text = |value: serde_json::Value| value.as_str().map_or(value.to_string(), String::from);
-    parsed.into_iter().map(|(name, value)| (name, text(value))).collect()
+    parsed(metadata).flatten().unwrap_or_default()
+}
+
+/// The same of the file at `path`, and what there is to say of them.
+///
+/// # Errors
+/// When a switch that is read is neither on nor off.
+pub(super) fn said(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Arguments, Option<String>), FileError> {
+    let unread = matches!(parsed(metadata), Some(None));
+    let note = format!("{}: {ARGS} is no JSON object, and nothing of it is read", path.display());
+    let arguments = arguments(metadata);
+    match arguments.get(STABILISED) {
+        Some(value) if !["true", "false"].iter().any(|it| value.eq_ignore_ascii_case(it)) => {
+            let reason = format!(
+                "{ARGS}: {STABILISED} is {value:?}, neither true nor false; save the adapter again"
+            );
+            Err(FileError::Config { path: path.into(), reason })
+        }
+        _ => Ok((arguments, unread.then_some(note))),
+    }
+}
+
+/// The entry of the metadata, if there is one, and what it says, if it is an object.
+fn parsed(metadata: &BTreeMap<String, String>) -> Option<Option<Arguments>> {
+    let text = metadata.get(ARGS)?;
+    let parsed: Option<Option<Map<String, Value>>> = serde_json::from_str(text).ok();
+    let text = |value: Value| value.as_str().map_or(value.to_string(), String::from);
+    // Scripts write `null` where there are none.
+    let arguments = parsed.map(Option::unwrap_or_default);
+    Some(arguments.map(|it| it.into_iter().map(|(name, value)| (name, text(value))).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_told_of() {
+        let of = |text: &str| {
+            let metadata = BTreeMap::from([(ARGS.to_string(), text.to_string())]);
+            said("f".as_ref(), &metadata).map_err(|error| error.to_string())
+        };
+        for (text, expected) in
+            [("true", "true"), ("false", "false"), ("\"True\"", "True"), ("\"FALSE\"", "FALSE")]
+        {
+            let (arguments, note) = of(&format!("{{\"rs_lora\": {text}}}")).unwrap();
+            assert_eq!((arguments["rs_lora"].as_str(), note), (expected, None));
+        }
+        for text in ["\"yes\"", "1", "null", "[true]"] {
+            let error = of(&format!("{{\"rs_lora\": {text}}}")).unwrap_err();
+            assert!(error.starts_with("f: ss_network_args: rs_lora is \""), "{error}");
+            assert!(error.contains(", neither true nor false;"), "{error}");
+        }
+        assert_eq!(of("null"), Ok((Arguments::new(), None)));
+        for text in ["", "[]", "rs_lora=True", "{"] {
+            let note = of(text).unwrap().1.unwrap();
+            assert_eq!(note, "f: ss_network_args is no JSON object, and nothing of it is read");
+        }
+    }
 }

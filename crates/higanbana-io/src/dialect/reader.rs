@@ -13,7 +13,7 @@ use super::{
     cloneofsimo::Counted,
     config::{Configs, config_path},
     key::{Key, Keys},
-    network::arguments,
+    network,
     origin::Origin,
     peft::{self, Form},
 };
@@ -44,13 +44,14 @@ impl AdapterReader {
     pub fn open(path: impl Into<PathBuf>, registry: &Registry) -> Result<Self, FileError> {
         let keys = Keys::of(registry);
         let checkpoint = Checkpoint::open(path)?;
+        let (arguments, note) = network::said(checkpoint.path(), checkpoint.metadata())?;
         let mut reader = Self {
-            arguments: arguments(checkpoint.metadata()),
+            arguments,
             checkpoint,
             dialect: Dialect::Lycoris,
             modules: BTreeMap::new(),
             unused: Vec::new(),
-            notes: Vec::new(),
+            notes: note.into_iter().collect(),
             configs: Configs::default(),
         };
         reader.notes.extend_from_slice(reader.checkpoint.notes());

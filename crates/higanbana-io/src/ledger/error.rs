@@ -21,6 +21,15 @@ pub enum LedgerError {
         /// The first such file or folder.
         path: PathBuf,
     },
+    /// A file that a command wrote holds something else by now.
+    #[error(
+        "{}: was changed since it was written here, and is not replaced; name another folder, or move it away",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file of that name is another's, or was edited.
     #[error("{}: is no ledger ({reason}); name another folder, or move it away", path.display())]
     Unreadable {

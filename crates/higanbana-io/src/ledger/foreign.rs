@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use super::{
     LedgerError,
-    names::{Listed, Stands, folders},
+    content::Content,
+    names::{Listed, Stands, folders, is_inside},
 };
 use crate::FileError;
 
-/// Refuses the first thing that stands at one of these names and that is not listed.
+/// Refuses the first thing that stands at one of these names and that is not listed, or was changed.
 ///
 /// A name that ends in `*` stands for all that begin so, and for everything below those.
 pub(super) fn refuse(folder: &Path, listed: &Listed, names: &[&str]) -> Result<(), LedgerError> {
@@ -18,21 +19,38 @@ pub(super) fn refuse(folder: &Path, listed: &Listed, names: &[&str]) -> Result<(
     })
 }
 
-/// Whether what stands at a name is listed; nothing may stand there, too.
+/// Whether what stands at a name is listed, and as it was written; nothing may stand there, too.
 pub(super) fn is_own(folder: &Path, listed: &Listed, name: &str) -> Result<bool, LedgerError> {
+    if !is_inside(name) {
+        return Err(LedgerError::Foreign { path: folder.join(name) });
+    }
     for within in folders(name).chain([name]) {
         let path = folder.join(within.trim_end_matches('/'));
-        let own = match Stands::at(&path)? {
+        let stands = Stands::at(&path)?;
+        let is_of_kind = match stands {
             Stands::Nothing => return Ok(false),
-            Stands::File => !within.ends_with('/') && listed.contains(within),
-            Stands::Folder => within.ends_with('/') && listed.contains(within),
+            Stands::File => !within.ends_with('/'),
+            Stands::Folder => within.ends_with('/'),
             Stands::Other => false,
         };
-        if !own {
+        let Some(contents) = listed.get(within).filter(|_| is_of_kind) else {
             return Err(LedgerError::Foreign { path });
+        };
+        if stands == Stands::File && !is_any_at(contents, &path)? {
+            return Err(LedgerError::Changed { path });
         }
     }
     Ok(true)
+}
+
+/// Whether a file holds one of these.
+fn is_any_at(contents: &[Content], path: &Path) -> Result<bool, FileError> {
+    for content in contents {
+        if content.is_at(path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn refuse_all(folder: &Path, listed: &Listed, start: &str) -> Result<(), LedgerError> {

@@ -2,12 +2,24 @@
 //!
 //! A command that fills a folder with names of its own choosing may be given one that holds the files of
 //! others. It replaces and removes what it wrote, and nothing else; the ledger, [`LEDGER`] in that folder,
-//! is how it knows. It lists names, one JSON string a line; a line that begins with `-` strikes one out.
+//! is how it knows. A line of JSON puts down a name and how its file is recognised; a line that begins with
+//! `-` strikes one out:
 //!
-//! A name is put down, synchronised, *before* its file is created, and struck out after the file is
-//! removed: whenever a process is killed, everything that it wrote is listed. It is put down only where
-//! nothing stands, and so nothing of another's is. A name enters once: a file that is replaced in every
-//! step costs the ledger nothing.
+//! ```text
+//! "checkpoints/"                                              a folder
+//! {"file":"result.json","bytes":61,"sha256":"0b0a…"}          a file
+//! {"file":"metrics.jsonl","begins":"{\"step\":1,\"loss\":0.5}\n"}  a file that grows
+//! "result.json"                                               a file, as earlier versions put it down
+//! ```
+//!
+//! A file is put down, synchronised, when it is complete under a temporary name and *before* it takes its
+//! place: whenever a process is killed, all that it wrote is listed. Where it replaces another of ours, either
+//! of the two is ours from then on. What somebody put in the place of a listed file, or changed in it, is not
+//! as it was put down and is not ours, nor is what stands where a file of ours was removed. Of a line of an
+//! earlier version only the name is known, and whatever file stands there counts as ours.
+//!
+//! A file that grows, to which a run appends, is recognised by its first line, and by all of it when it is
+//! complete.
 //!
 //! Whatever else stands where a command would write, links included, is refused before anything begins
 //! ([`Ledger::check`]) and again at the moment of writing. Folders are removed only when they are empty.
@@ -17,6 +29,7 @@
 //! clean-up, no clock and no guess. Network file systems pass such locks on (NFS does since Linux 2.6.12;
 //! Lustre where it is mounted with `flock`); where there are none, [`Ledger::claim`] says so.
 
+mod content;
 mod error;
 mod foreign;
 mod names;
@@ -31,9 +44,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{FileError, writer};
+use crate::{
+    FileError,
+    writer::{self, Output},
+};
+use content::Content;
 pub use error::LedgerError;
-use names::{HEADER, Listed, Stands, folders, is_inside};
+use names::{HEADER, Listed, Stands, folders};
 
 /// Name of the file.
 pub const LEDGER: &str = "higanbana.ledger";
@@ -50,12 +67,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// That a command may write these names, before it does any work: what stands there is listed, or
-    /// nothing does. A name that ends in `/` is a folder to write into; one that ends in `*` stands for all
+    /// That a command may write these names, before it does any work: what stands there is listed and as it
+    /// was written, or nothing does. A name that ends in `/` is a folder to write into; one that ends in `*` stands for all
     /// names that begin so, and for everything below them. Nothing is written, not even the folder.
     ///
     /// # Errors
-    /// Naming the first thing that stands there and is not listed.
+    /// Naming the first thing that stands there and is not.
     pub fn check(folder: &Path, names: &[&str]) -> Result<(), LedgerError> {
         let listed = names::read(folder)?.unwrap_or_default();
         foreign::refuse(folder, &listed, names)
@@ -67,6 +84,27 @@ impl Ledger {
     /// When what is called so is none.
     pub fn is_in(folder: &Path) -> Result<bool, LedgerError> {
         Ok(names::read(folder)?.is_some())
+    }
+
+    /// The first file, among the listed ones whose names are `of` some kind, that is there and not as it was
+    /// written.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn changed(
+        folder: &Path,
+        of: impl Fn(&str) -> bool,
+    ) -> Result<Option<PathBuf>, LedgerError> {
+        let listed = names::read(folder)?.unwrap_or_default();
+        for name in listed.keys().filter(|name| of(name)) {
+            match foreign::is_own(folder, &listed, name) {
+                Err(LedgerError::Changed { path } | LedgerError::Foreign { path }) => {
+                    return Ok(Some(path));
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(None)
     }
 
     /// Whether another process has the claim on a folder.
@@ -116,15 +154,18 @@ impl Ledger {
         &self.folder
     }
 
-    /// Whether a file of ours is there.
+    /// Whether a file of ours is there, as it was written.
     pub fn has(&self, name: &str) -> bool {
         self.is_own(name).is_ok_and(|there| there)
     }
 
-    /// The names of our files that begin so and are there, in their order.
+    /// The listed names that begin so and at which a file stands, also one that was changed, in their order.
     pub fn files(&self, start: &str) -> Vec<String> {
         let of = |name: &&String| name.starts_with(start) && !name.ends_with('/');
-        self.listed.iter().filter(of).filter(|name| self.has(name)).cloned().collect()
+        let is_there = |name: &&String| {
+            Stands::at(&self.folder.join(name)).is_ok_and(|stands| stands == Stands::File)
+        };
+        self.listed.keys().filter(of).filter(is_there).cloned().collect()
     }
 
     /// [`Ledger::check`] for the one who has the claim.
@@ -135,29 +176,63 @@ impl Ledger {
         foreign::refuse(&self.folder, &self.listed, names)
     }
 
-    /// Writes a file, making the folders that its name leads through. `write` gets its path, and whether it
-    /// replaces one that is ours already.
+    /// Writes a file, making the folders that its name leads through. `stage` gets its path, and whether it
+    /// replaces one that is ours already, and gives the file as it is to be, which then takes its place.
     ///
     /// # Errors
-    /// When something stands there that is not listed, and those of `write`.
-    pub fn write<T, E: From<LedgerError>>(
+    /// When something stands there that is not listed or was changed, and those of `stage`.
+    pub fn write<E: From<LedgerError>>(
         &mut self,
         name: &str,
-        write: impl FnOnce(&Path, bool) -> Result<T, E>,
-    ) -> Result<T, E> {
+        stage: impl FnOnce(&Path, bool) -> Result<Output, E>,
+    ) -> Result<(), E> {
         for within in folders(name).map(String::from).collect::<Vec<_>>() {
             self.make(&within)?;
         }
         let replaces = self.is_own(name)?;
-        if !replaces {
-            self.enter(&[name.to_string()])?;
-        }
-        let written = write(&self.folder.join(name), replaces);
-        if written.is_err() && !replaces {
-            // What may stand there now was put there by another meanwhile.
-            self.strike(&[name.to_string()])?;
-        }
-        written
+        let output = stage(&self.folder.join(name), replaces)?;
+        Ok(self.place(name, output, replaces)?)
+    }
+
+    /// [`Self::write`] for a small file.
+    ///
+    /// # Errors
+    /// As there, and when it cannot be written.
+    pub fn write_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), LedgerError> {
+        self.write(name, |path, replaces| Ok(writer::stage_bytes(path, bytes, replaces)?))
+    }
+
+    /// Opens a file to append to, which is made where it is missing. Before anything is appended to an empty
+    /// one, [`Self::begins`] is to be told.
+    ///
+    /// # Errors
+    /// When something stands there that is not listed or was changed, or it cannot be opened.
+    pub fn open(&mut self, name: &str) -> Result<File, LedgerError> {
+        let path = self.folder.join(name);
+        let content = match self.is_own(name)? {
+            true => Content::begun(&path)?,
+            false => Content::begins(""),
+        };
+        self.enter([(name.to_string(), content)])?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
+        Ok(file.map_err(|source| FileError::Write { path, source })?)
+    }
+
+    /// Puts down the first line of a file that grows.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn begins(&mut self, name: &str, line: &str) -> Result<(), LedgerError> {
+        self.enter([(name.to_string(), Content::begins(line))])
+    }
+
+    /// Puts down all of a file that grew and is complete.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the ledger not be written.
+    pub fn ends(&mut self, name: &str) -> Result<(), LedgerError> {
+        let path = self.folder.join(name);
+        self.enter([(name.to_string(), Content::of(&path, &path)?)])
     }
 
     /// Writes a folder whole or not at all, in the place of one that is ours. `fill` gets the path of an
@@ -174,11 +249,12 @@ impl Ledger {
         self.allow(&[&within, &all])?;
         let output = writer::Folder::to_replace(&self.folder.join(name))?;
         fill(output.path())?;
-        let mut names = vec![within.clone()];
-        list(output.path(), &within, &mut names)?;
+        let mut entries = vec![(within.clone(), Content::Any)];
+        list(output.path(), &within, &mut entries)?;
         self.allow(&[&within, &all])?;
         self.remove(&within)?;
-        self.enter(&names)?;
+        let names: Vec<String> = entries.iter().map(|(name, _)| name.clone()).collect();
+        self.enter(entries)?;
         if let Err(error) = output.commit() {
             self.strike(&names)?;
             return Err(error.into());
@@ -189,10 +265,10 @@ impl Ledger {
     /// Removes a file, or a folder with what is listed within; where there is more, the folder stays.
     ///
     /// # Errors
-    /// When what stands there is not listed, or cannot be removed.
+    /// When what stands there is not listed, was changed, or cannot be removed.
     pub fn remove(&mut self, name: &str) -> Result<(), LedgerError> {
         let inner = |own: &&String| name.ends_with('/') && own.starts_with(name);
-        let mut names: Vec<String> = self.listed.iter().filter(inner).cloned().collect();
+        let mut names: Vec<String> = self.listed.keys().filter(inner).cloned().collect();
         names.extend((!name.ends_with('/')).then(|| name.to_string()));
         // What lies within a folder comes behind it in their order.
         for name in names.iter().rev() {
@@ -216,7 +292,7 @@ impl Ledger {
     /// Removes what dead processes left half-written.
     fn tidy(&self) {
         writer::tidy_claimed(&self.folder);
-        let folders = self.listed.iter().filter(|name| name.ends_with('/'));
+        let folders = self.listed.keys().filter(|name| name.ends_with('/'));
         for name in folders.filter(|name| self.has(name)) {
             writer::tidy_claimed(&self.folder.join(name));
         }
@@ -226,7 +302,7 @@ impl Ledger {
         if self.is_own(within)? {
             return Ok(());
         }
-        self.enter(&[within.to_string()])?;
+        self.enter([(within.to_string(), Content::Any)])?;
         let path = self.folder.join(within);
         if let Err(source) = fs::create_dir(&path) {
             self.strike(&[within.to_string()])?;
@@ -240,26 +316,47 @@ impl Ledger {
         foreign::is_own(&self.folder, &self.listed, name)
     }
 
-    /// Puts down names where nothing stands.
-    fn enter(&mut self, names: &[String]) -> Result<(), LedgerError> {
-        let wrong = names.iter().find(|name| !is_inside(name));
-        if let Some(name) = wrong {
-            return Err(LedgerError::Foreign { path: self.folder.join(name) });
+    /// Puts a file that is complete in its place.
+    fn place(&mut self, name: &str, output: Output, replaces: bool) -> Result<(), LedgerError> {
+        output.synchronise()?;
+        let content = Content::of(output.temporary(), output.path())?;
+        // It may have taken its time: what is replaced is looked at again.
+        if replaces {
+            self.is_own(name)?;
         }
-        let new: Vec<&String> = names.iter().filter(|name| !self.listed.contains(*name)).collect();
-        if new.is_empty() {
+        self.enter([(name.to_string(), content)])?;
+        let placed = output.rename();
+        if placed.is_err() && !replaces {
+            // What may stand there now was put there by another meanwhile.
+            self.strike(&[name.to_string()])?;
+        }
+        Ok(placed?)
+    }
+
+    /// Puts down what is about to stand at these names.
+    fn enter(
+        &mut self,
+        entries: impl IntoIterator<Item = (String, Content)>,
+    ) -> Result<(), LedgerError> {
+        let mut entries = Vec::from_iter(entries);
+        entries.retain(|(name, content)| {
+            self.listed.get(name).is_none_or(|contents| contents.last() != Some(content))
+        });
+        if entries.is_empty() {
             return Ok(());
         }
-        let lines: String = new.iter().map(|name| names::line(name, false)).collect();
-        self.append(&lines)?;
-        self.listed.extend(names.iter().cloned());
+        self.append(&entries.iter().map(|(name, it)| names::line(name, it)).collect::<String>())?;
+        for (name, content) in entries {
+            content.join(self.listed.entry(name).or_default());
+        }
         Ok(())
     }
 
     /// Strikes out names. One without a file does no harm: it need not be on the disk at once.
     fn strike(&mut self, names: &[String]) -> Result<(), LedgerError> {
-        let gone: Vec<&String> = names.iter().filter(|name| self.listed.remove(*name)).collect();
-        self.put(&gone.iter().map(|name| names::line(name, true)).collect::<String>())
+        let gone = names.iter().filter(|name| self.listed.remove(*name).is_some());
+        let lines: String = gone.map(|name| names::struck(name)).collect();
+        self.put(&lines)
     }
 
     fn append(&mut self, lines: &str) -> Result<(), LedgerError> {
@@ -279,8 +376,12 @@ impl Ledger {
     }
 }
 
-/// The names of all that lies in a folder.
-fn list(folder: &Path, within: &str, names: &mut Vec<String>) -> Result<(), FileError> {
+/// What lies in a folder, and its names.
+fn list(
+    folder: &Path,
+    within: &str,
+    entries: &mut Vec<(String, Content)>,
+) -> Result<(), FileError> {
     let failed = |source| FileError::Read { path: folder.into(), source };
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -288,14 +389,16 @@ fn list(folder: &Path, within: &str, names: &mut Vec<String>) -> Result<(), File
             let reason = "its name is not UTF-8, which a ledger cannot list; rename it".into();
             FileError::Config { path: path.clone(), reason }
         })?;
-        let is_folder = Stands::at(&path)? == Stands::Folder;
-        let name = format!("{within}{name}{}", if is_folder { "/" } else { "" });
-        if is_folder {
-            list(&path, &name, names)?;
+        let name = format!("{within}{name}");
+        if Stands::at(&path)? == Stands::Folder {
+            let within = name + "/";
+            list(&path, &within, entries)?;
+            entries.push((within, Content::Any));
+        } else {
+            entries.push((name, Content::of(&path, &path)?));
         }
-        names.push(name);
     }
-    names.sort();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(())
 }
 

@@ -1,20 +1,42 @@
 //! The names of a ledger, and its lines.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs, io,
     path::{Component, Path},
 };
 
-use super::{LEDGER, LedgerError};
+use serde::{Deserialize, Serialize};
+
+use super::{LEDGER, LedgerError, content::Content};
 use crate::FileError;
 
 /// The first line, the mark of the file.
 pub(super) const HEADER: &str =
     "higanbana 1: what is listed here was written by higanbana, and may be replaced by it\n";
 
-/// Relative names, with `/` between their parts; those of folders end in one.
-pub(super) type Listed = BTreeSet<String>;
+/// Relative names, with `/` between their parts, and what stands there, any of these; names of folders end in
+/// `/`.
+pub(super) type Listed = BTreeMap<String, Vec<Content>>;
+
+/// A line, but for the sign that strikes it out.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Line {
+    Name(String),
+    Whole { file: String, bytes: u64, sha256: String },
+    Begins { file: String, begins: String },
+}
+
+impl From<Line> for (String, Content) {
+    fn from(line: Line) -> Self {
+        match line {
+            Line::Name(name) => (name, Content::Any),
+            Line::Whole { file, bytes, sha256 } => (file, Content::Whole { bytes, sha256 }),
+            Line::Begins { file, begins } => (file, Content::Begins(begins)),
+        }
+    }
+}
 
 /// What stands at a path. Links are not followed: a link is no file of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,23 +95,37 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(Listed, usize), Ledger
             Some(json) => (true, json),
             None => (false, line),
         };
-        match serde_json::from_slice::<String>(json) {
-            Ok(name) if !is_inside(&name) => {
-                return Err(unreadable(path, format!("line {}: leads elsewhere", number + 2)));
-            }
-            Ok(name) if gone => drop(listed.remove(&name)),
-            Ok(name) => drop(listed.insert(name)),
-            Err(error) => return Err(unreadable(path, format!("line {}: {error}", number + 2))),
+        let wrong = |reason: &str| unreadable(path, format!("line {}: {reason}", number + 2));
+        let (name, content) = match serde_json::from_slice::<Line>(json) {
+            Ok(line) => line.into(),
+            Err(error) => return Err(wrong(&error.to_string())),
+        };
+        if !is_inside(&name) {
+            return Err(wrong("leads elsewhere"));
+        }
+        match gone {
+            true => drop(listed.remove(&name)),
+            false => content.join(listed.entry(name).or_default()),
         }
         length += line.len() + 1;
     }
     Ok((listed, length))
 }
 
-/// The line of a name, or the one that strikes it out.
-pub(super) fn line(name: &str, gone: bool) -> String {
-    let sign = if gone { "-" } else { "" };
-    format!("{sign}{}\n", serde_json::Value::from(name))
+/// The line that puts down what stands at a name.
+pub(super) fn line(name: &str, content: &Content) -> String {
+    let file = name.to_string();
+    let line = match content.clone() {
+        Content::Any => Line::Name(file),
+        Content::Whole { bytes, sha256 } => Line::Whole { file, bytes, sha256 },
+        Content::Begins(begins) => Line::Begins { file, begins },
+    };
+    serde_json::to_string(&line).expect("it has strings and a number") + "\n"
+}
+
+/// The line that strikes out a name.
+pub(super) fn struck(name: &str) -> String {
+    format!("-{}", line(name, &Content::Any))
 }
 
 /// Whether a name is that of something within the folder.

@@ -1,13 +1,18 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::writer::write_text;
 
 fn put(ledger: &mut Ledger, name: &str, text: &str) -> Result<(), LedgerError> {
-    ledger.write(name, |path, replaces| Ok(write_text(path, text, replaces)?))
+    ledger.write_bytes(name, text.as_bytes())
+}
+
+/// Of a text, as a ledger has it.
+fn whole(text: &str) -> Content {
+    Content::Whole { bytes: text.len() as u64, sha256: format!("{:x}", Sha256::digest(text)) }
 }
 
 fn text(folder: &TempDir, name: &str) -> Option<String> {
@@ -18,23 +23,33 @@ fn lines(folder: &TempDir) -> Vec<String> {
     text(folder, LEDGER).unwrap().lines().skip(1).map(String::from).collect()
 }
 
+/// `printf 1 | sha256sum`, and of 2.
+const SUMS: [&str; 2] = [
+    "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
+    "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35",
+];
+
 #[test]
-fn a_name_enters_once_and_before_its_file() {
+fn a_file_enters_before_it_takes_its_place() {
     let folder = tempdir().unwrap();
     let mut ledger = Ledger::claim(folder.path()).unwrap();
-    let listed = ledger.write("a/b", |path, replaces| {
+    let staged = ledger.write("a/b", |path, replaces| {
         assert!(!replaces && !path.exists());
-        write_text(path, "1", replaces)?;
-        Ok::<_, LedgerError>(lines(&folder))
+        assert_eq!(lines(&folder), [r#""a/""#]);
+        Ok::<_, LedgerError>(writer::stage_bytes(path, b"1", replaces)?)
     });
-    assert_eq!(listed.unwrap(), [r#""a/""#, r#""a/b""#]);
+    staged.unwrap();
+    let line = |sum: &str| format!(r#"{{"file":"a/b","bytes":1,"sha256":"{sum}"}}"#);
+    assert_eq!(lines(&folder)[1..], [line(SUMS[0])]);
+    // The same again is known already.
+    put(&mut ledger, "a/b", "1").unwrap();
     put(&mut ledger, "a/b", "2").unwrap();
     assert_eq!(text(&folder, "a/b").unwrap(), "2");
-    assert_eq!(lines(&folder).len(), 2);
+    assert_eq!(lines(&folder)[1..], SUMS.map(line));
     ledger.remove("a/b").unwrap();
     ledger.remove("a/").unwrap();
     assert!(!folder.path().join("a").exists());
-    assert_eq!(lines(&folder)[2..], [r#"-"a/b""#, r#"-"a/""#]);
+    assert_eq!(lines(&folder)[3..], [r#"-"a/b""#, r#"-"a/""#]);
 }
 
 #[test]
@@ -42,9 +57,10 @@ fn a_file_that_cannot_be_written_is_not_listed() {
     let folder = tempdir().unwrap();
     let mut ledger = Ledger::claim(folder.path()).unwrap();
     let failed = ledger.write("a", |path, replaces| {
+        let staged = writer::stage_bytes(path, b"ours", replaces)?;
         // It appears at the last moment, and is another's.
         fs::write(path, "mine").unwrap();
-        Ok::<_, LedgerError>(write_text(path, "ours", replaces)?)
+        Ok::<_, LedgerError>(staged)
     });
     assert!(failed.is_err());
     assert!(matches!(put(&mut ledger, "a", "ours"), Err(LedgerError::Foreign { .. })));
@@ -52,6 +68,132 @@ fn a_file_that_cannot_be_written_is_not_listed() {
     let mut ledger = Ledger::claim(folder.path()).unwrap();
     ledger.remove("a").unwrap_err();
     assert_eq!(text(&folder, "a").unwrap(), "mine");
+}
+
+/// Changed in place to the same length, cut off, replaced, and put where ours was removed.
+#[test]
+fn what_was_changed_is_not_ours_any_more() {
+    let folder = tempdir().unwrap();
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    for name in ["a", "rows/b"] {
+        for theirs in ["mine", "our", "", "what I wrote"] {
+            put(&mut ledger, name, "ours").unwrap();
+            let path = folder.path().join(name);
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, theirs).unwrap();
+            for refused in [
+                put(&mut ledger, name, "later"),
+                ledger.remove(name),
+                ledger.remove("rows/").and(ledger.remove(name)),
+                Ledger::check(folder.path(), &[name]),
+                Ledger::check(folder.path(), &["rows/*", "a*"]),
+            ] {
+                let error = refused.unwrap_err();
+                assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
+                assert!(error.to_string().contains("was changed since it was written here"));
+            }
+            assert!(!ledger.has(name));
+            assert_eq!(text(&folder, name).unwrap(), theirs);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn something_put_there_while_a_file_is_made_stays() {
+    let folder = tempdir().unwrap();
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    put(&mut ledger, "a", "1").unwrap();
+    let refused = ledger.write("a", |path, replaces| {
+        let staged = writer::stage_bytes(path, b"2", replaces)?;
+        fs::write(path, "mine").unwrap();
+        Ok::<_, LedgerError>(staged)
+    });
+    assert!(matches!(refused, Err(LedgerError::Changed { .. })));
+    assert_eq!(text(&folder, "a").unwrap(), "mine");
+}
+
+/// The line is on the disk, the file has not taken its place or just has.
+#[test]
+fn a_kill_between_the_line_and_the_file_leaves_both_ours() {
+    for stands in [None, Some("1"), Some("2")] {
+        let folder = tempdir().unwrap();
+        let mut ledger = Ledger::claim(folder.path()).unwrap();
+        put(&mut ledger, "a", "1").unwrap();
+        ledger.enter([("a".into(), whole("2"))]).unwrap();
+        drop(ledger);
+        match stands {
+            Some(text) => fs::write(folder.path().join("a"), text).unwrap(),
+            None => fs::remove_file(folder.path().join("a")).unwrap(),
+        }
+        let mut ledger = Ledger::claim(folder.path()).unwrap();
+        put(&mut ledger, "a", "3").unwrap();
+        assert_eq!(text(&folder, "a").unwrap(), "3");
+    }
+}
+
+/// Names alone, of which any content is ours, until the file is written anew.
+#[test]
+fn ledgers_of_earlier_versions_are_read() {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("rows")).unwrap();
+    fs::write(folder.path().join(LEDGER), format!("{HEADER}\"a\"\n\"rows/\"\n\"rows/b\"\n"))
+        .unwrap();
+    for name in ["a", "rows/b"] {
+        fs::write(folder.path().join(name), "of an earlier version").unwrap();
+    }
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    put(&mut ledger, "a", "1").unwrap();
+    ledger.remove("rows/").unwrap();
+    assert!(!folder.path().join("rows").exists());
+    fs::write(folder.path().join("a"), "mine").unwrap();
+    assert!(matches!(put(&mut ledger, "a", "2"), Err(LedgerError::Changed { .. })));
+}
+
+#[test]
+fn a_file_that_grows_is_known_by_its_first_line() {
+    let folder = tempdir().unwrap();
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    let path = folder.path().join("log");
+    let first = "é".repeat(200) + "\n";
+    drop(ledger.open("log").unwrap());
+    ledger.begins("log", &first).unwrap();
+    for (stands, is_ours) in [
+        (String::new(), true),
+        (first[..10].into(), true),
+        (first.clone(), true),
+        (format!("{first}more"), true),
+        ("é".repeat(9) + "mine", false),
+        (format!("mine\n{first}"), false),
+    ] {
+        fs::write(&path, &stands).unwrap();
+        assert_eq!(ledger.open("log").is_ok(), is_ours, "{stands}");
+        ledger.begins("log", &first).unwrap();
+    }
+    // When it is complete, by all of it.
+    fs::write(&path, format!("{first}more")).unwrap();
+    ledger.ends("log").unwrap();
+    fs::write(&path, format!("{first}mine")).unwrap();
+    assert!(matches!(ledger.open("log"), Err(LedgerError::Changed { .. })));
+    // And that which goes on.
+    fs::write(&path, format!("{first}more")).unwrap();
+    drop(ledger.open("log").unwrap());
+    fs::write(&path, format!("{first}more and more")).unwrap();
+    assert!(Ledger::check(folder.path(), &["log"]).is_ok());
+}
+
+/// A large file is read once, and again when its length or its time of change is another.
+#[test]
+fn large_files_are_told_apart_too() {
+    let folder = tempdir().unwrap();
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    let mut large = vec![b'1'; 1 << 26];
+    ledger.write_bytes("a", &large).unwrap();
+    assert!(ledger.has("a") && ledger.has("a"));
+    large[1 << 25] = b'2';
+    fs::write(folder.path().join("a"), &large).unwrap();
+    assert!(!ledger.has("a"));
+    assert!(ledger.write_bytes("a", b"later").is_err());
 }
 
 #[test]
@@ -81,6 +223,10 @@ fn what_is_no_ledger_is_left_as_it_is() {
         of(r#""/a""#),
         of(r#""a/../b""#),
         of(r#""./a""#),
+        of(r#"{"file":"../a","bytes":1,"sha256":"6b"}"#),
+        of(r#"{"file":"a","bytes":-1,"sha256":"6b"}"#),
+        of(r#"{"file":"a","bytes":1}"#),
+        of(r#"{"file":"a","begins":"b","else":1}"#),
         of(r#""""#),
     ] {
         fs::write(folder.path().join(LEDGER), &content).unwrap();
@@ -188,8 +334,12 @@ enum Event {
     Remove(usize),
     /// Our process is killed while it writes a line of the ledger, of which this much stays.
     Kill(usize),
-    /// Somebody puts a file where nothing stands, if this holds.
+    /// It is killed when the line is written and the file has not taken its place.
+    KillBetween(usize),
+    /// Somebody puts a file where nothing stands, or in the place of one.
     Plant(usize),
+    /// Somebody changes a file, and its length or not.
+    Change(usize, bool),
 }
 
 /// Files at one depth and another, and folders.
@@ -202,7 +352,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Folder),
         2 => name().prop_map(Event::Remove),
         1 => (0usize..20).prop_map(Event::Kill),
+        1 => name().prop_map(Event::KillBetween),
         4 => name().prop_map(Event::Plant),
+        2 => (name(), any::<bool>()).prop_map(|(i, same)| Event::Change(i, same)),
     ]
 }
 
@@ -228,17 +380,34 @@ proptest! {
                     drop(ledger);
                     let path = folder.path().join(LEDGER);
                     let mut bytes = fs::read(&path).unwrap();
-                    let torn = names::line("later", false);
+                    let torn = names::line("later", &whole("ours"));
                     bytes.extend(&torn.as_bytes()[..kept.min(torn.len() - 1)]);
                     fs::write(&path, bytes).unwrap();
                     ledger = Ledger::claim(folder.path()).unwrap();
                 }
+                Event::KillBetween(i) => {
+                    let name = NAMES[i].trim_end_matches('/');
+                    if ledger.is_own(name).is_ok() {
+                        ledger.enter([(name.to_string(), whole("ours, too"))]).unwrap();
+                    }
+                    drop(ledger);
+                    ledger = Ledger::claim(folder.path()).unwrap();
+                }
                 Event::Plant(i) => {
                     let path = folder.path().join(NAMES[i].trim_end_matches('/'));
-                    if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
+                    let made = fs::create_dir_all(path.parent().unwrap());
+                    if made.is_ok() && !path.is_dir() {
                         let content = format!("mine {number}");
                         fs::write(&path, &content).unwrap();
                         planted.insert(path, content);
+                    }
+                }
+                Event::Change(i, same) => {
+                    let path = folder.path().join(NAMES[i].trim_end_matches('/'));
+                    if path.is_file() {
+                        let content = if same { "Ours" } else { "ours, changed" };
+                        fs::write(&path, content).unwrap();
+                        planted.insert(path, content.to_string());
                     }
                 }
             }
@@ -246,9 +415,9 @@ proptest! {
                 prop_assert_eq!(&fs::read_to_string(path).unwrap(), content);
             }
         }
-        // And what is listed at the end is ours.
-        for name in ledger.files("") {
-            prop_assert!(!planted.contains_key(&folder.path().join(&name)), "{}", name);
+        // And what counts as ours at the end is.
+        for name in ledger.files("").iter().filter(|name| ledger.has(name)) {
+            prop_assert!(!planted.contains_key(&folder.path().join(name)), "{}", name);
         }
     }
 }

@@ -13,6 +13,15 @@ pub enum RunError {
     /// The folder is claimed by another process, or holds what no run wrote.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The run is done, and a file that it made is not as it wrote it.
+    #[error(
+        "{}: was changed or cut off since its run wrote it, which is done; restore it, or move the folder away and run again",
+        path.display()
+    )]
+    Damaged {
+        /// The first such file.
+        path: PathBuf,
+    },
     /// The folder is that of another configuration.
     #[error("{}: holds a run with {what}; name another folder, or remove this one", folder.display())]
     Changed {

@@ -1,16 +1,16 @@
 //! `metrics.jsonl`: the lines of a run.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Seek, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::RunError;
-use crate::FileError;
+use super::{METRICS, RunError};
+use crate::{FileError, ledger::Ledger};
 
 /// The file.
 #[derive(Debug)]
@@ -20,18 +20,25 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub fn open(path: &Path) -> Result<Self, FileError> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = file.map_err(|source| FileError::Write { path: path.into(), source })?;
-        Ok(Self { path: path.into(), file })
+    pub fn open(ledger: &mut Ledger) -> Result<Self, RunError> {
+        Ok(Self { path: ledger.folder().join(METRICS), file: ledger.open(METRICS)? })
     }
 
     /// Appends in one write: a kill leaves whole lines and, at worst, a part of one at the end.
-    pub fn append(&mut self, line: &impl Serialize) -> Result<(), RunError> {
+    pub fn append(&mut self, ledger: &mut Ledger, line: &impl Serialize) -> Result<(), RunError> {
         let failed = |source| FileError::Write { path: self.path.clone(), source };
-        let mut bytes = serde_json::to_vec(line).map_err(|error| failed(error.into()))?;
-        bytes.push(b'\n');
-        Ok(self.file.write_all(&bytes).map_err(failed)?)
+        let line = serde_json::to_string(line).map_err(|error| failed(error.into()))? + "\n";
+        if self.file.metadata().map_err(failed)?.len() == 0 {
+            ledger.begins(METRICS, &line)?;
+        }
+        Ok(self.file.write_all(line.as_bytes()).map_err(failed)?)
+    }
+
+    /// All of it is on the disk, and nothing is appended any more.
+    pub fn end(&self, ledger: &mut Ledger) -> Result<(), RunError> {
+        let failed = |source| FileError::Write { path: self.path.clone(), source };
+        self.file.sync_data().map_err(failed)?;
+        Ok(ledger.ends(METRICS)?)
     }
 
     pub fn lines(&self) -> Result<Vec<Value>, RunError> {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `result.json` is the done flag. A run is *identified* by its configuration and not by its folder: a
-//! folder of another configuration is refused, naming the key that differs, and never taken for done.
+//! folder of another configuration is refused, naming the key that differs, and never taken for done. Nor is
+//! one in which the result, or what the run made besides, is not as the run wrote it.
 //!
 //! What a run writes, its [`Ledger`] lists, which is also the claim on it: no two processes work on a run. A
 //! folder may hold files of others; a run that would have to replace one is refused.
@@ -50,7 +51,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     FileError,
     ledger::{LEDGER, Ledger},
-    writer::write_text,
 };
 pub use error::RunError;
 use metrics::Metrics;
@@ -103,7 +103,7 @@ impl Run {
     /// The result of the run of this configuration in `folder`, if it is done.
     ///
     /// # Errors
-    /// When the result there is that of another configuration, or none.
+    /// When the result there is that of another configuration, or none, or a file of the run was changed.
     pub fn result(folder: &Path, configuration: &toml::Table) -> Result<Option<Value>, RunError> {
         state::result(folder, &identity(configuration))
     }
@@ -142,6 +142,9 @@ impl Run {
     /// written.
     pub fn begin_anew(folder: &Path, configuration: &toml::Table) -> Result<Self, RunError> {
         let mut ledger = claim(folder)?;
+        // Nothing is removed where something must stay.
+        let checkpoints = ledger.files(CHECKPOINTS);
+        ledger.allow(&checkpoints.iter().map(String::as_str).collect::<Vec<_>>())?;
         // The done flag first: a half-removed run is not done.
         for name in [RESULT, CONFIGURATION, CHECKPOINTS] {
             ledger.remove(name)?;
@@ -175,13 +178,20 @@ impl Run {
             write(&mut ledger, CONFIGURATION, text)?;
         }
         ledger.remove(ERROR)?;
-        let metrics = ledger.write(METRICS, |path, _| Ok::<_, RunError>(Metrics::open(path)?))?;
+        let metrics = Metrics::open(&mut ledger)?;
         let mut run = Self { identity: sha256(text), ledger, metrics };
         match run.ledger.files(CHECKPOINTS).is_empty() {
             true => run.rewind(0)?,
             false => run.metrics.cut()?,
         }
         Ok(run)
+    }
+
+    /// Whether a folder holds the checkpoints of a run.
+    pub fn keeps(folder: &Path) -> bool {
+        let Some(run) = folder.parent() else { return false };
+        folder.ends_with(CHECKPOINTS)
+            && [LEDGER, CONFIGURATION].iter().any(|it| run.join(it).exists())
     }
 
     /// The folder.
@@ -204,7 +214,7 @@ impl Run {
     /// # Errors
     /// When it cannot be written.
     pub fn record(&mut self, line: &impl Serialize) -> Result<(), RunError> {
-        self.metrics.append(line)
+        self.metrics.append(&mut self.ledger, line)
     }
 
     /// The lines of metrics so far.
@@ -237,6 +247,7 @@ impl Run {
         let all = json!({
             "run": self.identity, "version": env!("CARGO_PKG_VERSION"), "result": result,
         });
+        self.metrics.end(&mut self.ledger)?;
         write(&mut self.ledger, RESULT, &format!("{all:#}\n"))?;
         Ok(result)
     }
@@ -270,5 +281,5 @@ fn claim(folder: &Path) -> Result<Ledger, RunError> {
 }
 
 fn write(ledger: &mut Ledger, name: &str, text: &str) -> Result<(), RunError> {
-    ledger.write(name, |path, replaces| Ok(write_text(path, text, replaces)?))
+    Ok(ledger.write_bytes(name, text.as_bytes())?)
 }

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ERROR, METRICS, RESULT, RunError};
+use super::{ERROR, METRICS, NAMES, RESULT, RunError};
 use crate::{FileError, ledger::Ledger};
 
 /// How a run stands.
@@ -56,7 +56,7 @@ struct Written {
     result: Value,
 }
 
-/// The result, if there is one.
+/// The result, if there is one, and what the run made besides is as it wrote it, as far as it is there.
 pub(super) fn result(folder: &Path, identity: &str) -> Result<Option<Value>, RunError> {
     let path = folder.join(RESULT);
     let Some(text) = read(&path)? else { return Ok(None) };
@@ -71,7 +71,16 @@ pub(super) fn result(folder: &Path, identity: &str) -> Result<Option<Value>, Run
             what: "another configuration".into(),
         });
     }
-    Ok(Some(written.result))
+    match Ledger::changed(folder, |name| name == RESULT || !NAMES.iter().any(|own| is(name, own)))?
+    {
+        Some(path) => Err(RunError::Damaged { path }),
+        None => Ok(Some(written.result)),
+    }
+}
+
+/// Whether a name is that of a file or of a folder that it lies in.
+fn is(name: &str, other: &str) -> bool {
+    name == other || other.ends_with('/') && name.starts_with(other)
 }
 
 /// Whether a configuration is another one but for numbers at these dotted keys, one of which is larger, and

@@ -122,10 +122,7 @@ fn a_killed_run_goes_on_from_whole_lines() {
     for step in 0..2 {
         run.record(&json!({ "step": step })).unwrap();
     }
-    let written = run.files().write("checkpoints/step-1", |path, replaces| {
-        write_text(path, "", replaces).map_err(RunError::from)
-    });
-    written.unwrap();
+    run.files().write_bytes("checkpoints/step-1", b"").unwrap();
     drop(run);
     tear(folder.path());
     let mut run = open(folder.path(), &configuration());
@@ -200,8 +197,7 @@ fn a_run_that_begins_anew_removes_its_own_files_alone() {
     let path = |name: &str| folder.path().join(name);
     let mut run = open(folder.path(), &configuration());
     for name in ["checkpoints/step-1", "adapter"] {
-        let write = |path: &Path, replaces| Ok::<_, RunError>(write_text(path, "", replaces)?);
-        run.files().write(name, write).unwrap();
+        run.files().write_bytes(name, b"").unwrap();
     }
     drop(run);
     for name in ["checkpoints/sd15.safetensors", "notes.txt"] {
@@ -240,8 +236,7 @@ fn a_run_goes_on_to_a_later_end_alone() {
     let two = asked("seed = 1\n[train]\nsteps = 2");
     let mut run = open(folder.path(), &two);
     run.record(&1).unwrap();
-    let write = |path: &Path, replaces| Ok::<_, RunError>(write_text(path, "", replaces)?);
-    run.files().write("checkpoints/step-2", write).unwrap();
+    run.files().write_bytes("checkpoints/step-2", b"").unwrap();
     run.finish(&2).unwrap();
     let keys = ["train.steps", "train.epochs"];
     for (text, expected) in [
@@ -262,4 +257,65 @@ fn a_run_goes_on_to_a_later_end_alone() {
     assert_eq!(run.metrics().unwrap(), [1]);
     run.finish(&3).unwrap();
     assert!(matches!(Run::begin(folder.path(), &three), Ok(Begun::Done(result)) if result == 3));
+}
+
+#[test]
+fn a_run_whose_product_was_cut_off_is_not_done() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut run = open(folder.path(), &configuration());
+    run.record(&1).unwrap();
+    let products = ["adapter", "below/page", RESULT];
+    for name in &products[..2] {
+        run.files().write_bytes(name, b"a product").unwrap();
+    }
+    run.files().write_bytes("checkpoints/step-1", b"").unwrap();
+    run.finish(&1).unwrap();
+    let state = || State::of(folder.path(), &identity(&configuration()));
+    for name in products {
+        let whole = fs::read(path(name)).unwrap();
+        for damaged in [&whole[..whole.len() - 1], b""] {
+            // A result that is cut off is none.
+            let damaged = if name == RESULT { &[&whole[..], b" "].concat() } else { damaged };
+            fs::write(path(name), damaged).unwrap();
+            let error = refused(folder.path(), &configuration());
+            let expected = format!("{}: was changed or cut off since", path(name).display());
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(matches!(state(), Err(RunError::Damaged { .. })), "{name}");
+        }
+        fs::write(path(name), whole).unwrap();
+        assert_eq!(state().unwrap(), State::Done(1.into()));
+    }
+    // What a run keeps for itself is no product, and what is gone was removed.
+    fs::write(path("checkpoints/step-1"), "changed").unwrap();
+    fs::write(path(METRICS), "changed").unwrap();
+    fs::remove_file(path("adapter")).unwrap();
+    assert_eq!(state().unwrap(), State::Done(1.into()));
+}
+
+/// A run that was killed keeps its metrics, and not those that somebody put in their place.
+#[test]
+fn metrics_of_others_are_not_gone_on_from() {
+    let folder = tempdir().unwrap();
+    let metrics = folder.path().join(METRICS);
+    let mut run = open(folder.path(), &configuration());
+    for step in 0..3 {
+        run.record(&json!({ "step": step })).unwrap();
+    }
+    run.files().write_bytes("checkpoints/step-3", b"").unwrap();
+    drop(run);
+    assert_eq!(open(folder.path(), &configuration()).metrics().unwrap().len(), 3);
+    let own = fs::read(&metrics).unwrap();
+    fs::write(&metrics, "{\"step\":7}\n").unwrap();
+    let anew = Run::begin_anew(folder.path(), &configuration()).unwrap_err().to_string();
+    for error in [refused(folder.path(), &configuration()), anew] {
+        assert!(error.contains("metrics.jsonl: was changed since it was written here"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&metrics).unwrap(), "{\"step\":7}\n");
+    fs::write(&metrics, &own).unwrap();
+    // Of checkpoints that were changed none is removed, nor anything else.
+    fs::write(folder.path().join("checkpoints/step-3"), "mine").unwrap();
+    let error = Run::begin_anew(folder.path(), &configuration()).unwrap_err().to_string();
+    assert!(error.contains("checkpoints/step-3: was changed"), "{error}");
+    assert!(folder.path().join(CONFIGURATION).exists() && fs::read(&metrics).unwrap() == own);
 }

@@ -25,9 +25,8 @@ use crate::{
 };
 pub use draft::Draft;
 pub use folder::Folder;
-use output::Output;
-pub use output::{check, write_bytes, write_text};
-pub(crate) use output::{commit, stage_bytes};
+pub(crate) use output::commit;
+pub use output::{Output, check, stage_bytes, write_bytes, write_text};
 pub use place::Place;
 pub use temporary::abandon;
 pub(crate) use temporary::tidy_claimed;
@@ -128,8 +127,11 @@ pub fn write_tensors(
     stage_tensors(path, tensors, metadata, overwrite)?.commit()
 }
 
-/// [`write_tensors`] up to the last step, which is [`commit`].
-pub(crate) fn stage_tensors(
+/// [`write_tensors`] up to the last step: the file is complete under its temporary name.
+///
+/// # Errors
+/// As [`write_tensors`].
+pub fn stage_tensors(
     path: &Path,
     tensors: &BTreeMap<String, TensorData>,
     metadata: &BTreeMap<String, String>,

@@ -11,8 +11,9 @@ use tempfile::NamedTempFile;
 use super::temporary::Held;
 use crate::FileError;
 
-/// An output under way. Dropped without [`Output::commit`], it leaves nothing behind.
-pub(crate) struct Output {
+/// An output that is complete under a temporary name beside its place. Dropped, it leaves nothing behind;
+/// [`Ledger::write`](crate::ledger::Ledger::write) puts it in its place.
+pub struct Output {
     path: PathBuf,
     overwrite: bool,
     temporary: NamedTempFile,
@@ -21,7 +22,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// A link is followed: it is the file that it names that is replaced, and only a regular one.
-    pub fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
+    pub(super) fn new(path: &Path, overwrite: bool) -> Result<Self, FileError> {
         let there = path.symlink_metadata().ok();
         let is_link = there.as_ref().is_some_and(fs::Metadata::is_symlink);
         let target = if is_link { path.canonicalize().ok() } else { Some(path.into()) };
@@ -37,22 +38,32 @@ impl Output {
         Ok(Self { path: path.into(), overwrite, temporary, held })
     }
 
-    pub fn file(&mut self) -> &mut File {
+    pub(super) fn file(&mut self) -> &mut File {
         self.temporary.as_file_mut()
     }
 
+    /// The place that it is to take.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is until then.
+    pub(crate) fn temporary(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// Synchronises and renames.
-    pub fn commit(self) -> Result<(), FileError> {
+    pub(super) fn commit(self) -> Result<(), FileError> {
         self.synchronise()?;
         self.rename()
     }
 
-    fn synchronise(&self) -> Result<(), FileError> {
+    pub(crate) fn synchronise(&self) -> Result<(), FileError> {
         let synchronised = self.temporary.as_file().sync_all();
         synchronised.map_err(|source| FileError::Write { path: self.path.clone(), source })
     }
 
-    fn rename(self) -> Result<(), FileError> {
+    pub(crate) fn rename(self) -> Result<(), FileError> {
         let Self { path, overwrite, temporary, held: _held } = self;
         let renamed =
             if overwrite { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
@@ -105,8 +116,11 @@ pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Fil
     stage_bytes(path, bytes, overwrite)?.commit()
 }
 
-/// [`write_bytes`] up to the last step, which is [`commit`].
-pub(crate) fn stage_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<Output, FileError> {
+/// [`write_bytes`] up to the last step: the file is complete under its temporary name.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn stage_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<Output, FileError> {
     let mut output = Output::new(path, overwrite)?;
     let written = output.file().write_all(bytes);
     written.map_err(|source| FileError::Write { path: path.into(), source })?;

@@ -2,7 +2,9 @@
 //!
 //! An entry is called by the SHA-256 of everything that it follows from: the model, and the bytes of the
 //! image with its size, or the text. A changed image, another autoencoder or another caption
-//! has another name, so that nothing that is stale is ever found. Of latents the mean and the variance are
+//! has another name, so that nothing that is stale is ever found. A file under such a name that is no entry,
+//! or not as it was written, is neither read nor replaced: what belongs there is computed and kept in memory.
+//! Of latents the mean and the variance are
 //! kept, not scaled, so that every step has a sample of its own, as without the cache.
 
 use std::{
@@ -15,10 +17,10 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Tensor, TensorData},
 };
-use higanbana_io::{Checkpoint, writer::write_tensors};
+use higanbana_io::{Checkpoint, FileError, writer::write_tensors};
 use sha2::{Digest, Sha256};
 
-use crate::TrainError;
+use crate::{TrainError, seal};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, TensorData>;
@@ -28,6 +30,7 @@ pub type Tensors = BTreeMap<String, TensorData>;
 pub struct Cache {
     folder: Option<PathBuf>,
     held: HashMap<[u8; 32], Tensors>,
+    strange: Vec<PathBuf>,
 }
 
 impl Cache {
@@ -42,7 +45,11 @@ impl Cache {
                 reason: format!("the cache cannot be made ({error})"),
             })?;
         }
-        Ok(Self { folder: folder.map(Path::to_path_buf), held: HashMap::new() })
+        Ok(Self {
+            folder: folder.map(Path::to_path_buf),
+            held: HashMap::new(),
+            strange: Vec::new(),
+        })
     }
 
     /// The entry of a key, or what `make` gives, which is kept.
@@ -54,22 +61,37 @@ impl Cache {
         key: [u8; 32],
         make: impl FnOnce() -> Result<Tensors, TrainError>,
     ) -> Result<Tensors, TrainError> {
-        let Some(folder) = &self.folder else {
-            if let Some(tensors) = self.held.get(&key) {
-                return Ok(tensors.clone());
-            }
-            let tensors = make()?;
-            self.held.insert(key, tensors.clone());
-            return Ok(tensors);
-        };
-        let path = folder.join(name(&key));
-        // What cannot be read is made again.
-        if let Some(tensors) = read(&path) {
+        if let Some(tensors) = self.held.get(&key) {
+            return Ok(tensors.clone());
+        }
+        let path = self.folder.as_ref().map(|folder| folder.join(name(&key)));
+        let is_there = path.as_ref().is_some_and(|path| path.symlink_metadata().is_ok());
+        if let Some(tensors) = path.as_ref().filter(|_| is_there).and_then(|path| read(path)) {
             return Ok(tensors);
         }
         let tensors = make()?;
-        write_tensors(&path, &tensors, &BTreeMap::new(), true)?;
+        match path {
+            Some(path) if !is_there => write(&path, &tensors)?,
+            path => {
+                self.strange.extend(path);
+                self.held.insert(key, tensors.clone());
+            }
+        }
         Ok(tensors)
+    }
+
+    /// Files of the folder that are called as entries are and are none, or not as they were written.
+    pub fn strange(&self) -> &[PathBuf] {
+        &self.strange
+    }
+}
+
+fn write(path: &Path, tensors: &Tensors) -> Result<(), TrainError> {
+    let about = BTreeMap::from([(seal::HASH.into(), seal::hash(&BTreeMap::new(), tensors))]);
+    match write_tensors(path, tensors, &about, false) {
+        // Another training made the same meanwhile.
+        Err(FileError::Exists { .. }) => Ok(()),
+        written => Ok(written?),
     }
 }
 
@@ -79,11 +101,10 @@ fn name(key: &[u8; 32]) -> String {
 }
 
 fn read(path: &Path) -> Option<Tensors> {
-    if !path.is_file() {
-        return None;
-    }
     let file = Checkpoint::open(path).ok()?;
-    file.names().iter().map(|name| Some((name.clone(), file.read(name).ok()?))).collect()
+    let read = |name: &String| Some((name.clone(), file.read(name).ok()?));
+    let tensors = file.names().iter().map(read).collect::<Option<Tensors>>()?;
+    (!seal::is_broken(file.metadata(), &tensors)).then_some(tensors)
 }
 
 /// The key of several parts.
@@ -131,9 +152,28 @@ mod tests {
         let mut later = Cache::new(Some(&place)).unwrap();
         assert_eq!(later.get(this, || panic!("it is on the disk")).unwrap(), made(1.0));
 
-        // What is damaged is made again.
-        std::fs::write(place.join(name(&other)), b"x").unwrap();
-        let mut later = Cache::new(Some(&place)).unwrap();
-        assert_eq!(later.get(other, || Ok(made(3.0))).unwrap(), made(3.0));
+        // An entry of an earlier version, which has no hash.
+        write_tensors(&place.join(name(&other)), &made(2.5), &BTreeMap::new(), true).unwrap();
+        assert_eq!(later.get(other, || panic!("it is on the disk")).unwrap(), made(2.5));
+        assert!(later.strange().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_entry_is_neither_read_nor_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = key(&[b"a"]);
+        let path = folder.path().join(name(&key));
+        Cache::new(Some(folder.path())).unwrap().get(key, || Ok(made(1.0))).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        for bytes in [&whole[..whole.len() - 1], b"mine", b"", &changed] {
+            std::fs::write(&path, bytes).unwrap();
+            let mut cache = Cache::new(Some(folder.path())).unwrap();
+            assert_eq!(cache.get(key, || Ok(made(3.0))).unwrap(), made(3.0));
+            assert_eq!(cache.get(key, || panic!("it is held")).unwrap(), made(3.0));
+            assert_eq!(cache.strange(), std::slice::from_ref(&path));
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
     }
 }

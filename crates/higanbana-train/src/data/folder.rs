@@ -94,7 +94,7 @@ fn places(concept: &Concept, wildcards: bool, notes: &mut Notes) -> Result<Vec<P
         let Some((count, name)) = numbered(&path) else { continue };
         let caption = caption.clone().or(Some(name));
         match repeats.saturating_mul(count) {
-            0 => notes.add(Kind::ZeroTimes, &path),
+            0 => notes.add_dropped(Kind::ZeroTimes, &path, images(&path)?.len()),
             count if count > MOST_REPEATS => {
                 let reason = format!("counts {count} times by its name; {MOST_REPEATS} at most");
                 return Err(wrong(&path, reason));
@@ -128,8 +128,10 @@ impl Place {
 
         for path in listed.iter().filter(|path| !paths.contains(path) && **path != table) {
             let kind = match extension(path) {
-                _ if path.is_dir() && self.is_read_from(path, &paths) => continue,
-                _ if path.is_dir() => Kind::Folder,
+                _ if path.is_dir() => {
+                    self.pass_over(path, &paths, &mut found.notes)?;
+                    continue;
+                }
                 _ if Texts::is_text(path) => continue,
                 extension if NO_DECODER.contains(&&*extension) => Kind::NoDecoder,
                 _ => Kind::OtherFile,
@@ -153,11 +155,22 @@ impl Place {
         Ok(())
     }
 
-    /// Whether a folder is a place itself, or has images of this one; or none at all.
-    fn is_read_from(&self, folder: &PathBuf, images: &[PathBuf]) -> bool {
-        self.inner.contains(folder)
-            || images.iter().any(|image| image.starts_with(folder))
-            || listing(folder).is_ok_and(|it| !it.iter().any(|it| is_image(it) || it.is_dir()))
+    /// Takes note of the images in a folder that is no place itself, but for those that are read: of this
+    /// place, as a table may name some of a folder.
+    fn pass_over(
+        &self,
+        folder: &PathBuf,
+        read: &[PathBuf],
+        notes: &mut Notes,
+    ) -> Result<(), TrainError> {
+        if self.inner.contains(folder) {
+            return Ok(());
+        }
+        let left = images(folder)?.into_iter().filter(|image| !read.contains(image)).count();
+        if left > 0 {
+            notes.add_dropped(Kind::Folder, folder, left);
+        }
+        Ok(())
     }
 
     /// The images of a file: itself, or those of a sheet.
@@ -217,7 +230,7 @@ impl Place {
         let first = lines.next().unwrap_or_default();
         match lines.count() {
             0 => {}
-            dropped => notes.add_lines(Kind::Lines, file, dropped),
+            dropped => notes.add_dropped(Kind::Lines, file, dropped),
         }
         Ok(first.into())
     }
@@ -231,6 +244,23 @@ pub fn extension(path: &Path) -> String {
 fn is_image(path: &Path) -> bool {
     // A link that leads nowhere is an image that cannot be read.
     !path.is_dir() && EXTENSIONS.contains(&extension(path).as_str())
+}
+
+/// The images in a folder and those below, also of formats without a decoder. Links to folders are not
+/// followed below: they may lead in a circle.
+fn images(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let mut found = Vec::new();
+    for path in listing(folder)? {
+        match path.is_dir() {
+            true if path.is_symlink() => {}
+            true => found.extend(images(&path)?),
+            false if is_image(&path) || NO_DECODER.contains(&&*extension(&path)) => {
+                found.push(path)
+            }
+            false => {}
+        }
+    }
+    Ok(found)
 }
 
 /// What a folder holds, by name, but for what is hidden.

@@ -21,10 +21,12 @@ pub enum Kind {
     OtherCaption,
     /// Files of other kinds.
     OtherFile,
-    /// Folders whose images have no part.
+    /// Folders of which images have no part.
     Folder,
     /// Folders that count no times by their name.
     ZeroTimes,
+    /// Files of the cache that are none of its entries, or not as they were written.
+    NoEntry,
     /// A concept's folder that is called `N_name` itself.
     OwnName(usize),
     /// Text files of which lines are dropped.
@@ -38,8 +40,8 @@ pub enum Kind {
 struct Files {
     first: PathBuf,
     count: usize,
-    /// Lines that are dropped of them.
-    lines: usize,
+    /// Lines that are dropped of them, or images that are passed over in them.
+    dropped: usize,
 }
 
 /// What became of files, by kind.
@@ -49,15 +51,15 @@ pub struct Notes(BTreeMap<Kind, Files>);
 impl Notes {
     /// Takes note of a file.
     pub fn add(&mut self, kind: Kind, path: &Path) {
-        self.add_lines(kind, path, 0);
+        self.add_dropped(kind, path, 0);
     }
 
-    /// Takes note of a file of which lines are dropped.
-    pub fn add_lines(&mut self, kind: Kind, path: &Path, lines: usize) {
-        let none = || Files { first: path.into(), count: 0, lines: 0 };
+    /// Takes note of a file of which so many lines are dropped, or of a folder of which so many images are.
+    pub fn add_dropped(&mut self, kind: Kind, path: &Path, dropped: usize) {
+        let none = || Files { first: path.into(), count: 0, dropped: 0 };
         let files = self.0.entry(kind).or_insert_with(none);
         files.count += 1;
-        files.lines += lines;
+        files.dropped += dropped;
     }
 
     /// A sentence for each kind.
@@ -71,7 +73,7 @@ struct Note<'a>(&'a Kind, &'a Files);
 
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(kind, Files { first, count, lines }) = self;
+        let Self(kind, Files { first, count, dropped }) = self;
         let (what, one, several, more) = match kind {
             Kind::Turned => ("image", "is", "are", "turned as EXIF says that the camera was held"),
             Kind::Transparent => (
@@ -89,21 +91,32 @@ impl fmt::Display for Note<'_> {
             }
             Kind::OtherFile => ("file", "is", "are", "passed over: neither image nor caption"),
             Kind::Folder => {
-                ("folder", "is", "are", "passed over: those named as 10_cat are read, and concepts")
+                let why = "passed over: folders named as 10_cat are read, and those of concepts";
+                ("folder", "is", "are", why)
             }
-            Kind::ZeroTimes => ("folder", "is", "are", "passed over: its name counts it 0 times"),
+            Kind::ZeroTimes => ("folder", "is", "are", "passed over: the name counts them 0 times"),
+            Kind::NoEntry => {
+                let why = "not as the cache wrote it: left alone, and computed anew";
+                ("file", "is", "are", why)
+            }
             Kind::OwnName(_) => {
                 ("folder", "has", "have", "a number in its name that does not count")
             }
             Kind::Lines => ("caption", "is", "are", "the first line of a file"),
             Kind::Cut(_) => ("caption", "is", "are", "cut"),
         };
-        let (verb, s) = if *count == 1 { (one, "") } else { (several, "s") };
-        write!(f, "{count} {what}{s} {verb} {more}")?;
+        let s = |number: usize| if number == 1 { "" } else { "s" };
+        let mut subjects = *count;
+        if matches!(kind, Kind::Folder | Kind::ZeroTimes) {
+            subjects = *dropped;
+            write!(f, "{dropped} image{} in ", s(*dropped))?;
+        }
+        let verb = if subjects == 1 { one } else { several };
+        write!(f, "{count} {what}{} {verb} {more}", s(*count))?;
         match kind {
             Kind::OwnName(times) => write!(f, ": set repeats = {times}")?,
             Kind::Lines => {
-                write!(f, ", {lines} more dropped; captions.wildcards takes any of them")?
+                write!(f, ", {dropped} more dropped; captions.wildcards takes any of them")?
             }
             Kind::Cut(tokens) => write!(f, " at {tokens} tokens; raise data.chunks")?,
             _ => {}

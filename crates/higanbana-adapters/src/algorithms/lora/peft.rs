@@ -74,6 +74,9 @@ impl PeftForm for Form {
         if option == START {
             return start(value);
         }
+        if FLAGS.contains(&option) && !value.is_boolean() {
+            return Meaning::Other(no_flag(option, value));
+        }
         match REFUSED.iter().find(|(refused, _)| *refused == option) {
             Some((_, how)) => Meaning::Other(format!("{option} is set, {how}; merge it with PEFT")),
             None if HARMLESS.contains(&option) => Meaning::None,
@@ -169,7 +172,10 @@ const START: &str = "init_lora_weights";
 
 /// How training began. Some starts have arguments behind an underscore.
 fn start(value: &Value) -> Meaning {
-    let Some(start) = value.as_str() else { return Meaning::None };
+    let Some(start) = value.as_str() else {
+        let is_known = value.is_boolean();
+        return if is_known { Meaning::None } else { Meaning::Other(no_flag(START, value)) };
+    };
     let name = start.to_lowercase();
     let is_one_of = |known: &[&str]| known.iter().any(|known| name.starts_with(known));
     if is_one_of(&["pissa", "olora", "corda", "loftq", "lora_ga"]) {
@@ -181,6 +187,13 @@ fn start(value: &Value) -> Meaning {
     }
     let leaves_base = is_one_of(&["gaussian", "eva", "orthogonal", "mica"]);
     if leaves_base { Meaning::None } else { Meaning::Unknown }
+}
+
+/// Options that are read.
+const FLAGS: [&str; 2] = ["use_dora", "use_rslora"];
+
+fn no_flag(option: &str, value: &Value) -> String {
+    format!("{option} is {value}, neither true nor false; save the adapter again")
 }
 
 /// Options about training, or that the tensors themselves tell; `use_rslora` is seen to.

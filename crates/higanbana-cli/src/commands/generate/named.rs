@@ -11,6 +11,7 @@ use higanbana_core::nearest;
 use higanbana_io::{
     Checkpoint, Strength,
     apply::{OPTIONS, number},
+    run::Run,
 };
 use regex::Regex;
 
@@ -19,6 +20,9 @@ const KINDS: [&str; 2] = ["lora", "lyco"];
 
 /// Endings of files that adapters are in.
 const ENDINGS: [&str; 4] = ["safetensors", "pt", "ckpt", "bin"];
+
+/// What a folder holds that is a model, as diffusers saves it.
+const MODEL: &str = "model_index.json";
 
 /// A prompt without the adapters that it names, `<lora:NAME:TE:UNET>` as the web UIs write it, and these
 /// with their files in a folder.
@@ -102,9 +106,12 @@ pub fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Files of a folder and those below that may be adapters. Links to folders are not followed: they may
-/// lead in a circle.
+/// Files of a folder and those below that may be adapters, without the checkpoints of runs and the parts of
+/// whole models. Links to folders are not followed: they may lead in a circle.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if Run::keeps(folder) || folder.join(MODEL).exists() {
+        return Ok(());
+    }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
@@ -171,6 +178,25 @@ mod tests {
             let error = of(named).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+        // Tensors of a run that are no adapter, and of a model; other folders may be called so, too.
+        for name in [
+            "run/higanbana.ledger",
+            "run/checkpoints/step-00000002.safetensors",
+            "old/run.toml",
+            "old/checkpoints/step-00000002.safetensors",
+            "model/model_index.json",
+            "model/unet/diffusion_pytorch_model.safetensors",
+            "checkpoints/style.safetensors",
+        ] {
+            fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let error = of("<lora:step-00000002>").unwrap_err();
+        assert!(
+            error.ends_with("has no adapter called step-00000002; it has style, a, b c.1"),
+            "{error}"
+        );
+        assert_eq!(of("<lora:style>").unwrap().1.len(), 1);
         let error = adapters("<lora:a>", None).unwrap_err().to_string();
         assert!(error.ends_with("give --adapter-dir DIR"), "{error}");
         fs::write(folder.path().join("below/a.safetensors"), "").unwrap();

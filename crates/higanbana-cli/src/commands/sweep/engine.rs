@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
+    path::Path,
 };
 
 use clap::ValueEnum;
@@ -86,7 +87,7 @@ impl Engine {
                 format!("{program} submit --array={array}{rest} -- {command}")
             }
             Self::Parallel => {
-                let log = quoted(&format!("{}.joblog", text(plan)?));
+                let log = quoted(&log(text(plan)?));
                 let command = command + " --index {}";
                 format!("{list} | {engine} --joblog {log} -j {at_a_time} {}", quoted(&command))
             }
@@ -161,9 +162,30 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// A name for GNU parallel's log of jobs under which nothing stands: it would be replaced.
+fn log(plan: &str) -> String {
+    let names = (1..).map(|number| match number {
+        1 => format!("{plan}.joblog"),
+        _ => format!("{plan}.{number}.joblog"),
+    });
+    let is_free = |name: &String| Path::new(name).symlink_metadata().is_err();
+    names.into_iter().find(is_free).expect("names do not end")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_of_jobs_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = folder.path().join("plan.jsonl").display().to_string();
+        for expected in ["plan.jsonl.joblog", "plan.jsonl.2.joblog", "plan.jsonl.3.joblog"] {
+            let log = log(&plan);
+            assert_eq!(log, folder.path().join(expected).display().to_string());
+            std::fs::write(log, "mine").unwrap();
+        }
+    }
 
     fn line(engine: Engine, jobs: Option<usize>, options: &[&str]) -> Result<String, String> {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();

@@ -117,10 +117,12 @@ fn of_a_text_the_first_line_counts_and_of_a_table_all_of_it() {
 #[test]
 fn nothing_is_passed_over_in_silence() {
     let line = br#"{"file_name": "train/x.png", "text": "a"}"#;
-    let files: [(&str, &[u8]); 13] = [
+    let files: [(&str, &[u8]); 18] = [
         ("a.png", b""),
         ("a.txt", b"a"),
         ("train/x.png", b""),
+        // Of which the table has no line.
+        ("train/y.png", b""),
         ("metadata.jsonl", line),
         ("b.avif", b"x"),
         ("c.HEIC", b"x"),
@@ -129,6 +131,10 @@ fn nothing_is_passed_over_in_silence() {
         ("0_none/a.png", b""),
         ("2_lily/a.png", b""),
         ("sub/a.png", b""),
+        ("sub/a.txt", b"a"),
+        ("sub/deep/b.jpg", b""),
+        ("sub/deep/b.heic", b"x"),
+        ("notes/deep/a.md", b"x"),
         ("notes/a.md", b"x"),
         (".hidden.png", b""),
     ];
@@ -138,8 +144,8 @@ fn nothing_is_passed_over_in_silence() {
         "2 images are passed over: no decoder; save as PNG, JPEG or WebP (/b.avif and 1 more)",
         "1 text is passed over: no image has the name (/d.txt)",
         "1 file is passed over: neither image nor caption (/e.npz)",
-        "1 folder is passed over: those named as 10_cat are read, and concepts (/sub)",
-        "1 folder is passed over: its name counts it 0 times (/0_none)",
+        "4 images in 2 folders are passed over: folders named as 10_cat are read, and those of concepts (/sub and 1 more)",
+        "1 image in 1 folder is passed over: the name counts them 0 times (/0_none)",
     ];
     assert_eq!(notes, expected);
 
