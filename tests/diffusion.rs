@@ -8,6 +8,7 @@ mod diffusion {
     mod formula;
     mod full;
     mod half;
+    mod jpeg;
     mod loras;
     mod pipeline;
     mod prompts;

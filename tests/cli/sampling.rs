@@ -119,10 +119,18 @@ fn an_image_has_the_format_of_its_name() {
     let wide: Vec<u8> = "a lily\nSteps: 1".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let file = fs::read(desk.path("a.WebP")).unwrap();
     assert!(file.windows(wide.len()).any(|bytes| bytes == wide));
-    for name in ["b.jpg", "b.gif"] {
+    generate(&desk, "a lily", &format!("{options} a.jpg")).succeeds();
+    let file = fs::read(desk.path("a.jpg")).unwrap();
+    assert!(file.starts_with(b"\xff\xd8\xff\xe1"));
+    assert!(file.windows(wide.len()).any(|bytes| bytes == wide));
+    let jpeg = Pixels::read(&desk.path("a.jpg")).unwrap();
+    assert_eq!(jpeg.size, pixels[0].size);
+    let errors = jpeg.rgb.iter().zip(&pixels[0].rgb).map(|(a, b)| u32::from(a.abs_diff(*b)));
+    assert!(errors.sum::<u32>() < 4 * jpeg.rgb.len() as u32);
+    for name in ["b.gif", "b.avif"] {
         let error = desk.misuse(&format!("generate --model model --prompt a {options} {name}"));
         let expected =
-            format!("--output: {name}: images are written as .png or, without loss, as .webp");
+            format!("--output: {name}: images are written as .png, .jpg or, without loss, .webp");
         assert!(error.contains(&expected), "{error}");
     }
 }

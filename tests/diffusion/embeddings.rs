@@ -125,7 +125,7 @@ fn emphasis_holds_for_every_vector() {
     let mut pipeline = pipeline("sd");
     pipeline.learn_files(&[(&lilium, None)]).unwrap();
     let tokenizer = &pipeline.encoders[0].tokenizer;
-    let found = &chunks(tokenizer, "a (lilium:1.5)", 6, 1).unwrap()[0];
+    let found = &chunks(tokenizer, "a (lilium:1.5)", 6, 1, 20).unwrap()[0];
     let [a] = tokenizer.tokens("a").unwrap()[..] else { panic!() };
     let (begin, end) = (tokenizer.begin(), tokenizer.end());
     assert_eq!(found.tokens, [begin, a, 2514, 2515, end, end]);
@@ -210,7 +210,11 @@ fn a_token_is_not_cut() {
     let [a] = tokenizer.tokens("a").unwrap()[..] else { panic!() };
     let (begin, end) = (tokenizer.begin(), tokenizer.end());
     let of = |prompt: &str, positions| -> Vec<Vec<usize>> {
-        chunks(tokenizer, prompt, positions, 1).unwrap().into_iter().map(|it| it.tokens).collect()
+        chunks(tokenizer, prompt, positions, 1, 20)
+            .unwrap()
+            .into_iter()
+            .map(|it| it.tokens)
+            .collect()
     };
     let [first, second] = [2514, 2515];
     assert_eq!(

@@ -5,7 +5,7 @@ use std::fs;
 use burn::tensor::{DType, Device};
 use higanbana_diffusion::{
     Pipeline, Request,
-    text::{Part, Piece, Prompt, Stage, Tokenizer, chunks, sections},
+    text::{BACKTRACK, Part, Piece, Prompt, Stage, Tokenizer, chunks, sections},
 };
 use serde::Deserialize;
 
@@ -122,7 +122,7 @@ fn a_break_begins_a_chunk() {
     let [a, red] = tokenizer.tokens("a red").unwrap()[..] else { panic!("two tokens") };
     let (begin, end) = (tokenizer.begin(), tokenizer.end());
     let tokens = |prompt| -> Vec<Vec<usize>> {
-        let chunks = chunks(&tokenizer, prompt, 4, 1).unwrap();
+        let chunks = chunks(&tokenizer, prompt, 4, 1, BACKTRACK).unwrap();
         chunks.into_iter().map(|chunk| chunk.tokens).collect()
     };
     assert_eq!(tokens("a BREAK red"), [[begin, a, end, end], [begin, red, end, end]]);
@@ -131,7 +131,33 @@ fn a_break_begins_a_chunk() {
     assert_eq!(tokens("a BREAK BREAK red")[1], [begin, end, end, end]);
     assert_eq!(tokens("BREAK a")[0], [begin, end, end, end]);
     assert_eq!(tokens("a BREAK"), tokens("a"));
-    assert!(chunks(&tokenizer, &"BREAK ".repeat(200), 4, 1).is_err());
+    assert!(chunks(&tokenizer, &"BREAK ".repeat(200), 4, 1, BACKTRACK).is_err());
+}
+
+#[derive(Deserialize)]
+struct Long {
+    prompt: String,
+    backtrack: usize,
+    lengths: Vec<usize>,
+}
+
+#[test]
+fn a_full_chunk_ends_behind_a_comma() {
+    let tokenizer = Tokenizer::read(&folder("tokenizer")).unwrap();
+    let cases: Vec<Long> =
+        serde_json::from_str(&fs::read_to_string(folder("chunks.json")).unwrap()).unwrap();
+    let mut moved = 0;
+    for Long { prompt, backtrack, lengths } in cases {
+        let cut = |backtrack| -> Vec<usize> {
+            let chunks = chunks(&tokenizer, &prompt, 77, 1, backtrack).unwrap().into_iter();
+            let length =
+                |tokens: Vec<usize>| tokens.iter().skip(1).position(|it| *it == tokenizer.end());
+            chunks.map(|chunk| length(chunk.tokens).unwrap()).collect()
+        };
+        assert_eq!(cut(backtrack), lengths, "{backtrack} {prompt}");
+        moved += usize::from(cut(0) != lengths);
+    }
+    assert!(moved > 25, "{moved}");
 }
 
 #[test]

@@ -35,12 +35,12 @@ fn chunks_have_their_begin_end_and_padding() {
     let tokens = tokenizer.tokens("a red").unwrap();
     let [a, red] = tokens[..] else { panic!("{tokens:?}") };
     let (begin, end) = (tokenizer.begin(), tokenizer.end());
-    let found = chunks(&tokenizer, "a (red:2) a a", 5, 1).unwrap();
+    let found = chunks(&tokenizer, "a (red:2) a a", 5, 1, 20).unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].tokens, [begin, a, red, a, end]);
     assert_eq!(found[0].weights, [1.0, 1.0, 2.0, 1.0, 1.0]);
     assert_eq!(found[1].tokens, [begin, a, end, end, end]);
-    let empty = chunks(&tokenizer, "", 5, 2).unwrap();
+    let empty = chunks(&tokenizer, "", 5, 2, 20).unwrap();
     assert_eq!(empty[1].tokens, [begin, end, end, end, end]);
-    assert!(chunks(&tokenizer, "a", 2, 1).is_err());
+    assert!(chunks(&tokenizer, "a", 2, 1, 20).is_err());
 }

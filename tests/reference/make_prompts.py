@@ -6,8 +6,11 @@ web UI's documentation states.
     pip install diffusion-prompt-embedder==0.4.2
     python -B tests/reference/make_prompts.py
 
-Writes `diffusion/prompts.json`. `null` stands for a prompt in which the web UI finds no change since a sign of it belongs to
-nothing.
+Writes `diffusion/prompts.json`, and `diffusion/chunks.json`: how many tokens the web UI puts into each chunk of a long prompt. When a
+chunk is full and no comma comes next, what follows its last comma goes into the next chunk, if that is less than the limit of
+its settings, 20 tokens unless changed. Every word there is one token.
+
+In the first file `null` stands for a prompt in which the web UI finds no change since a sign of it belongs to nothing.
 """
 
 import json
@@ -149,7 +152,43 @@ def random_prompts(count):
     return ["".join(rng.choices(signs, k=rng.randrange(3, 14))) for _ in range(count)]
 
 
+def lengths(words, limit, room=75):
+    """Tokens of each chunk; the words come one by one."""
+    done, chunk = [], []
+    for word in words:
+        if word == "BREAK":
+            done.append(len(chunk))
+            chunk = []
+            continue
+        if len(chunk) == room and word != ",":
+            tail = chunk[::-1].index(",") if "," in chunk else room
+            if tail < limit:
+                done.append(room - tail)
+                chunk = chunk[room - tail :]
+        if len(chunk) == room:
+            done.append(room)
+            chunk = []
+        chunk.append(word)
+    return done + [len(chunk)] if chunk or not done else done
+
+
+def long_prompts(count):
+    rng = random.Random(1)
+    for _ in range(count):
+        comma = rng.choice([0.02, 0.05, 0.1, 0.2, 0.5])
+        words = [("," if rng.random() < comma else rng.choice(["a", "red"])) for _ in range(rng.randrange(70, 260))]
+        if rng.random() < 0.3:
+            words.insert(rng.randrange(1, len(words)), "BREAK")
+        # The tokenizer takes commas without a space between them for another token.
+        yield words, rng.choice([20, 20, 20, 0, 1, 5, 74])
+
+
 if __name__ == "__main__":
+    cases = [
+        dict(prompt=" ".join(words), backtrack=limit, lengths=lengths(words, limit))
+        for words, limit in long_prompts(60)
+    ]
+    (OUT.parent / "chunks.json").write_text("[\n%s\n]\n" % ",\n".join(json.dumps(case) for case in cases))
     cases = []
     for prompt in BY_HAND + random_prompts(150):
         try:

@@ -18,6 +18,7 @@ use higanbana_diffusion::{
     ModelError, Pipeline,
     pipeline::{Memory, attach_file, to_pixels},
     schedulers::{self, Sigmas},
+    text::BACKTRACK,
 };
 use higanbana_io::{Strength, writer};
 
@@ -86,6 +87,11 @@ pub struct Arguments {
     /// The same for the negative prompt: diffusers leaves out none, the web UIs as many
     #[arg(long, default_value_t = 0, value_name = "LAYERS")]
     negative_clip_skip: usize,
+    /// A prompt of more than 75 tokens is split behind a comma, if one is among the last as many of a
+    /// chunk: 20 in the web UI; 0 splits it where the chunk is full
+    #[arg(long, default_value_t = BACKTRACK as u8, value_name = "TOKENS")]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=74))]
+    comma_backtrack: u8,
     /// Width in pixels; that of the image or the noise, or of the model's training, if left out
     #[arg(long)]
     width: Option<usize>,
@@ -116,7 +122,8 @@ pub struct Arguments {
     /// Write the final latents too, as the tensor latents
     #[arg(long, value_name = "FILE", value_parser = output::tensors())]
     save_latents: Option<PathBuf>,
-    /// The image, a PNG or, if it is called so, a WebP; with several, NAME-1.png and so on
+    /// The image: a PNG or, if it is called so, a WebP without loss or a JPEG of quality 95 (4:4:4); with
+    /// several, NAME-1.png and so on
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// What to compute in

@@ -56,8 +56,11 @@ impl Conditions {
             .iter()
             .flat_map(|(part, skip)| part.stages.iter().map(|stage| (&*stage.text, *skip)));
         let distinct: Vec<(&str, usize)> = texts.collect::<BTreeSet<_>>().into_iter().collect();
-        let encoded: BTreeMap<_, _> =
-            distinct.iter().copied().zip(pipeline.encode(&distinct)?).collect();
+        let encoded: BTreeMap<_, _> = distinct
+            .iter()
+            .copied()
+            .zip(pipeline.encode_with(&distinct, request.backtrack)?)
+            .collect();
         let encode = |(part, skip): &(&Part, usize)| Encoded {
             part: (*part).clone(),
             texts: part

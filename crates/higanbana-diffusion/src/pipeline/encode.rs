@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::Pipeline;
 use crate::{
     CLIPTextModel, ModelError,
-    text::{Chunk, Tokenizer, caption_chunks, chunks},
+    text::{BACKTRACK, Chunk, Tokenizer, caption_chunks, chunks},
 };
 
 /// A tokenizer and the encoder of its tokens.
@@ -37,17 +37,31 @@ impl Pipeline {
     /// Texts, whose brackets are weights, all of one length.
     ///
     /// With each text the last layers of the encoder to leave out, as diffusers' `clip_skip` counts
-    /// them; 1 is the web UIs' 2.
+    /// them; 1 is the web UIs' 2. Long texts are split as the web UI splits them.
     ///
     /// # Errors
     /// When a text cannot be encoded, or there are not as many layers.
     pub fn encode(&self, texts: &[(&str, usize)]) -> Result<Vec<Text>, ModelError> {
+        self.encode_with(texts, BACKTRACK)
+    }
+
+    /// [`Self::encode`] where the end of a full chunk goes back to a comma over so many tokens at most
+    /// ([`chunks`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_with(
+        &self,
+        texts: &[(&str, usize)],
+        backtrack: usize,
+    ) -> Result<Vec<Text>, ModelError> {
         let mut of_encoders = vec![Vec::new(); texts.len()];
         for encoder in &self.encoders {
             let positions = encoder.model.config().positions;
             let chunked = |least| {
-                let chunk =
-                    |(text, _): &(&str, _)| chunks(&encoder.tokenizer, text, positions, least);
+                let chunk = |(text, _): &(&str, _)| {
+                    chunks(&encoder.tokenizer, text, positions, least, backtrack)
+                };
                 texts.iter().map(chunk).collect::<Result<Vec<_>, _>>()
             };
             let longest = chunked(1)?.iter().map(Vec::len).max().unwrap_or(1);

@@ -6,6 +6,7 @@ use super::{Noise, Pipeline, code::all_finite, conditions::Conditions};
 use crate::{
     ModelError,
     schedulers::{Scheduler, Sigmas, scheduler},
+    text::BACKTRACK,
     unet::time::guidance,
 };
 
@@ -32,6 +33,9 @@ pub struct Request {
     pub clip_skip: usize,
     /// The same for the negative prompt; diffusers leaves out none, the web UIs as many.
     pub negative_clip_skip: usize,
+    /// How many of the last tokens of a full chunk of a prompt are looked through for a comma to end it at:
+    /// [`BACKTRACK`] as in the web UI, 0 for none.
+    pub backtrack: usize,
     /// Height and width in pixels; if there are none, those of the image or the noise that is given,
     /// else those of the model's training.
     pub size: Option<[usize; 2]>,
@@ -62,6 +66,7 @@ impl Default for Request {
             guidance_rescale: 0.0,
             clip_skip: 0,
             negative_clip_skip: 0,
+            backtrack: BACKTRACK,
             size: None,
             seed: 0,
             count: 1,

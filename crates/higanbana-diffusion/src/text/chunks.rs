@@ -1,4 +1,8 @@
 //! Prompts of any length, in pieces that an encoder takes.
+//!
+//! A chunk ends where it is full, or within the last tokens before that behind a comma, so that what belongs together
+//! stays together: the web UI goes back over 20 tokens at most ([`BACKTRACK`]). diffusers has one chunk, and
+//! captions of a training are cut where they are full, as kohya's scripts do.
 
 use super::{Piece, Tokenizer, sections};
 use crate::ModelError;
@@ -12,11 +16,15 @@ pub struct Chunk {
     pub weights: Vec<f32>,
 }
 
+/// How many of a full chunk's last tokens the web UI looks through for a comma.
+pub const BACKTRACK: usize = 20;
+
 /// Chunks of a prompt that are thought to be meant.
 const MOST: usize = 100;
 
 /// A prompt, weights included, in chunks of `positions` tokens; one at least, and no fewer than
-/// `least`. What follows a `BREAK` begins a chunk.
+/// `least`. What follows a `BREAK` begins a chunk, and so does what follows the last comma among the last
+/// `backtrack` tokens of a chunk that is full, unless a comma comes next.
 ///
 /// # Errors
 /// When the prompt cannot be read or split, or needs more than 100 chunks, or `positions` has no place
@@ -26,6 +34,7 @@ pub fn chunks(
     prompt: &str,
     positions: usize,
     least: usize,
+    backtrack: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
     let section = |pieces: Vec<Piece>| {
         let mut tokens = Vec::new();
@@ -36,7 +45,7 @@ pub fn chunks(
         Ok(tokens)
     };
     let sections = sections(prompt)?.into_iter().map(section);
-    cut(tokenizer, &sections.collect::<Result<Vec<_>, ModelError>>()?, positions, least)
+    cut(tokenizer, &sections.collect::<Result<Vec<_>, ModelError>>()?, positions, least, backtrack)
 }
 
 /// A caption, in exactly `count` chunks: plain text, whose brackets are no weights, and of which what
@@ -51,7 +60,7 @@ pub fn caption_chunks(
     count: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
     let tokens: Vec<_> = tokenizer.tokens(caption)?.into_iter().map(|token| (token, 1.0)).collect();
-    let mut chunks = cut(tokenizer, &[tokens], positions, count)?;
+    let mut chunks = cut(tokenizer, &[tokens], positions, count, 0)?;
     chunks.truncate(count);
     Ok(chunks)
 }
@@ -62,6 +71,7 @@ fn cut(
     sections: &[Vec<(usize, f32)>],
     positions: usize,
     least: usize,
+    backtrack: usize,
 ) -> Result<Vec<Chunk>, ModelError> {
     let inner = positions.checked_sub(2).filter(|inner| *inner > 0).ok_or_else(|| {
         ModelError::input("prompt", format!("has no place in {positions} positions"))
@@ -69,9 +79,10 @@ fn cut(
     let (last, others) = sections.split_last().map_or((&[][..], &[][..]), |(a, b)| (a, b));
     let full = others.iter().flat_map(|section| match &section[..] {
         [] => vec![&[][..]],
-        section => pieces(tokenizer, section, inner),
+        section => pieces(tokenizer, section, inner, backtrack),
     });
-    let parts: Vec<&[(usize, f32)]> = full.chain(pieces(tokenizer, last, inner)).collect();
+    let parts: Vec<&[(usize, f32)]> =
+        full.chain(pieces(tokenizer, last, inner, backtrack)).collect();
     if parts.len() > MOST {
         let tokens = inner * (parts.len() - 1) + parts[parts.len() - 1].len();
         let reason = format!("is {tokens} tokens long; {} at most", MOST * inner);
@@ -90,12 +101,21 @@ fn pieces<'a>(
     tokenizer: &Tokenizer,
     mut section: &'a [(usize, f32)],
     inner: usize,
+    backtrack: usize,
 ) -> Vec<&'a [(usize, f32)]> {
+    let comma = tokenizer.comma();
+    let is_comma = |(token, _): &(usize, f32)| Some(*token) == comma;
     let mut parts = Vec::new();
     while !section.is_empty() {
         let may_end = |&end: &usize| section.get(end).is_none_or(|it| !tokenizer.goes_on(it.0));
         let most = inner.min(section.len());
-        let (part, rest) = section.split_at((1..=most).rev().find(may_end).unwrap_or(most));
+        let mut end = (1..=most).rev().find(may_end).unwrap_or(most);
+        let is_full = end == inner;
+        if is_full && section.get(end).is_some_and(|next| !is_comma(next)) {
+            let last = section[..end].iter().rposition(is_comma);
+            end = last.filter(|at| end - at <= backtrack).map_or(end, |at| at + 1);
+        }
+        let (part, rest) = section.split_at(end);
         parts.push(part);
         section = rest;
     }

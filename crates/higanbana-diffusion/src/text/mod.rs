@@ -7,7 +7,7 @@ mod learnt;
 mod prompt;
 mod tokenizer;
 
-pub use chunks::{Chunk, caption_chunks, chunks};
+pub use chunks::{BACKTRACK, Chunk, caption_chunks, chunks};
 pub use emphasis::{Piece, sections};
 pub use prompt::{Part, Prompt, Stage};
 pub use tokenizer::{END, Tokenizer};

@@ -194,6 +194,13 @@ impl Tokenizer {
         self.end
     }
 
+    /// The token of a comma, if the vocabulary has one.
+    pub fn comma(&self) -> Option<usize> {
+        let id = |text: &str| self.tokenizer.token_to_id(text).map(|id| id as usize);
+        // A vocabulary of whole words does not mark their ends.
+        id(",</w>").or_else(|| id(","))
+    }
+
     /// The token that fills what is left behind the end.
     pub fn pad(&self) -> usize {
         self.pad

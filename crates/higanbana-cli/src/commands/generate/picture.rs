@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use higanbana_diffusion::pipeline::{png, webp};
+use higanbana_diffusion::pipeline::{jpeg, png, webp};
 
 use crate::output;
 
@@ -11,6 +11,7 @@ use crate::output;
 #[derive(Clone, Copy)]
 pub enum Format {
     Png,
+    Jpeg,
     WebP,
 }
 
@@ -23,9 +24,10 @@ impl Format {
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         match &*ending {
             "" | "png" => Ok(Self::Png),
+            "jpg" | "jpeg" | "jpe" | "jfif" => Ok(Self::Jpeg),
             "webp" => Ok(Self::WebP),
             _ => Err(output::usage(format!(
-                "--output: {}: images are written as .png or, without loss, as .webp",
+                "--output: {}: images are written as .png, .jpg or, without loss, .webp",
                 path.display()
             ))),
         }
@@ -38,6 +40,7 @@ impl Format {
     pub fn bytes(self, size: [usize; 2], pixels: &[u8], settings: &str) -> Result<Vec<u8>> {
         Ok(match self {
             Self::Png => png(size, pixels, settings)?,
+            Self::Jpeg => jpeg(size, pixels, settings)?,
             Self::WebP => webp(size, pixels, settings)?,
         })
     }

@@ -53,6 +53,7 @@ pub fn request(arguments: &Arguments, prompt: String, device: &Device) -> Result
         guidance_rescale: arguments.guidance_rescale,
         clip_skip: arguments.clip_skip,
         negative_clip_skip: arguments.negative_clip_skip,
+        backtrack: arguments.comma_backtrack.into(),
         size,
         seed: arguments.seed.0.unwrap_or_else(drawn),
         count: arguments.count.unwrap_or(1).into(),
