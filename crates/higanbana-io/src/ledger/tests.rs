@@ -113,6 +113,20 @@ fn something_put_there_while_a_file_is_made_stays() {
     assert_eq!(text(&folder, "a").unwrap(), "mine");
 }
 
+#[test]
+fn what_cannot_be_put_down_does_not_take_its_place() {
+    let folder = tempdir().unwrap();
+    let mut ledger = Ledger::claim(folder.path()).unwrap();
+    put(&mut ledger, "a", "1").unwrap();
+    // A ledger on a disk that is full.
+    ledger.file = File::open(folder.path().join(LEDGER)).unwrap();
+    for name in ["a", "b"] {
+        let error = put(&mut ledger, name, "2").unwrap_err();
+        assert!(matches!(error, LedgerError::File(FileError::Write { .. })), "{error}");
+    }
+    assert_eq!((text(&folder, "a").as_deref(), text(&folder, "b")), (Some("1"), None));
+}
+
 /// The line is on the disk, the file has not taken its place or just has.
 #[test]
 fn a_kill_between_the_line_and_the_file_leaves_both_ours() {

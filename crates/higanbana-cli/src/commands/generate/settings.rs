@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use higanbana_diffusion::{Pipeline, schedulers};
+use higanbana_diffusion::{Pipeline, schedulers, text::BACKTRACK};
 use higanbana_io::Strength;
 
 use super::{Arguments, named::stem};
@@ -38,6 +38,9 @@ pub fn parameters(
     }
     if arguments.negative_clip_skip != 0 && arguments.negative_clip_skip != arguments.clip_skip {
         text += &format!(", Negative clip skip: {}", arguments.negative_clip_skip + 1);
+    }
+    if usize::from(arguments.comma_backtrack) != BACKTRACK {
+        text += &format!(", Comma backtrack: {}", arguments.comma_backtrack);
     }
     if arguments.image.is_some() {
         text += &format!(", Denoising strength: {}", arguments.strength);
