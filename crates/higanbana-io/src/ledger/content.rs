@@ -12,7 +12,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -91,14 +91,27 @@ fn beginning(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Length, time of change and hash of large files that were read.
-static SEEN: Mutex<BTreeMap<PathBuf, (u64, SystemTime, String)>> = Mutex::new(BTreeMap::new());
+type Seen = BTreeMap<PathBuf, (u64, SystemTime, String)>;
+
+static SEEN: Mutex<Seen> = Mutex::new(Seen::new());
+
+fn seen() -> MutexGuard<'static, Seen> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was read of a file is known of it in its new place.
+pub(super) fn moved(from: &Path, to: &Path) {
+    let mut seen = seen();
+    if let Some(known) = seen.remove(from) {
+        seen.insert(to.into(), known);
+    }
+}
 
 /// Length and SHA-256 of a file.
 fn hash(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let about = file.metadata()?;
     let (length, time) = (about.len(), about.modified()?);
-    let seen = || SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((bytes, at, sha256)) = seen().get(path)
         && (*bytes, *at) == (length, time)
     {

@@ -325,7 +325,9 @@ impl Ledger {
             self.is_own(name)?;
         }
         self.enter([(name.to_string(), content)])?;
+        let [temporary, path] = [output.temporary(), output.path()].map(PathBuf::from);
         let placed = output.rename();
+        content::moved(&temporary, &path);
         if placed.is_err() && !replaces {
             // What may stand there now was put there by another meanwhile.
             self.strike(&[name.to_string()])?;

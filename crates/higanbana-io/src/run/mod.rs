@@ -187,8 +187,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Whether a folder holds the checkpoints of a run.
-    pub fn keeps(folder: &Path) -> bool {
+    /// Whether a folder is that of the checkpoints of a run.
+    pub fn is_checkpoints(folder: &Path) -> bool {
         let Some(run) = folder.parent() else { return false };
         folder.ends_with(CHECKPOINTS)
             && [LEDGER, CONFIGURATION].iter().any(|it| run.join(it).exists())

@@ -109,7 +109,7 @@ pub fn stem(path: &Path) -> String {
 /// Files of a folder and those below that may be adapters, without the checkpoints of runs and the parts of
 /// whole models. Links to folders are not followed: they may lead in a circle.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if Run::keeps(folder) || folder.join(MODEL).exists() {
+    if Run::is_checkpoints(folder) || folder.join(MODEL).exists() {
         return Ok(());
     }
     for entry in fs::read_dir(folder)? {
