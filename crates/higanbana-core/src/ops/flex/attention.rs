@@ -62,12 +62,14 @@ impl Scores {
         let mut inverse = vec![0.0; count];
         let lines = scores.storage_mut::<f32>().chunks_exact_mut(self.m).zip(&mut inverse);
         let scale = self.scale();
-        wide(|| {
+        wide!(|| {
             for (i, (line, inverse)) in lines.enumerate() {
                 let seen = if self.causal { first + i + 1 } else { self.m };
                 let (line, hidden) = line.split_at_mut(seen);
                 let top = largest(line);
-                line.iter_mut().for_each(|s| *s = exp(scale * (*s - top)));
+                for s in line.iter_mut() {
+                    *s = exp(scale * (*s - top));
+                }
                 hidden.fill(0.0);
                 *inverse = (1.0 / sum(line, line, |s, _| s)) as f32;
             }
@@ -139,10 +141,12 @@ pub fn backward(
 /// $s P \odot (dP - \delta)$.
 fn softmax_backward(p: &mut [f32], of_p: &mut [f32], inverse: &[f32], scale: f32) {
     let m = p.len() / inverse.len();
-    wide(|| {
+    wide!(|| {
         for ((p, of_p), inverse) in p.chunks_exact_mut(m).zip(of_p.chunks_exact_mut(m)).zip(inverse)
         {
-            p.iter_mut().for_each(|p| *p *= inverse);
+            for p in p.iter_mut() {
+                *p *= inverse;
+            }
             let delta = sum(p, of_p, |p, of_p| p * of_p) as f32;
             for (of_p, p) in of_p.iter_mut().zip(p) {
                 *of_p = scale * *p * (*of_p - delta);

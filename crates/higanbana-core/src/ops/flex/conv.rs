@@ -1,24 +1,25 @@
-//! Convolutions as products of matrices.
-//!
-//! With the columns $X$ `[in·kh·kw, batch·h'·w']`, the pixels under each tap for each pixel of the
-//! result, the weight $W$ `[out, in·kh·kw]` as it is stored, and $G$ the gradient of the result:
-//!
-//! $$ Y = W X, \quad dX = W^\top G, \quad dW = G X^\top $$
-//!
-//! The columns of some of the pixels at a time: as many as a cache holds.
+//! Convolutions as products of matrices: of panels copied straight from the maps where there are few
+//! channels ([`direct`]), of [`columns`] where there are many.
 
-use std::ops::Range;
+mod columns;
+mod direct;
+mod field;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod weight;
 
-use burn::{
-    backend::{Flex, ops::FloatTensorOps},
-    tensor::{Shape, Slice, ops::ConvOptions},
-};
-use rayon::prelude::*;
+use burn::tensor::{Shape, ops::ConvOptions};
+use pulp::Arch;
 
 use super::{Flexible, numbers, tensor};
+use direct::Kernel;
+use field::{Axis, Field};
+use weight::Sizes;
 
-/// Numbers in the columns of a tile: 8 MB.
-const TILE: usize = 1 << 21;
+/// Channels, of maps and of results, and pixels of either up to which panels are copied from the maps.
+const CHANNELS: usize = 256;
+const PIXELS: usize = 64 * 64;
 
 /// The sizes of a convolution.
 #[derive(Debug)]
@@ -31,14 +32,6 @@ pub struct Plan {
     kernel: [usize; 2],
     result: [usize; 2],
     options: ConvOptions<2>,
-}
-
-/// A part of a row of the result: where it is in a tile, and in which sample and row.
-struct Line {
-    at: usize,
-    sample: usize,
-    y: usize,
-    x: Range<usize>,
 }
 
 impl Plan {
@@ -54,158 +47,89 @@ impl Plan {
         Self { batch, input, output, map: [h, w], kernel: [kh, kw], result, options }
     }
 
-    /// Where the products are large enough; a kernel of one tap is a product without columns.
+    /// Whether the gradients are taken here; a kernel of one tap on many channels is a product without
+    /// columns.
     pub fn pays_backward(&self) -> bool {
-        self.options.groups == 1 && self.taps() > 1
+        self.options.groups == 1 && (self.taps() > 1 || self.small())
     }
 
-    /// The same; flex has a way of its own for few channels.
+    /// The same for the result; flex has a way of its own for few channels.
     pub fn pays_forward(&self) -> bool {
-        self.pays_backward() && self.input >= 16 && self.output >= 16
+        self.pays_backward() && (self.small() || self.input >= 16 && self.output >= 16)
+    }
+
+    /// Whether panels are copied from the maps; without vectors that is slow.
+    fn small(&self) -> bool {
+        let pixels = |[h, w]: [usize; 2]| h * w;
+        self.input.max(self.output) <= CHANNELS
+            && pixels(self.map).max(pixels(self.result)) <= PIXELS
+            && !matches!(Arch::new(), Arch::Scalar)
     }
 
     pub fn forward(&self, x: Flexible, weight: Flexible) -> Flexible {
-        let x = x.to_contiguous();
-        let weight = Flex::float_reshape(weight, Shape::new([self.output, self.rows()]));
-        let [h, w] = self.result;
-        let mut y = vec![0.0; self.batch * self.output * h * w];
-        for tile in self.tiles() {
-            let product = Flex::float_matmul(weight.clone(), self.columns(numbers(&x), &tile));
-            let product = numbers(&product);
-            y.par_chunks_mut(h * w).enumerate().for_each(|(index, y)| {
-                let (sample, channel) = (index / self.output, index % self.output);
-                let (from, to) = overlap(&tile, sample, h * w);
-                y[to].copy_from_slice(&product[channel * tile.len()..][from]);
-            });
+        match self.small() {
+            true => self.direct(Arch::new(), x, weight),
+            false => self.by_columns(x, weight),
         }
-        tensor(y, [self.batch, self.output, h, w])
     }
 
     pub fn x_backward(&self, weight: Flexible, gradient: Flexible) -> Flexible {
-        let weight = Flex::float_reshape(weight, Shape::new([self.output, self.rows()]));
-        let (weight, gradient) = (Flex::float_transpose(weight), self.flat(gradient));
-        let [h, w] = self.map;
-        let mut of_x = vec![0.0; self.batch * self.input * h * w];
-        for tile in self.tiles() {
-            let columns = Flex::float_matmul(weight.clone(), part(&gradient, &tile));
-            self.add_columns(&mut of_x, numbers(&columns), &tile);
+        match self.small() {
+            true => self.direct_x_backward(Arch::new(), weight, gradient),
+            false => self.x_backward_by_columns(weight, gradient),
         }
-        tensor(of_x, [self.batch, self.input, h, w])
     }
 
     pub fn weight_backward(&self, x: Flexible, gradient: Flexible) -> Flexible {
-        let (x, gradient) = (x.to_contiguous(), self.flat(gradient));
-        let products = self.tiles().map(|tile| {
-            let columns = Flex::float_transpose(self.columns(numbers(&x), &tile));
-            Flex::float_matmul(part(&gradient, &tile), columns)
-        });
-        let sum = products.reduce(Flex::float_add).expect("a convolution has a result");
-        let [kh, kw] = self.kernel;
-        Flex::float_reshape(sum, Shape::new([self.output, self.input, kh, kw]))
+        match self.small() {
+            true => self.direct_weight_backward(Arch::new(), x, gradient),
+            false => self.weight_backward_by_columns(x, gradient),
+        }
+    }
+
+    fn direct(&self, arch: Arch, x: Flexible, weight: Flexible) -> Flexible {
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let (weight, taps) = (numbers(&weight), self.taps());
+        let number = |o, c, t| weight[(o * self.input + c) * taps + t];
+        let kernel = Kernel::new(arch, [self.output, self.input, taps], number);
+        let y = kernel.apply(arch, &Field::new(self.axes()), numbers(&x), self.batch);
+        let [h, w] = self.result;
+        tensor(y, [self.batch, self.output, h, w])
+    }
+
+    fn direct_x_backward(&self, arch: Arch, weight: Flexible, gradient: Flexible) -> Flexible {
+        let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
+        let (weight, taps) = (numbers(&weight), self.taps());
+        let number = |c, o, t| weight[(o * self.input + c) * taps + taps - 1 - t];
+        let kernel = Kernel::new(arch, [self.input, self.output, taps], number);
+        let field = Field::new(self.axes().map(Axis::transposed));
+        let of_x = kernel.apply(arch, &field, numbers(&gradient), self.batch);
+        let [h, w] = self.map;
+        tensor(of_x, [self.batch, self.input, h, w])
+    }
+
+    fn direct_weight_backward(&self, arch: Arch, x: Flexible, gradient: Flexible) -> Flexible {
+        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        let &Self { batch, output, input, kernel: [kh, kw], .. } = self;
+        let sizes = Sizes { batch, output, input, taps: kh * kw };
+        let field = Field::new(self.axes());
+        let of_weight = sizes.gradient(arch, &field, numbers(&x), numbers(&gradient));
+        tensor(of_weight, [output, input, kh, kw])
+    }
+
+    fn axes(&self) -> [Axis; 2] {
+        [0, 1].map(|axis| Axis {
+            map: self.map[axis],
+            result: self.result[axis],
+            taps: self.kernel[axis],
+            stride: self.options.stride[axis],
+            dilation: self.options.dilation[axis],
+            spread: 1,
+            before: self.options.padding[axis].0 as isize,
+        })
     }
 
     fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
-
-    /// Rows of the columns: $in·kh·kw$.
-    fn rows(&self) -> usize {
-        self.input * self.taps()
-    }
-
-    /// Ranges of the pixels of the result, over all samples.
-    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let pixels = self.batch * self.result[0] * self.result[1];
-        let size = (TILE / self.rows() / 64 * 64).max(64);
-        (0..pixels).step_by(size).map(move |start| start..(start + size).min(pixels))
-    }
-
-    /// `[batch, out, h', w']` to `[out, batch·h'·w']`.
-    fn flat(&self, gradient: Flexible) -> Flexible {
-        let pixels = self.batch * self.result[0] * self.result[1];
-        let gradient = Flex::float_swap_dims(gradient, 0, 1);
-        Flex::float_reshape(gradient, Shape::new([self.output, pixels])).to_contiguous()
-    }
-
-    /// The columns of a tile.
-    fn columns(&self, x: &[f32], tile: &Range<usize>) -> Flexible {
-        let [h, w] = self.map;
-        let mut columns = vec![0.0; self.rows() * tile.len()];
-        columns.par_chunks_mut(tile.len()).enumerate().for_each(|(row, columns)| {
-            let (channel, tap) = (row / self.taps(), row % self.taps());
-            for line in self.lines(tile) {
-                let Some((y, inside, first)) = self.under(tap, &line) else { continue };
-                let x = &x[((line.sample * self.input + channel) * h + y) * w..][..w];
-                let columns = &mut columns[line.at..][inside];
-                match self.options.stride[1] {
-                    1 => columns.copy_from_slice(&x[first..][..columns.len()]),
-                    stride => {
-                        let x = x[first..].iter().step_by(stride);
-                        columns.iter_mut().zip(x).for_each(|(column, x)| *column = *x);
-                    }
-                }
-            }
-        });
-        tensor(columns, [self.rows(), tile.len()])
-    }
-
-    /// Adds what [`Self::columns`] took to where it took it from.
-    fn add_columns(&self, x: &mut [f32], columns: &[f32], tile: &Range<usize>) {
-        let [h, w] = self.map;
-        x.par_chunks_mut(h * w).enumerate().for_each(|(index, x)| {
-            let (sample, channel) = (index / self.input, index % self.input);
-            for tap in 0..self.taps() {
-                let columns = &columns[(channel * self.taps() + tap) * tile.len()..];
-                for line in self.lines(tile).filter(|line| line.sample == sample) {
-                    let Some((y, inside, first)) = self.under(tap, &line) else { continue };
-                    let x = x[y * w..][..w][first..].iter_mut().step_by(self.options.stride[1]);
-                    let columns = &columns[line.at..][inside];
-                    x.zip(columns).for_each(|(x, column)| *x += column);
-                }
-            }
-        });
-    }
-
-    /// The rows of the result, or parts of them, in a tile.
-    fn lines(&self, tile: &Range<usize>) -> impl Iterator<Item = Line> {
-        let ([h, w], tile) = (self.result, tile.clone());
-        (tile.start / w..tile.end.div_ceil(w)).map(move |row| {
-            let (start, end) = ((row * w).max(tile.start), ((row + 1) * w).min(tile.end));
-            let x = start - row * w..end - row * w;
-            Line { at: start - tile.start, sample: row / h, y: row % h, x }
-        })
-    }
-
-    /// What lies under a tap along a line: the row of the map, the part of the line for which it is
-    /// not padding, and the first pixel; nothing where all is padding.
-    fn under(&self, tap: usize, line: &Line) -> Option<(usize, Range<usize>, usize)> {
-        let ConvOptions { stride, padding, dilation, .. } = &self.options;
-        let [ky, kx] = [tap / self.kernel[1], tap % self.kernel[1]];
-        let y = (line.y * stride[0] + ky * dilation[0]).checked_sub(padding[0].0)?;
-        if y >= self.map[0] {
-            return None;
-        }
-        // Pixel x·stride + shift - padding, which has to be in 0..width.
-        let (shift, before) = (kx * dilation[1], padding[1].0);
-        let start = before.saturating_sub(shift).div_ceil(stride[1]).max(line.x.start);
-        let end = (self.map[1] + before).saturating_sub(shift).div_ceil(stride[1]).min(line.x.end);
-        let first = (start * stride[1] + shift).checked_sub(before)?;
-        (start < end).then(|| (y, start - line.x.start..end - line.x.start, first))
-    }
-}
-
-/// The part of a tile that lies in a sample of so many pixels: in the tile, and in the sample.
-fn overlap(tile: &Range<usize>, sample: usize, pixels: usize) -> (Range<usize>, Range<usize>) {
-    let clip = |at: usize| at.clamp(sample * pixels, (sample + 1) * pixels);
-    let (start, end) = (clip(tile.start), clip(tile.end));
-    if start == end {
-        return (0..0, 0..0);
-    }
-    let first = sample * pixels;
-    (start - tile.start..end - tile.start, start - first..end - first)
-}
-
-/// Columns of a matrix.
-fn part(x: &Flexible, columns: &Range<usize>) -> Flexible {
-    Flex::float_slice(x.clone(), &[Slice::full(), Slice::from(columns.clone())])
 }

@@ -21,7 +21,7 @@ pub fn forward(x: Flexible) -> Flexible {
     let mut y = vec![0.0; shape.iter().product()];
     let rows = y.par_chunks_mut(ROWS * n).zip(numbers(&x).par_chunks(2 * ROWS * n));
     rows.for_each(|(y, x)| {
-        wide(|| {
+        wide!(|| {
             for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(2 * n)) {
                 let (a, g) = x.split_at(n);
                 for ((y, a), g) in y.iter_mut().zip(a).zip(g) {
@@ -43,7 +43,7 @@ pub fn backward(x: Flexible, gradient: Flexible) -> Flexible {
         .zip(numbers(&x).par_chunks(2 * ROWS * n))
         .zip(numbers(&gradient).par_chunks(ROWS * n));
     rows.for_each(|((of_x, x), dy)| {
-        wide(|| {
+        wide!(|| {
             let rows = of_x.chunks_exact_mut(2 * n).zip(x.chunks_exact(2 * n));
             for ((of_x, x), dy) in rows.zip(dy.chunks_exact(n)) {
                 let ((a, g), (of_a, of_g)) = (x.split_at(n), of_x.split_at_mut(n));

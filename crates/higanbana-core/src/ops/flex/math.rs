@@ -6,10 +6,18 @@
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
 /// Runs loops with the widest vectors that the CPU has.
-#[inline(always)]
-pub fn wide<R>(run: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(run)
+///
+/// A closure that is not inlined is compiled once, for every CPU: with narrow vectors. What it calls has
+/// to be `#[inline(always)]` as well.
+macro_rules! wide {
+    (|| $run:expr) => {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || $run,
+        )
+    };
 }
+pub(super) use wide;
 
 /// $e^x$ within two units in the last place; outside of ±87, where it leaves single precision, it
 /// stays at what it is there.
@@ -72,7 +80,8 @@ pub fn normal(x: f32) -> (f32, f32) {
 #[inline(always)]
 pub fn sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     const LANES: usize = 32;
-    let part = |(a, b): (&[f32], &[f32])| {
+    let mut sum = 0.0;
+    for (a, b) in a.chunks(128 * LANES).zip(b.chunks(128 * LANES)) {
         let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
         let mut lanes = [0.0; LANES];
         for (a, b) in a.iter().zip(b) {
@@ -80,10 +89,13 @@ pub fn sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
                 lanes[i] += f(a[i], b[i]);
             }
         }
-        let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| f(*a, *b)).sum();
-        f64::from(lanes.iter().sum::<f32>() + rest)
-    };
-    a.chunks(128 * LANES).zip(b.chunks(128 * LANES)).map(part).sum()
+        let mut rest = 0.0;
+        for (a, b) in rest_a.iter().zip(rest_b) {
+            rest += f(*a, *b);
+        }
+        sum += f64::from(lanes.iter().sum::<f32>() + rest);
+    }
+    sum
 }
 
 /// The largest of numbers; of NaNs there may be some.

@@ -34,7 +34,7 @@ pub fn forward(inputs: [Flexible; 3], groups: usize, epsilon: f64, silu: bool) -
     let rows = y.par_chunks_mut(channels * size).zip(numbers(&x).par_chunks(channels * size));
     rows.enumerate().for_each(|(row, (y, x))| {
         let first = row % groups * channels;
-        wide(|| {
+        wide!(|| {
             let (mean, scale) = moments(x, epsilon);
             for (i, (y, x)) in y.chunks_exact_mut(size).zip(x.chunks_exact(size)).enumerate() {
                 let (gamma, beta) = (gamma[first + i] * scale, beta[first + i]);
@@ -71,7 +71,7 @@ pub fn backward(
         .zip(numbers(&gradient).par_chunks(row));
     rows.enumerate().for_each(|(row, (((of_x, parts), x), dy))| {
         let first = row % groups * channels;
-        wide(|| {
+        wide!(|| {
             let (mean, scale) = moments(x, epsilon);
             let (mut shift, mut product) = (0f64, 0f64);
             for (i, part) in parts.iter_mut().enumerate() {
