@@ -60,9 +60,9 @@ impl Scores {
         let (q, k) = (rows(&self.q, at, first, count), rows(&self.k, at, 0, self.m));
         let mut scores = Flex::float_matmul(q, k.transpose(2, 3));
         let mut inverse = vec![0.0; count];
-        let lines = scores.storage_mut::<f32>().chunks_exact_mut(self.m).zip(&mut inverse);
-        let scale = self.scale();
+        let (numbers, scale) = (scores.storage_mut::<f32>(), self.scale());
         wide!(|| {
+            let lines = numbers.chunks_exact_mut(self.m).zip(&mut inverse);
             for (i, (line, inverse)) in lines.enumerate() {
                 let seen = if self.causal { first + i + 1 } else { self.m };
                 let (line, hidden) = line.split_at_mut(seen);

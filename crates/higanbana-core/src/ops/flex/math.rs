@@ -5,19 +5,36 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
+use pulp::{Arch, Simd, WithSimd};
+
 /// Runs loops with the widest vectors that the CPU has.
 ///
-/// A closure that is not inlined is compiled once, for every CPU: with narrow vectors. What it calls has
-/// to be `#[inline(always)]` as well.
+/// A function that is not inlined is compiled once, for every CPU: with narrow vectors. So the closure
+/// is, and what it calls has to be `#[inline(always)]` as well.
 macro_rules! wide {
     (|| $run:expr) => {
-        pulp::Arch::new().dispatch(
+        $crate::ops::flex::math::widely(
             #[inline(always)]
             || $run,
         )
     };
 }
 pub(super) use wide;
+
+/// See [`wide`].
+#[inline(always)]
+pub fn widely<R>(run: impl FnMut() -> R) -> R {
+    /// Called by reference: to be called by value, a closure is wrapped in a function of its own.
+    struct Loops<F>(F);
+    impl<R, F: FnMut() -> R> WithSimd for Loops<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    Arch::new().dispatch(Loops(run))
+}
 
 /// $e^x$ within two units in the last place; outside of ±87, where it leaves single precision, it
 /// stays at what it is there.
