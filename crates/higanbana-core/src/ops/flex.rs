@@ -1,9 +1,9 @@
 //! The operations on flex, the CPU, in single precision: vectorised, and on all threads.
 //!
 //! Flex computes the functions of single numbers one at a time on one thread; these kernels leave
-//! their loops to the compiler's vectors ([`math::wide`]) and their rows to `rayon`, and every result
-//! depends on the shapes alone, not on the number of threads. Other precisions are composed of Burn's
-//! operations.
+//! their loops to the compiler's vectors ([`math::wide`]), or write them out ([`conv`]), and their rows
+//! to `rayon`, and every result depends on the shapes and the CPU alone, not on the number of threads.
+//! Other precisions are composed of Burn's operations.
 
 mod attention;
 mod conv;

@@ -17,7 +17,8 @@ use direct::Kernel;
 use field::{Axis, Field};
 use weight::Sizes;
 
-/// Channels, of maps and of results, and pixels of either up to which panels are copied from the maps.
+/// Channels, of maps and of results, and pixels of either up to which panels are copied from the maps:
+/// what small UNets have. Kernels and results of more outgrow the caches that panels rely on.
 const CHANNELS: usize = 256;
 const PIXELS: usize = 64 * 64;
 
