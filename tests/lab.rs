@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use higanbana::{
     core::Adapter,
     lab::{
-        chapter::{Chapter, Record, page, perform, study},
+        chapter::{Chapter, Record, page, perform, study, unsteady},
         experiment::Lab,
         expressivity::{Expressivity, targets, trained},
         initialisation::{self, Initialisation, Scale},
@@ -67,6 +67,7 @@ fn at_tiny_size<C: Chapter>(keep: impl Fn(&mut C::Parameters) -> bool) -> Vec<Re
         let named = table.rows.iter().filter(|row| row[0].text.starts_with(KhatriRao::NAME));
         assert!(named.count() > 0, "{}", table.title);
     }
+    assert_eq!(unsteady::<C>(&lab, &plan, &folder.path().join("twice")), [""; 0]);
     // A second call finds everything done.
     let again = perform::<C>(&lab, &plan, folder.path(), |_, _| ()).unwrap();
     assert_eq!(again.results, done.results);

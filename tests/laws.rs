@@ -12,8 +12,10 @@
 //! | a file of another layer is no panic | `misfit` | `a_file_of_another_layer_that_panics` |
 //! | parameter count and rank bound hold | `parameters`, `rank` | `a_parameter_too_many`, `a_rank_too_few` |
 //! | homogeneity as stated, or a counterexample | `homogeneity` | `an_exponent_that_is_wrong`, `a_degree_that_is_denied` |
+//! | an alpha of 0 stands for the rank | `alpha` | `an_alpha_that_is_divided_by_the_rank_though_it_is_0` |
 //! | a linear layer is a convolution of one tap | `pointwise` | `a_convolution_of_one_tap_that_is_no_linear_layer` |
 //! | ranks and their measures multiply under the Kronecker product | `rank_and_its_measures_multiply` | `a_sum_in_place_of_the_product_is_caught`, `a_kronecker_rank_that_is_a_sum` |
+//! | what is no number passes no law | every one that compares | `an_update_that_is_no_number`, `an_update_that_is_infinite`, `a_gradient_that_is_no_number` |
 //! | rotations keep every singular value | `rotation` | `a_rotation_to_first_order`, `a_rotation_that_is_shrunk_in_place_of_its_generator`, `a_butterfly_that_turns_too_far` |
 //! | Cayley blocks are orthogonal | `cayley_is_orthogonal` | `a_rotation_to_first_order_is_caught` |
 //! | the Tucker contraction is its einsum | `tucker_equals_its_einsum` | `a_core_with_its_ranks_exchanged_is_caught`, `a_tucker_core_with_its_ranks_exchanged` |

@@ -3,7 +3,10 @@
 
 #[macro_use]
 mod faults;
+mod claims;
 mod formulas;
+mod numbers;
+mod shortcuts;
 
 use std::{collections::BTreeSet, fmt::Debug, marker::PhantomData};
 
@@ -28,6 +31,13 @@ trait Fault: Debug + Clone + Send + Sync + 'static {
 
     fn accepts(_site: &Site) -> bool {
         true
+    }
+    fn new(
+        site: &Site,
+        config: &<Self::Of as Adapter>::Config,
+        init: &mut Init,
+    ) -> Result<Self::Of, AdapterError> {
+        Self::Of::new(site, config, init).map(Self::begin)
     }
     fn begin(inner: Self::Of) -> Self::Of {
         inner
@@ -124,7 +134,7 @@ impl<F: Fault> Adapter for Mutant<F> {
         if !F::accepts(site) {
             return Err(AdapterError::option(site, "refused"));
         }
-        F::Of::new(site, config, init).map(F::begin).map(Self::of)
+        F::new(site, config, init).map(Self::of)
     }
     fn update(&self, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         F::update(self, site, w0)
@@ -240,6 +250,24 @@ mutants! {
     a_degree_that_is_denied faults::DeniesDegree
     a_convolution_of_one_tap_that_is_no_linear_layer faults::ScalesConvolutions
     a_site_that_is_refused faults::RefusesSite
+    a_set_of_options_that_is_refused claims::RefusesSet
+    an_alpha_that_is_divided_by_the_rank_though_it_is_0 claims::DividesZero
+    another_alpha_that_is_another_update claims::ChangesWithAlpha
+    a_start_that_moves_between_the_strengths_0_and_1 claims::MovesBetween
+    a_gamma_that_is_not_the_update_at_1 claims::ScalesGamma
+    a_degree_inside_of_what_has_one_itself claims::NeedlessInside
+    a_degree_that_is_one_of_all_factors_together_alone claims::OfTwoKinds
+    a_convolution_that_comes_back_as_another_linear_layer claims::ComesBackScaled
+    a_probe_that_panics claims::PanicsWhenProbed
+    a_shortcut_of_a_new_adapter_that_moves_the_output shortcuts::MovesShortcut
+    a_fused_layer_of_a_new_adapter_that_moves_the_output shortcuts::MovesFused
+    a_cost_without_a_shortcut shortcuts::ClaimsShortcut
+    a_shortcut_that_a_new_adapter_takes_without_a_gradient shortcuts::SkipsNew
+    a_shortcut_without_a_gradient_by_the_input shortcuts::DetachesInput
+    a_fused_batch_at_one_timestep shortcuts::OneTimestepFused
+    an_update_that_is_no_number numbers::GivesNan
+    an_update_that_is_infinite numbers::GivesInfinity
+    a_gradient_that_is_no_number numbers::LosesGradient
     an_adapter_that_never_acts faults::NeverActs
     an_update_that_panics faults::Panics
     a_rotation_to_first_order formulas::TurnsToFirstOrder

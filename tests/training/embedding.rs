@@ -84,7 +84,7 @@ fn a_token_is_trained_as_by_diffusers() {
     }
     let off = deviation(&expected("after"), &values(network.encoders[0].learnt()[0].val()));
     println!("after ten steps: {off:.1e}");
-    assert!(off < 1e-3, "after ten steps: {off:.1e}");
+    assert!(off < 1e-4, "after ten steps: {off:.1e}");
 }
 
 /// The rows of a token begin as those of words, over and over.

@@ -262,7 +262,8 @@ fn ten_steps_of_adamw_are_those_of_torch() {
             }
         }
         let off = worst(&case.file, "after", &after);
-        assert!(off < 1e-3, "{}: weights are off by {off:.1e}", case.name);
+        println!("{}: {off:.1e}", case.name);
+        assert!(off < 1e-4, "{}: weights are off by {off:.1e}", case.name);
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Options of an algorithm: `serde` with `deny_unknown_fields`, defaults in [`Default`]. Experiments vary
-/// those called `rank` and `factor` and know `alpha`; [`Variant`]s set others.
+/// those called `rank` and `factor`; [`Variant`]s set others. With `rank` goes `alpha`: an `alpha` of 0 stands for
+/// the rank, so that the scale $\alpha / r$ is 1, and that is what experiments ask for at every rank.
 pub trait Options:
     Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -102,6 +103,7 @@ impl Outline {
 ///
 /// * a new adapter changes nothing: [`Adapter::update`] is exactly zero;
 /// * [`Adapter::added`] and [`Adapter::forward`] equal the definition in value and gradient;
+/// * among its options an `alpha` of 0 stands for the `rank`, where it has both;
 /// * [`Adapter::write`] then [`Adapter::read`] gives the same bits, and for another layer no panic;
 /// * [`Adapter::strength_degree`], [`Adapter::degree`] with [`Adapter::update_gamma`],
 ///   [`Adapter::rank_bound`], [`Adapter::keeps_singular_values`] and [`Adapter::parameter_count`] hold.

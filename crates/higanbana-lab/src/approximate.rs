@@ -11,7 +11,10 @@ use higanbana_core::{
     trained,
 };
 
-use crate::minimise::{Limits, Minimum, minimise};
+use crate::{
+    minimise::{Limits, Minimum, minimise},
+    numbers::Numbers,
+};
 
 /// How hard to search.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,30 @@ const NOISE: [f64; 3] = [0.3, 0.03, 1.0];
 
 /// Where the value is rounding.
 const LIMITS: Limits = Limits { steps: 0, decrease: 1e-7, value: 1e-26 };
+
+/// Share by which one error has to be below another to count as less: of what is nearer by rounding, the first is
+/// taken, and one that is settled before one that is not.
+pub(crate) const MARGIN: f64 = 1e-6;
+
+/// The numbers of a search that came to its end: of one optimum, or of another that is as deep.
+pub(crate) const SETTLED: Numbers = Numbers { absolute: 5e-3, relative: 1e-2, ..Numbers::COMPUTED };
+
+/// Those of one that was cut off: where it stands when its steps are spent follows rounding.
+pub(crate) const CUT_OFF: Numbers = Numbers {
+    flag: Some("cut_off"),
+    digits: 3,
+    absolute: 0.05,
+    relative: 0.15,
+    ..Numbers::COMPUTED
+};
+
+/// Ranks of what that has found.
+pub(crate) const CUT_OFF_RANKS: Numbers =
+    Numbers { keys: &["rank", "rank_90", "rank_99"], absolute: 1.0, ..CUT_OFF };
+
+/// Whether it was cut off: on another processor the last step may be one of the spent ones, or not.
+pub(crate) const CUT_OFF_FLAG: Numbers =
+    Numbers { keys: &["cut_off"], absolute: 1.0, ..Numbers::COMPUTED };
 
 /// An adapter near a target.
 #[derive(Debug, Clone)]
@@ -87,13 +114,20 @@ pub fn optimised(
         minimise(value, start, Limits { steps: search.steps, ..LIMITS })
     };
     let ends: Vec<Minimum> = starts.map(descend).collect();
-    let best = ends.iter().min_by(|a, b| a.value.total_cmp(&b.value));
-    let best = best.expect("the adapter's own values are a start");
+    let best = best(&ends).expect("the adapter's own values are a start");
     // A start that no descent left is no end of one where others, though they end higher, moved.
     let stays = best.evaluations == 1 && ends.iter().any(|end| end.evaluations > 1);
     let nearest = trained::with_values(adapter.clone(), &best.x);
     let settled = best.settled && (!stays || best.value <= LIMITS.value);
     Found { adapter: nearest, error: best.value.sqrt(), settled }
+}
+
+/// The least; of those that are as small, one that is settled.
+fn best(ends: &[Minimum]) -> Option<&Minimum> {
+    let least = ends.iter().min_by(|a, b| a.value.total_cmp(&b.value))?;
+    // Values are squares of errors.
+    let bound = least.value * (1.0 + 2.0 * MARGIN);
+    ends.iter().find(|end| end.settled && end.value <= bound).or(Some(least))
 }
 
 /// Where the algorithm itself begins ([`Kind::fit`]), if that is an adapter of this one's size.
@@ -120,6 +154,18 @@ mod tests {
 
     use super::*;
     use crate::subject::{Subject, layer, stream};
+
+    #[test]
+    fn of_descents_that_come_as_deep_a_settled_one_is_taken() {
+        let minimum = |value, settled| Minimum { x: vec![value], value, evaluations: 1, settled };
+        let best = |values: &[(f64, bool)]| {
+            let ends: Vec<Minimum> = values.iter().map(|&(v, settled)| minimum(v, settled)).collect();
+            best(&ends).unwrap().value
+        };
+        assert_eq!(best(&[(1.0, false), (1.0 + 1e-6, true)]), 1.0 + 1e-6);
+        assert_eq!(best(&[(1.0 + 1e-5, true), (1.0, false)]), 1.0);
+        assert_eq!(best(&[(2.0, true), (f64::NAN, true), (1.0, false)]), 1.0);
+    }
 
     /// Fits that once ended at 1.26, 1.13 and 1.56: a descent from a rotation, or a factor, that is far off.
     #[test]

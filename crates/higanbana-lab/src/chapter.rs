@@ -7,14 +7,22 @@ use serde_json::{Value, json};
 
 use crate::{
     experiment::{Experiment, Failure, Lab},
+    numbers::{Numbers, written},
     parallel,
     report::ReportError,
     study::Study,
-    sweep::Plan,
+    sweep::{self, PerformError, Plan, Planned},
 };
 
 /// An experiment with a plan and a page.
 pub trait Chapter: Experiment<Outcome: DeserializeOwned> {
+    /// Whether runs of it may be performed side by side in one process: none draws from Burn's generator, which all
+    /// threads share ([randomness](crate::experiment#randomness)). [`unsteady`] finds those for which it is not so.
+    const SIDE_BY_SIDE: bool = false;
+
+    /// Of which kinds the numbers of an outcome are, where they are not [computed](Numbers::COMPUTED) to six digits.
+    const NUMBERS: &'static [Numbers] = &[];
+
     /// The runs at the default size, or of the whole grid.
     ///
     /// # Errors
@@ -38,14 +46,15 @@ pub struct Record<C: Chapter + ?Sized> {
 /// What runs of a chapter gave.
 #[derive(Debug)]
 pub struct Performed {
-    /// The results as JSON, a run a line, with six digits.
+    /// The results as JSON, a run a line, with the digits of their [kinds](Chapter::NUMBERS).
     pub results: String,
     /// Runs that failed, and why.
     pub failures: Vec<String>,
 }
 
-/// Performs a plan here, as many runs at a time as there are processors, each in a folder of its own below `runs`;
-/// what is done there already is not done again. `progress` hears of each that is done, and how many there are.
+/// Performs a plan here, each run in a folder of its own below `runs`; what is done there already is not done again.
+/// Where they may be [side by side](Chapter::SIDE_BY_SIDE), there are as many at a time as there are processors.
+/// `progress` hears of each that is done, and how many there are.
 ///
 /// # Errors
 /// When a result is not that of the experiment.
@@ -55,22 +64,60 @@ pub fn perform<C: Chapter>(
     runs: &Path,
     progress: impl Fn(&str, usize) + Sync,
 ) -> Result<Performed, Failure> {
-    let performed = parallel::each(&plan.runs, parallel::processors(), |run| {
-        let performed = run.perform(lab, runs, &|_, _| ());
-        progress(C::TITLE, plan.runs.len());
-        performed
+    let total = plan.runs.len();
+    let performed = outcomes::<C>(lab, &plan.runs, runs, parallel::processors(), || {
+        progress(C::TITLE, total);
     });
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
     for (run, performed) in plan.runs.iter().zip(performed) {
         match performed {
-            Ok(performed) => {
-                let record = json!({ "parameters": run.parameters, "outcome": performed.result });
-                lines.push(format!("  {}", rounded(record)));
+            Ok(result) => {
+                let outcome = written(C::NUMBERS, result);
+                let record = json!({ "parameters": run.parameters, "outcome": outcome });
+                lines.push(format!("  {record}"));
             }
             Err(error) => failures.push(error.to_string()),
         }
     }
     Ok(Performed { results: format!("[\n{}\n]\n", lines.join(",\n")), failures })
+}
+
+/// Performs a plan twice below `runs`: run after run, as processes of their own would, and in another order as
+/// [`perform`] does, on two threads at least. Names the runs that do not give the same both times, to the last bit;
+/// a test of an experiment asks for none.
+pub fn unsteady<C: Chapter>(lab: &Lab, plan: &Plan, runs: &Path) -> Vec<String> {
+    let alone = plan.runs.iter().map(|run| run.perform(lab, &runs.join("alone"), &|_, _| ()));
+    let alone: Vec<_> =
+        alone.map(|performed| performed.map(|performed| performed.result)).collect();
+    let reversed: Vec<Planned> = plan.runs.iter().rev().cloned().collect();
+    let threads = parallel::processors().max(2);
+    let again = outcomes::<C>(lab, &reversed, &runs.join("again"), threads, || ());
+    let pairs = plan.runs.iter().zip(alone).zip(again.into_iter().rev());
+    let differs = pairs.filter(|((_, alone), again)| match (alone, again) {
+        (Ok(alone), Ok(again)) => alone != again,
+        _ => true,
+    });
+    differs.map(|((run, _), _)| run.run.clone()).collect()
+}
+
+/// The result of each run, in their order.
+fn outcomes<C: Chapter>(
+    lab: &Lab,
+    planned: &[Planned],
+    runs: &Path,
+    threads: usize,
+    progress: impl Fn() + Sync,
+) -> Vec<Result<Value, PerformError>> {
+    let done = |performed: Result<sweep::Performed, PerformError>| {
+        progress();
+        performed.map(|performed| performed.result)
+    };
+    match C::SIDE_BY_SIDE {
+        true => parallel::each(planned, threads, |run| {
+            done(run.perform_beside_others(lab, runs, &|_, _| ()))
+        }),
+        false => planned.iter().map(|run| done(run.perform(lab, runs, &|_, _| ()))).collect(),
+    }
 }
 
 /// The page of results as [`perform`] gives them.
@@ -92,17 +139,88 @@ pub fn study<C: Chapter>(results: &str) -> Result<Study, ReportError> {
     Ok(C::study(&records))
 }
 
-/// Six digits of every number: more is not the same on every processor.
-fn rounded(value: Value) -> Value {
-    match value {
-        Value::Number(number) if number.is_f64() => {
-            let exact = number.as_f64().unwrap_or_default();
-            format!("{exact:.5e}").parse::<f64>().unwrap_or(exact).into()
+#[cfg(test)]
+mod tests {
+    use std::{thread::sleep, time::Duration};
+
+    use burn::tensor::{Distribution, Tensor};
+    use higanbana_io::run::Run;
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::{experiment::Progress, subject::stream};
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Parameters {
+        seed: u64,
+    }
+
+    /// Draws a number: from a stream of its own, from Burn's generator, or from that after it has seeded it.
+    struct Draws<const SIDE_BY_SIDE: bool, const FROM: char>;
+
+    impl<const SIDE_BY_SIDE: bool, const FROM: char> Experiment for Draws<SIDE_BY_SIDE, FROM> {
+        const NAME: &'static str = "draws";
+        const TITLE: &'static str = "A number";
+        type Parameters = Parameters;
+        type Outcome = f64;
+
+        fn run(p: &Parameters, lab: &Lab, _: &mut Run, _: Progress) -> Result<f64, Failure> {
+            if FROM == 's' {
+                lab.device.seed(p.seed);
+            }
+            // Others have time to come between.
+            sleep(Duration::from_millis(20));
+            let drawn = match FROM {
+                'o' => stream("draws", &lab.device, p.seed).normal([1, 1], 1.0),
+                _ => Tensor::<2>::random([1, 1], Distribution::Default, &lab.device),
+            };
+            Ok(drawn.into_data().iter::<f64>().sum())
         }
-        Value::Array(items) => items.into_iter().map(rounded).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(key, value)| (key, rounded(value))).collect()
+    }
+
+    impl<const SIDE_BY_SIDE: bool, const FROM: char> Chapter for Draws<SIDE_BY_SIDE, FROM> {
+        const SIDE_BY_SIDE: bool = SIDE_BY_SIDE;
+
+        fn plan(_: &Lab, _: bool) -> Result<Vec<Parameters>, Failure> {
+            Ok((0..6).map(|seed| Parameters { seed }).collect())
         }
-        other => other,
+
+        fn study(_: &[Record<Self>]) -> Study {
+            Study::default()
+        }
+    }
+
+    fn lab<C: Chapter>() -> (Lab, Plan) {
+        let mut lab = Lab::new(Default::default());
+        lab.experiments = lab.experiments.with::<C>();
+        let plan = Plan::of::<C>(&C::plan(&lab, false).unwrap()).unwrap();
+        (lab, plan)
+    }
+
+    fn unsteady_ones<C: Chapter>() -> usize {
+        let (folder, (lab, plan)) = (tempdir().unwrap(), lab::<C>());
+        unsteady::<C>(&lab, &plan, folder.path()).len()
+    }
+
+    /// One test: the process that all tests share has one generator.
+    #[test]
+    fn runs_give_the_same_beside_others_or_are_found() {
+        assert_eq!(unsteady_ones::<Draws<false, 'g'>>(), 0);
+        assert_eq!(unsteady_ones::<Draws<false, 's'>>(), 0);
+        assert_eq!(unsteady_ones::<Draws<true, 'o'>>(), 0);
+        assert!(unsteady_ones::<Draws<true, 's'>>() > 0);
+        assert!(unsteady_ones::<Draws<true, 'g'>>() > 0);
+
+        // Chapters at once have the generator in turn.
+        let numbers = || {
+            let (folder, (lab, plan)) = (tempdir().unwrap(), lab::<Draws<false, 's'>>());
+            perform::<Draws<false, 's'>>(&lab, &plan, folder.path(), |_, _| ()).unwrap().results
+        };
+        let expected = numbers();
+        let both = std::thread::scope(|scope| {
+            [scope.spawn(numbers), scope.spawn(numbers)].map(|it| it.join().unwrap())
+        });
+        assert_eq!(both, [expected.clone(), expected]);
     }
 }

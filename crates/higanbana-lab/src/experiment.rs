@@ -38,6 +38,22 @@
 //! lab.experiments = lab.experiments.with::<Square>();
 //! assert_eq!(lab.experiments.get("square").unwrap().title(), "The square of a number");
 //! ```
+//!
+//! # Randomness
+//!
+//! A run gives the same numbers whenever, wherever and beside whatever it is performed. Two sources of random numbers
+//! keep that:
+//!
+//! * a stream of the run's own, [`stream`](crate::subject::stream) for tensors or
+//!   [`higanbana_train::random::stream`] for anything else: it follows from a name and a seed, say one of the
+//!   parameters. Runs with the same seed then have the same data, whatever the algorithm, and compare in pairs;
+//! * Burn's generator, from which `Tensor::random` and the initial values of Burn's layers come. The process has one:
+//!   `device.seed` in one thread changes what another draws. A run therefore has it
+//!   [to itself](crate::sweep::Planned::perform), seeded by [`Run::seed`], and may seed it anew, as with
+//!   `lab.device.seed(p.seed)`. Threads of others that draw outside of runs would disturb it.
+//!
+//! The runs of a chapter that takes the first source alone may be
+//! [side by side](crate::chapter::Chapter::SIDE_BY_SIDE); [`chapter::unsteady`](crate::chapter::unsteady) is the test.
 
 use burn::tensor::Device;
 use higanbana_core::{Registry, nearest};

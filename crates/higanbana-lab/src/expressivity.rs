@@ -23,10 +23,13 @@ use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approximate::{Search, closed_form, optimised},
+    approximate::{
+        CUT_OFF, CUT_OFF_FLAG, CUT_OFF_RANKS, MARGIN, SETTLED, Search, closed_form, optimised,
+    },
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
     measures::Measures,
+    numbers::Numbers,
     study::Study,
     subject::{Subject, layer},
 };
@@ -145,14 +148,18 @@ impl Experiment for Expressivity {
                     sums.extend(task.sum(&fresh, budget, cell.closed)?.map(named));
                     alone.push(named(cell));
                 }
-                let best =
-                    |cells: Vec<Cell>| cells.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
                 cells.extend([alone, sums].into_iter().filter_map(best));
             }
             progress(seed as usize + 1, p.seeds as usize);
         }
         Ok(cells)
     }
+}
+
+/// The first of those that come as near as any.
+fn best(cells: Vec<Cell>) -> Option<Cell> {
+    let least = cells.iter().map(|cell| cell.error).min_by(f64::total_cmp)?;
+    cells.into_iter().find(|cell| cell.error <= least * (1.0 + MARGIN) + 1e-12)
 }
 
 /// A target at a layer.
@@ -172,8 +179,14 @@ impl Task<'_> {
         let descends = check || closed.is_none();
         let descent = descends.then(|| optimised(fresh, kind, site, w0, target, search));
         let errors = [&closed, &descent].map(|found| found.as_ref().map(|found| found.error));
-        let both = closed.into_iter().chain(descent);
-        let best = both.min_by(|a, b| a.error.total_cmp(&b.error)).ok_or("neither was tried")?;
+        // A descent that is nearer by rounding is no nearer.
+        let best = match (closed, descent) {
+            (Some(closed), Some(descent)) if descent.error < closed.error * (1.0 - MARGIN) => {
+                descent
+            }
+            (Some(found), _) | (None, Some(found)) => found,
+            (None, None) => return Err("neither was tried".into()),
+        };
         if !best.error.is_finite() {
             return Err(format!("the descent left what is finite ({} steps)", search.steps).into());
         }
@@ -239,7 +252,18 @@ impl Task<'_> {
     }
 }
 
+/// Of a search.
+const SEARCH: &[&str] = &["error", "descent", "stable_rank"];
+
 impl Chapter for Expressivity {
+    const SIDE_BY_SIDE: bool = true;
+    const NUMBERS: &'static [Numbers] = &[
+        CUT_OFF_FLAG,
+        CUT_OFF_RANKS,
+        Numbers { keys: SEARCH, ..CUT_OFF },
+        Numbers { keys: SEARCH, ..SETTLED },
+    ];
+
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/03-expressivity/experiment.toml");
         let plan: Plan = toml::from_str(text)?;

@@ -201,6 +201,8 @@ fn first(
 }
 
 impl Chapter for Initialisation {
+    const SIDE_BY_SIDE: bool = true;
+
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/05-initialisation/experiment.toml");
         let plan: Plan = toml::from_str(text)?;

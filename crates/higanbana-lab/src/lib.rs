@@ -3,6 +3,7 @@
 pub mod adapters;
 pub mod approximate;
 pub mod chapter;
+pub mod compare;
 pub mod conformance;
 pub mod experiment;
 pub mod expressivity;
@@ -13,6 +14,7 @@ pub mod gamma;
 pub mod initialisation;
 pub mod measures;
 pub mod minimise;
+pub mod numbers;
 pub mod parallel;
 pub mod plot;
 pub mod rank;

@@ -13,10 +13,11 @@ use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    approximate::{Search, closed_form, optimised},
+    approximate::{CUT_OFF, CUT_OFF_FLAG, CUT_OFF_RANKS, SETTLED, Search, closed_form, optimised},
     chapter::{Chapter, Record},
     experiment::{Experiment, Failure, Lab, Progress},
     measures::Measures,
+    numbers::Numbers,
     study::Study,
     subject::{Subject, layer, stream},
 };
@@ -209,7 +210,18 @@ impl Small {
     }
 }
 
+/// Of a fit.
+const FIT: &[&str] = &["fitted", "error"];
+
 impl Chapter for Rank {
+    const SIDE_BY_SIDE: bool = true;
+    const NUMBERS: &'static [Numbers] = &[
+        CUT_OFF_FLAG,
+        CUT_OFF_RANKS,
+        Numbers { keys: FIT, ..CUT_OFF },
+        Numbers { keys: FIT, ..SETTLED },
+    ];
+
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/02-rank/experiment.toml");
         let plan: Plan = toml::from_str(text)?;

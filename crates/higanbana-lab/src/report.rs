@@ -4,7 +4,10 @@ use higanbana_core::Registry;
 use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
 
-use crate::adapters::Row;
+use crate::{
+    adapters::{NUMBERS, Row},
+    numbers::written,
+};
 
 /// An algorithm's line in the page's table of formulas.
 #[derive(Debug, Clone, Serialize)]
@@ -31,20 +34,22 @@ pub enum ReportError {
     Formula(String, String),
 }
 
-/// Results as a file: JSON, one line for each.
+/// Results of the chapter [`crate::adapters`] as a file: JSON, one line for each, with the digits of their [kinds](NUMBERS).
 ///
 /// # Errors
 /// When one is not representable.
 pub fn results(rows: &[Row]) -> serde_json::Result<String> {
-    let lines = rows.iter().map(|row| Ok(format!("  {}", serde_json::to_string(row)?)));
-    Ok(format!("[\n{}\n]\n", lines.collect::<serde_json::Result<Vec<_>>>()?.join(",\n")))
+    let line = |row| Ok(format!("  {}", written(NUMBERS, serde_json::to_value(row)?)));
+    let lines = rows.iter().map(line).collect::<serde_json::Result<Vec<_>>>()?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }
 
-/// The page of the chapter [`crate::adapters`].
+/// The page of [results].
 ///
 /// # Errors
-/// When a formula of the registry is not LaTeX.
-pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError> {
+/// When they are not those of this chapter, or a formula of the registry is not LaTeX.
+pub fn adapters(results: &str, registry: &Registry) -> Result<String, ReportError> {
+    let rows: Vec<Row> = serde_json::from_str(results)?;
     let algorithms = registry
         .iter()
         .map(|kind| {
@@ -62,7 +67,7 @@ pub fn adapters(rows: &[Row], registry: &Registry) -> Result<String, ReportError
     let mut environment = environment();
     environment.add_template("adapters.html", include_str!("templates/adapters.html"))?;
     let page = environment.get_template("adapters.html")?.render(context! {
-        rows => Serde(rows),
+        rows => Serde(&rows),
         algorithms => Serde(&algorithms),
         worst => Serde(worst),
         weights => rows.iter().map(|row| row.weights).sum::<usize>(),
@@ -135,6 +140,10 @@ pub(crate) fn environment() -> Environment<'static> {
         environment.add_template(name, text).expect("the committed templates are templates");
     }
     environment.add_filter("scientific", |value: f64| format!("{value:.1e}"));
+    environment.add_filter("shortest", |value: f64| match value {
+        0.0 => "0".into(),
+        _ => format!("{value:e}"),
+    });
     environment.add_filter("deviation", |value: f64| match value {
         0.0 => "0".into(),
         _ => format!("{value:.0e}"),

@@ -213,6 +213,8 @@ impl Experiment for Spectra {
 }
 
 impl Chapter for Spectra {
+    const SIDE_BY_SIDE: bool = true;
+
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
         let text = include_str!("../../../experiments/04-spectra-of-training/experiment.toml");
         let Plan { regression, unet } = toml::from_str(text)?;

@@ -14,6 +14,7 @@
 
 mod collect;
 mod expand;
+mod generator;
 mod perform;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@
 //! | an algorithm | says so by |
 //! |---|---|
 //! | with options | a `Config` of its own: `#[serde(deny_unknown_fields, default)]`. Experiments vary `rank` and `factor` where it has them; [`Variant`](prelude::Variant)s are sets of any |
+//! | with a scale $\alpha / r$ | options `rank` and `alpha`, where an alpha of 0 stands for the rank: experiments set it so, and a law checks it |
 //! | that does not fit a layer | [`AdapterError::option`](prelude::AdapterError::option) in `new`; its defaults fit the small layers of the laws too |
 //! | with frozen tensors | `Param`s with `set_require_grad(false)`: they go with the model and do not train. `write` saves them, or `read` makes them again |
 //! | whose layers share frozen tensors | an [`Init`](prelude::Init) of its own, for a [`Site`](prelude::Site) whose path is not the layer's: the same numbers everywhere |
@@ -23,6 +24,12 @@
 //! | for convolutions | nothing: every weight is the matrix `[out, in·K]`. `SITES` leaves kinds out |
 //! | that PEFT or diffusers hold too | `PEFT`: how, as a [`PeftForm`](core::PeftForm) |
 //! | whose file tells its sizes | `outline`; without, `inspect` and `rank` take the sizes from a base |
+//!
+//! # An experiment of your own
+//!
+//! is one type that implements [`Experiment`](lab::experiment::Experiment), one that is planned and shown on a page a
+//! [`Chapter`](lab::chapter::Chapter) too. [`lab::experiment`] has an example, and says where its random numbers come from
+//! if a run is to give the same beside others and on any machine.
 
 pub use higanbana_adapters as adapters;
 pub use higanbana_core as core;

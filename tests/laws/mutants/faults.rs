@@ -129,7 +129,7 @@ fault! {
     }
 }
 
-fn first_timestep(condition: &Condition) -> f64 {
+pub fn first_timestep(condition: &Condition) -> f64 {
     condition.timesteps.first().map_or(1.0, |t| t / condition.horizon)
 }
 

@@ -1,5 +1,7 @@
 //! `higanbana reproduce`: what the toolkit claims, measured here and now.
 
+mod adapters;
+mod check;
 mod gamma;
 mod index;
 mod study;
@@ -10,20 +12,20 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use higanbana_io::ledger::Ledger;
 use higanbana_lab::{
-    adapters::{Fixtures, Reload, Row, run as compare},
-    experiment::Experiment,
-    expressivity::Expressivity,
-    initialisation::Initialisation,
-    rank::Rank,
-    report,
-    spectra::Spectra,
+    expressivity::Expressivity, initialisation::Initialisation, rank::Rank, spectra::Spectra,
 };
 
 use crate::{compute::Compute, output};
+use check::Again;
 
 /// Measure what the toolkit claims; write the results, and a page of them
 ///
 /// Example: higanbana reproduce gamma --out reproduce
+///
+/// With --check nothing is written: the results are held against those that are committed, and each place
+/// where they differ by more than another processor's rounding is named; the exit code is 1 then.
+///
+/// Example: higanbana reproduce rank --check
 #[derive(Args)]
 pub struct Arguments {
     /// Chapter
@@ -37,12 +39,22 @@ pub struct Arguments {
     /// The whole grid of every chapter: hours
     #[arg(long)]
     full: bool,
+    /// Hold the results against those committed in this folder; `experiments` by default
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "experiments",
+        conflicts_with_all = ["out", "full"]
+    )]
+    check: Option<PathBuf>,
     /// Print JSON in place of the table
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Chapter {
     /// Every chapter there is
     All,
@@ -60,85 +72,71 @@ enum Chapter {
     Initialisation,
 }
 
-impl Chapter {
+/// What is done for a chapter.
+struct Work {
     /// What it writes into the folder.
-    fn names(self) -> Vec<String> {
-        fn study<C: Experiment>() -> Vec<String> {
-            study::names(C::NAME).into()
-        }
+    names: Vec<String>,
+    /// Measures, writes and shows it.
+    run: fn(&Arguments) -> Result<()>,
+    /// Measures it.
+    again: fn(&Arguments) -> Result<Again>,
+    /// Its results below the folder of experiments.
+    committed: &'static str,
+}
+
+impl Chapter {
+    fn work(self) -> Vec<Work> {
         match self {
             Self::All => {
-                let chapters = Self::value_variants().iter().filter(|it| !matches!(it, Self::All));
-                chapters.flat_map(|it| it.names()).chain([index::NAME.into()]).collect()
+                let chapters = Self::value_variants().iter().filter(|it| **it != Self::All);
+                chapters.flat_map(|it| it.work()).collect()
             }
-            Self::Adapters => ADAPTERS.map(String::from).into(),
-            Self::Gamma => gamma::NAMES.map(String::from).into(),
-            Self::Rank => study::<Rank>(),
-            Self::Expressivity => study::<Expressivity>(),
-            Self::Spectra => study::<Spectra>(),
-            Self::Initialisation => study::<Initialisation>(),
+            Self::Adapters => vec![adapters::work()],
+            Self::Gamma => vec![gamma::work()],
+            Self::Rank => vec![study::work::<Rank>("02-rank/rank.json")],
+            Self::Expressivity => {
+                vec![study::work::<Expressivity>("03-expressivity/expressivity.json")]
+            }
+            Self::Spectra => vec![study::work::<Spectra>("04-spectra-of-training/spectra.json")],
+            Self::Initialisation => {
+                vec![study::work::<Initialisation>("05-initialisation/initialisation.json")]
+            }
         }
     }
 }
 
-/// Results of the chapter `adapters`, and its page.
-const ADAPTERS: [&str; 2] = ["results/adapters.json", "adapters.html"];
-
 /// Runs the chapter.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let names = arguments.chapter.names();
-    Ledger::check(&arguments.out, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-    match arguments.chapter {
-        Chapter::All => all(arguments),
-        Chapter::Adapters => adapters(arguments),
-        Chapter::Gamma => gamma::run(arguments),
-        Chapter::Rank => study::run::<Rank>(arguments),
-        Chapter::Expressivity => study::run::<Expressivity>(arguments),
-        Chapter::Spectra => study::run::<Spectra>(arguments),
-        Chapter::Initialisation => study::run::<Initialisation>(arguments),
+    let work = arguments.chapter.work();
+    if let Some(experiments) = &arguments.check {
+        return check::run(arguments, &work, experiments);
+    }
+    let is_all = arguments.chapter == Chapter::All;
+    let mut names: Vec<&str> = work.iter().flat_map(|it| &it.names).map(String::as_str).collect();
+    names.extend(is_all.then_some(index::NAME));
+    Ledger::check(&arguments.out, &names)?;
+    match &work[..] {
+        [only] => (only.run)(arguments),
+        chapters => all(arguments, chapters),
     }
 }
 
 /// Every chapter, whether the ones before it hold or not, and a page of contents.
-fn all(arguments: &Arguments) -> Result<()> {
-    let chapters: [fn(&Arguments) -> Result<()>; 6] = [
-        adapters,
-        gamma::run,
-        study::run::<Rank>,
-        study::run::<Expressivity>,
-        study::run::<Spectra>,
-        study::run::<Initialisation>,
-    ];
+fn all(arguments: &Arguments, chapters: &[Work]) -> Result<()> {
     let mut failed = Vec::new();
     for chapter in chapters {
-        failed.extend(chapter(arguments).err());
+        failed.extend((chapter.run)(arguments).err());
         output::line("")?;
     }
     index::write(&arguments.out)?;
-    match failed.pop() {
-        None => Ok(()),
-        Some(last) => {
-            failed.iter().for_each(|error| output::say(output::message(error)));
-            Err(last)
-        }
-    }
+    last(failed)
 }
 
-fn adapters(arguments: &Arguments) -> Result<()> {
-    let device = arguments.compute.device()?;
-    let registry = crate::registry();
-    let rows = output::steps(|step| {
-        let cases = Fixtures::committed().cases.len();
-        Ok(compare(&registry, &device, |case| step(case, cases))?)
-    })?;
-    let texts = [report::results(&rows)?, report::adapters(&rows, &registry)?];
-    let [results, page] = write(&arguments.out, ADAPTERS, texts)?;
-    if arguments.json {
-        return output::json(&rows);
-    }
-    show(&rows)?;
-    output::line("")?;
-    output::line(format!("Results: {}; the page: {}", results.display(), page.display()))
+/// Tells all but the last of several errors, which is the command's.
+fn last(mut failed: Vec<anyhow::Error>) -> Result<()> {
+    let Some(last) = failed.pop() else { return Ok(()) };
+    failed.iter().for_each(|error| output::say(output::message(error)));
+    Err(last)
 }
 
 /// Writes files into the folder; gives their paths. The claim on it lasts as long as that: chapters may be
@@ -153,38 +151,4 @@ fn write<const N: usize>(
         files.write_bytes(name.as_ref(), text.as_bytes())?;
     }
     Ok(names.map(|name| out.join(name.as_ref())))
-}
-
-fn show(rows: &[Row]) -> Result<()> {
-    let headings =
-        ["case", "algorithm", "deviation>", "parameters>", "rank>", "bound>", "degree>", "LyCORIS"];
-    let mut table = output::table(&headings);
-    for row in rows {
-        let reload = match &row.reload {
-            Reload::Exact => "reloads it".to_string(),
-            Reload::Deviates(by) => format!("reloads it {by:.2} off"),
-            Reload::Error(_) => "cannot reload it".to_string(),
-        };
-        table.add_row([
-            if row.start_beside { format!("{}*", row.case) } else { row.case.clone() },
-            row.algorithm.clone(),
-            format!("{:.1e}", row.deviation),
-            row.parameters.to_string(),
-            row.rank.to_string(),
-            row.rank_bound.to_string(),
-            row.degree.clone(),
-            reload,
-        ]);
-    }
-    output::show(&table)?;
-    output::line(
-        "* read with the factors that it started from, kept in a file beside: LyCORIS does not save them",
-    )?;
-    let worst = rows.iter().map(|row| row.deviation).fold(0.0, f64::max);
-    let weights: usize = rows.iter().map(|row| row.weights).sum();
-    output::line("")?;
-    output::line(format!(
-        "{weights} weights of {} files; the largest relative deviation from LyCORIS is {worst:.1e}",
-        rows.len()
-    ))
 }

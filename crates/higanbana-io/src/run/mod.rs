@@ -199,6 +199,13 @@ impl Run {
         self.ledger.folder()
     }
 
+    /// A seed that follows from the configuration, and so is the run's own: the same whenever and wherever it is
+    /// performed, and another for other parameters.
+    pub fn seed(&self) -> u64 {
+        let beginning = self.identity.get(..16).unwrap_or_default();
+        u64::from_str_radix(beginning, 16).unwrap_or_default()
+    }
+
     /// The folder of what a run that was killed goes on from, whether it is there or not.
     pub fn checkpoints(&self) -> PathBuf {
         self.folder().join(CHECKPOINTS.trim_end_matches('/'))

@@ -37,6 +37,8 @@ fn the_identity_is_the_sum_of_a_file() {
     // printf 'a = 1\n' | sha256sum
     let known = "cb78bd8a17f7b751fe0d4663366dcbc257204033ef7ddd64b1f2969573b5b2e2";
     assert_eq!(identity(&toml::toml! { a = 1 }), known);
+    let other = tempdir().unwrap();
+    assert_eq!(open(other.path(), &toml::toml! { a = 1 }).seed(), 0xcb78bd8a17f7b751);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use higanbana_io::run::{Begun, Run, RunError};
 use serde_json::Value;
 
-use super::Planned;
+use super::{Planned, generator};
 use crate::experiment::{Failure, Lab, Progress};
 
 /// A run that is done.
@@ -38,7 +38,8 @@ pub enum PerformError {
 
 impl Planned {
     /// Performs the run below the folder of all runs, unless that is done. A failure, a panic included,
-    /// is written down in its folder.
+    /// is written down in its folder. The run has Burn's generator [to itself](crate::experiment#randomness), seeded
+    /// by [`Run::seed`]; another of this process waits until it is done.
     ///
     /// # Errors
     /// When it failed, another process works on it, or its folder cannot be used.
@@ -48,12 +49,34 @@ impl Planned {
         runs: &Path,
         progress: Progress,
     ) -> Result<Performed, PerformError> {
+        self.perform_by(runs, |run| {
+            generator::alone(&lab.device, run.seed(), || self.answer(lab, run, progress))
+        })
+    }
+
+    /// The same beside others of this process, for an experiment that leaves Burn's generator alone.
+    ///
+    /// # Errors
+    /// As [`Planned::perform`].
+    pub fn perform_beside_others(
+        &self,
+        lab: &Lab,
+        runs: &Path,
+        progress: Progress,
+    ) -> Result<Performed, PerformError> {
+        self.perform_by(runs, |run| self.answer(lab, run, progress))
+    }
+
+    fn perform_by(
+        &self,
+        runs: &Path,
+        answer: impl FnOnce(&mut Run) -> Result<Value, Failure>,
+    ) -> Result<Performed, PerformError> {
         let mut run = match Run::begin(&self.folder(runs), &self.configuration())? {
             Begun::Done(result) => return Ok(Performed { result, before: true }),
             Begun::Open(run) => run,
         };
-        let answer = catch_unwind(AssertUnwindSafe(|| self.answer(lab, &mut run, progress)));
-        let reason = match answer {
+        let reason = match catch_unwind(AssertUnwindSafe(|| answer(&mut run))) {
             Ok(Ok(result)) => {
                 return Ok(Performed { result: run.finish(&result)?, before: false });
             }

@@ -16,10 +16,11 @@ pub(super) const LAW: Law = Law {
 };
 
 fn check(subject: &Subject) -> Result<(), String> {
-    if norm(&values(&subject.update(&subject.trained))) > 0.0 {
-        return Ok(());
+    match norm(&values(&subject.update(&subject.trained))) {
+        0.0 => Err("trained values do not move the weight".into()),
+        moved if moved.is_finite() => Ok(()),
+        moved => Err(format!("trained values move the weight by {moved}")),
     }
-    Err("trained values do not move the weight".into())
 }
 
 /// Whether every algorithm acts on at least one of the standard layers for each kind of parameter

@@ -4,7 +4,7 @@ use higanbana_core::{Condition, PathChoice, Training, slot};
 use super::{
     Law, Subject,
     layer::Model,
-    measure::{deviation, values},
+    measure::{deviation, exceeds, values},
 };
 
 /// $W = W_0 + g \operatorname{diag}(o) T_R(\mu)$ with the same $g$, $o$ and $R$ on every path of a
@@ -23,11 +23,12 @@ fn check(subject: &Subject) -> Result<(), String> {
     if let Some(same) = subject.trained.weigh_ranks(&mut ones) {
         let [found, expected] = [&same, &subject.trained].map(|a| values(&subject.update(a)));
         let error = deviation(&found, &expected);
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!("ranks of weight 1 change the update by {error:e}"));
         }
     }
     let expected = Model::adapted(subject).act(subject);
+    let in_step = subject.operations.in_step;
     if in_step(subject, None).act(subject) != expected {
         return Err("something is left out outside of training".into());
     }
@@ -37,7 +38,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         for path in [PathChoice::Definition, PathChoice::Shortcut] {
             let Some(output) = (subject.operations.act)(&layer, subject, path) else { continue };
             let error = deviation(&output, &expected);
-            if error > subject.tolerance() {
+            if exceeds(error, subject.tolerance()) {
                 return Err(format!("step {step} on path {path:?} departs by {error:e}"));
             }
         }
@@ -46,7 +47,7 @@ fn check(subject: &Subject) -> Result<(), String> {
 }
 
 /// The layer in a step of training with every option that drops something.
-fn in_step(subject: &Subject, step: Option<u64>) -> Model {
+pub(super) fn in_step(subject: &Subject, step: Option<u64>) -> Model {
     let training = Training {
         dropout: 0.3,
         rank_dropout: 0.3,

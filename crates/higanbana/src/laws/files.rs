@@ -2,7 +2,7 @@ use higanbana_core::{Condition, Kind, Tensors};
 
 use super::{
     Law, Subject,
-    measure::{deviation, values},
+    measure::{deviation, differs, exceeds, values},
 };
 
 /// $write \circ read \circ write = write$ in bytes, nothing is left unread, and what is read acts
@@ -46,18 +46,8 @@ fn acts_the_same(
     written.condition(condition);
     let error = deviation(&values(&subject.update(&read)), &values(&subject.update(&written)));
     // Numbers beside the tensors, such as alpha, are f32 in every file.
-    if error > subject.tolerance().max(1e-6) {
+    if exceeds(error, subject.tolerance().max(1e-6)) {
         return Err(format!("read back by {}, the update departs by {error:e}", kind.name()));
     }
     Ok(())
-}
-
-/// The first key whose tensor is missing from one of the two or has other bytes.
-fn differs<'a>(a: &'a Tensors, b: &'a Tensors) -> Option<&'a String> {
-    a.keys().chain(b.keys()).find(|key| match (a.get(*key), b.get(*key)) {
-        (Some(a), Some(b)) => {
-            a.shape() != b.shape() || a.dtype() != b.dtype() || a.as_bytes() != b.as_bytes()
-        }
-        _ => true,
-    })
 }

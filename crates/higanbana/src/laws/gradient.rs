@@ -3,7 +3,7 @@ use higanbana_core::trained;
 
 use super::{
     Law, Subject,
-    measure::{dot, norm, values},
+    measure::{dot, exceeds, norm, values},
 };
 
 /// $\langle \nabla_\theta L, v \rangle$ is $\frac{8 (L_1 - L_{-1}) - (L_2 - L_{-2})}{12 h}$ with
@@ -40,7 +40,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         let numeric = (8.0 * across(1.0) - across(2.0)) / (12.0 * step);
         let analytic = dot(&gradient, &direction);
         let error = (analytic - numeric).abs();
-        if error.is_nan() || error > tolerance * (norm(&gradient) * norm(&direction) + size) {
+        if exceeds(error, tolerance * (norm(&gradient) * norm(&direction) + size)) {
             return Err(format!(
                 "by {name}: {analytic:e} along a random direction, but {numeric:e} by differences"
             ));

@@ -4,7 +4,7 @@ use higanbana_core::{Degree, DynAdapter, trained};
 
 use super::{
     Law, Subject,
-    measure::{deviation, difference, dot, norm, values},
+    measure::{deviation, difference, dot, exceeds, norm, values},
 };
 
 /// Law 01. Claimed: scaling the trained tensors by random $s_i$ is $\gamma = \prod_i s_i^{d_i}$ where
@@ -66,7 +66,7 @@ fn scales(subject: &Subject, groups: &[(Vec<&str>, u32)], inside: bool) -> Resul
             _ => values(&adapter.update_at(subject.site(), &subject.w0, 1.0)),
         };
         let error = deviation(&update, &expected);
-        if error > tolerance {
+        if exceeds(error, tolerance) {
             return Err(format!(
                 "with {groups:?} scaled by {factors:?}, the update is not that of γ = {gamma}: it \
                  departs by {error:e}"
@@ -79,6 +79,9 @@ fn scales(subject: &Subject, groups: &[(Vec<&str>, u32)], inside: bool) -> Resul
 fn has_counterexample(subject: &Subject) -> Result<(), String> {
     let least = subject.epsilon().sqrt();
     let update = values(&subject.update(&subject.trained));
+    if !norm(&update).is_finite() {
+        return Err("the update is not finite: nothing can be said of how it scales".into());
+    }
     let scaled = |factor: &dyn Fn(&str) -> f64| values(&subject.update(&scaled(subject, factor)));
     let exponent = |s: f64| proportion(&update, &scaled(&|_| s), least).map(|c| c.ln() / s.ln());
     let exponents: Option<Vec<f64>> =
@@ -105,7 +108,7 @@ fn has_counterexample(subject: &Subject) -> Result<(), String> {
 fn proportion(x: &[f64], y: &[f64], tolerance: f64) -> Option<f64> {
     let c = dot(x, y) / dot(x, x);
     let multiple: Vec<f64> = x.iter().map(|x| c * x).collect();
-    (c > 0.0 && difference(y, &multiple) <= tolerance * norm(y)).then_some(c)
+    (c > 0.0 && !exceeds(difference(y, &multiple), tolerance * norm(y))).then_some(c)
 }
 
 /// The adapter with every trained tensor scaled.

@@ -2,7 +2,7 @@ use higanbana_core::{Member, Slot};
 
 use super::{
     Law, Subject,
-    measure::{difference, flat, norm, same_bits, values},
+    measure::{difference, exceeds, flat, norm, same_bits, values},
 };
 
 /// $\theta = \theta_0 \Rightarrow W(\mu) = W_0$ for every $\mu$, bit for bit; on the shortcut
@@ -37,7 +37,7 @@ fn features(subject: &Subject) -> Result<(), String> {
         let Some(y) = y else { continue };
         let moved = difference(&values(&flat(&y)), &values(&y0));
         let size = norm(&values(&y0));
-        if moved > subject.tolerance() * size {
+        if exceeds(moved, subject.tolerance() * size) {
             return Err(format!(
                 "`{path}` of a new adapter moves the output by {:e}",
                 moved / size

@@ -1,6 +1,10 @@
 use higanbana_core::PathChoice;
 
-use super::{Law, Subject, layer::Model, measure::deviation};
+use super::{
+    Law, Subject,
+    layer::Model,
+    measure::{deviation, exceeds},
+};
 
 /// $y = op(x, W(\mu)) + b$ with the untouched bias, in a layer of Burn's and in ours on both paths.
 pub(super) const LAW: Law = Law {
@@ -16,7 +20,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     for path in [PathChoice::Definition, PathChoice::Shortcut, PathChoice::Auto] {
         let Some(output) = (subject.operations.act)(&adapted, subject, path) else { return Ok(()) };
         let error = deviation(&output, &expected);
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!("the layer on path {path:?} departs from W(μ) by {error:e}"));
         }
     }

@@ -1,7 +1,7 @@
 //! Comparison on the host, in `f64`.
 
 use burn::tensor::Tensor;
-use higanbana_core::Features;
+use higanbana_core::{Features, Tensors};
 
 /// The entries, row-major.
 pub(super) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
@@ -33,10 +33,29 @@ pub(super) fn difference(x: &[f64], y: &[f64]) -> f64 {
     if x.len() == y.len() && distance.is_finite() { distance } else { f64::INFINITY }
 }
 
-/// $\lVert x - y \rVert$ relative to the larger of the two; 0 where both are zero.
+/// $\lVert x - y \rVert$ relative to the larger of the two; 0 where both are zero, infinite where a number
+/// is none, be it the same in both.
 pub(super) fn deviation(x: &[f64], y: &[f64]) -> f64 {
-    let distance = difference(x, y);
-    if distance == 0.0 { 0.0 } else { distance / norm(x).max(norm(y)) }
+    match difference(x, y) {
+        0.0 => 0.0,
+        f64::INFINITY => f64::INFINITY,
+        distance => distance / norm(x).max(norm(y)),
+    }
+}
+
+/// Whether an error is above a bound. One that is no finite number is above any, and any above a bound that is none.
+pub(super) fn exceeds(error: f64, bound: f64) -> bool {
+    !(error.is_finite() && error <= bound)
+}
+
+/// The first key whose tensor is missing from one of two files or has other bytes.
+pub(super) fn differs<'a>(a: &'a Tensors, b: &'a Tensors) -> Option<&'a String> {
+    a.keys().chain(b.keys()).find(|key| match (a.get(*key), b.get(*key)) {
+        (Some(a), Some(b)) => {
+            a.shape() != b.shape() || a.dtype() != b.dtype() || a.as_bytes() != b.as_bytes()
+        }
+        _ => true,
+    })
 }
 
 /// Whether two tensors have the same bits.

@@ -1,7 +1,7 @@
 use super::{
     Law, Subject,
     layer::{Model, SET},
-    measure::deviation,
+    measure::{deviation, exceeds},
 };
 
 /// On a model with a layer of Burn's own: the merged weight has the bits of the adapted one and acts
@@ -21,7 +21,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     let expected = defined.act(subject);
     for (state, model) in [("adapted", &adapted), ("merged", &merged)] {
         let error = deviation(&model.act(subject), &expected);
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!("the {state} layer departs from W(μ) by {error:e}"));
         }
     }

@@ -17,6 +17,7 @@
 //! Every tolerance is a small multiple of the rounding error of the element type, so that a law
 //! means the same in `f32` and in `f64`. Prefer `f64` where the device has it.
 
+mod alpha;
 mod coverage;
 mod dropout;
 mod files;
@@ -94,7 +95,7 @@ macro_rules! for_each_law {
     ($macro:ident) => {
         $macro! {
             seed identity strength stack paths samples gradient merge layers dropout files
-            misfit parameters rank rotation homogeneity pointwise sum
+            misfit parameters rank rotation homogeneity pointwise sum alpha
         }
     };
 }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use higanbana_adapters::inject::{self, InjectError};
 use higanbana_core::{DynAdapter, PathChoice, Site, Slot};
 
-use super::{Subject, layer::Model};
+use super::{Subject, dropout, layer::Model};
 
 /// What is put into a model.
 pub(super) type Adapters = Vec<(Site, DynAdapter)>;
@@ -27,6 +27,8 @@ pub(super) struct Operations {
     pub detach: fn(&Model, &str) -> Edited,
     /// [`Model::act_as_own`].
     pub act: fn(&Model, &Subject, PathChoice) -> Option<Vec<f64>>,
+    /// The adapted model in a step of training, or outside of it.
+    pub in_step: fn(&Subject, Option<u64>) -> Model,
 }
 
 impl Default for Operations {
@@ -38,6 +40,7 @@ impl Default for Operations {
             set_strength: inject::set_strength,
             detach: inject::detach,
             act: Model::act_as_own,
+            in_step: dropout::in_step,
         }
     }
 }

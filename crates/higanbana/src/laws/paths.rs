@@ -3,7 +3,7 @@ use higanbana_core::{Call, DynAdapter, Features, Op, trained};
 
 use super::{
     Law, Subject,
-    measure::{difference, flat, norm, values},
+    measure::{difference, exceeds, flat, norm, values},
 };
 
 /// $op(x, W_0) + added = forward = op(x, W(\mu))$, and so are their derivatives by $x$ and by every
@@ -74,7 +74,7 @@ impl Response {
 
     fn equals(&self, defined: &Self, tolerance: f64) -> Result<(), String> {
         let error = difference(&self.value, &defined.value);
-        if error > tolerance * norm(&defined.value) {
+        if exceeds(error, tolerance * norm(&defined.value)) {
             let error = error / norm(&defined.value);
             return Err(format!("the value departs from the definition by {error:e}"));
         }
@@ -82,7 +82,7 @@ impl Response {
         let largest = defined.gradients.iter().map(|(_, g)| norm(g)).fold(0.0, f64::max);
         for ((name, gradient), (_, expected)) in self.gradients.iter().zip(&defined.gradients) {
             let error = difference(gradient, expected);
-            if error > tolerance * largest {
+            if exceeds(error, tolerance * largest) {
                 return Err(format!(
                     "the gradient by {name} departs by {error:e}, where the largest is {largest:e}"
                 ));

@@ -2,7 +2,7 @@ use higanbana_core::{DynAdapter, Site, SiteKind};
 
 use super::{
     Law, Subject,
-    measure::{deviation, values},
+    measure::{deviation, exceeds, values},
 };
 
 /// The same tensors on a linear layer `[out, in]` and on a convolution `[out, in, 1, ...]` make the
@@ -30,7 +30,7 @@ fn check(subject: &Subject) -> Result<(), String> {
             let update = adapter.update_at(at, &subject.w0, subject.trial.strength);
             let error = deviation(&values(&update), &expected);
             // Numbers beside the tensors, such as alpha, are f32 in every file.
-            if error > subject.tolerance().max(1e-6) {
+            if exceeds(error, subject.tolerance().max(1e-6)) {
                 return Err(format!("on a {kind:?} of one tap the update departs by {error:e}"));
             }
         }

@@ -2,7 +2,7 @@ use higanbana_core::spectrum;
 
 use super::{
     Law, Subject,
-    measure::{deviation, norm, values},
+    measure::{deviation, exceeds, norm, values},
 };
 
 /// Law 02. Claimed: $\sigma_i(W(1)) = \sigma_i(W_0)$ for every $i$. Not claimed: they move in
@@ -20,7 +20,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     let error = deviation(&singular_values(&(subject.w0.clone() + update.clone()))?, &before);
     let moved = norm(&values(&update)) / norm(&values(&subject.w0));
     if subject.trained.keeps_singular_values() {
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!("the singular values of the weight move by {error:e}"));
         }
     } else if error < subject.epsilon().sqrt() * moved {

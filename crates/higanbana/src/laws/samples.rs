@@ -3,7 +3,7 @@ use higanbana_core::{Call, Condition, DynAdapter, Features};
 
 use super::{
     Law, Subject,
-    measure::{deviation, flat, values},
+    measure::{deviation, exceeds, flat, values},
 };
 
 /// Training timesteps $T$, and those of the samples of the batch.
@@ -34,7 +34,7 @@ fn check(subject: &Subject) -> Result<(), String> {
         let alone = TIMESTEPS.iter().enumerate().map(|(i, t)| act(path, &sample(&x, i), &[*t]));
         let alone: Vec<f64> = alone.flatten().flatten().collect();
         let error = deviation(&together, &alone);
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!(
                 "`{name}` of a batch departs from that of its samples by {error:e}"
             ));

@@ -1,4 +1,4 @@
-use super::{Law, Subject};
+use super::{Law, Subject, measure::differs};
 
 /// The initial value is a function of the seed, the site and the frozen weight.
 pub(super) const LAW: Law = Law {
@@ -13,11 +13,8 @@ fn check(subject: &Subject) -> Result<(), String> {
         .map_err(|error| format!("built again, it is refused: {error}"))?;
     let first = subject.fresh.write(subject.site());
     let second = again.fresh.write(subject.site());
-    match first
-        .iter()
-        .find(|(key, data)| second.get(*key).map(|d| d.as_bytes()) != Some(data.as_bytes()))
-    {
-        Some((key, _)) => Err(format!("built again with the same seed, `{key}` is another")),
+    match differs(&first, &second) {
+        Some(key) => Err(format!("built again with the same seed, `{key}` is another")),
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@ use higanbana_core::{DynAdapter, Member, Slot, trained};
 
 use super::{
     Law, Subject,
-    measure::{deviation, values},
+    measure::{deviation, exceeds, values},
 };
 
 /// $W = W_0 + \sum_i (W_i(\mu_i) - W_0)$, each from the untouched base, in any order.
@@ -22,7 +22,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     let expected = values(&(subject.w0.clone() + update(&first) + update(&second)));
     for members in [[first.clone(), second.clone()], [second, first]] {
         let error = deviation(&values(&stacked(subject, members)), &expected);
-        if error > subject.tolerance() {
+        if exceeds(error, subject.tolerance()) {
             return Err(format!("two adapters depart from the sum of their updates by {error:e}"));
         }
     }

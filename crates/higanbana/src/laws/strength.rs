@@ -1,6 +1,6 @@
 use super::{
     Law, Subject,
-    measure::{difference, norm, values},
+    measure::{difference, exceeds, norm, values},
 };
 
 /// $W(0) = W_0$, and $W(\mu)$ is the polynomial of the stated degree $d$ through its values at
@@ -20,7 +20,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     let degree = subject.trained.strength_degree();
     let strength = subject.trial.strength;
     let error = extrapolate(degree, strength, at);
-    if error > subject.tolerance() {
+    if exceeds(error, subject.tolerance()) {
         return Err(format!(
             "at strength {strength} the update departs from the polynomial of degree {degree} \
              through its values in [0, 1] by {error:e}"

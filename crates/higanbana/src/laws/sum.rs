@@ -2,7 +2,7 @@ use higanbana_core::{DynAdapter, trained};
 
 use super::{
     Law, Subject,
-    measure::{deviation, values},
+    measure::{deviation, exceeds, values},
 };
 
 /// The update of [`Adapter::sum`](higanbana_core::Adapter::sum) is $\sum_i \mu_i \Delta W_i$, and
@@ -23,7 +23,7 @@ fn check(subject: &Subject) -> Result<(), String> {
     let update = |adapter: &DynAdapter, strength| adapter.update_at(site, &subject.w0, strength);
     let departs = |adapter: &DynAdapter, from| {
         let error = deviation(&values(&update(adapter, 1.0)), &values(&from));
-        (error > subject.tolerance()).then_some(error)
+        exceeds(error, subject.tolerance()).then_some(error)
     };
     if let Some(sum) = first.sum(site, STRENGTHS[0], &[(STRENGTHS[1], &second)]) {
         let terms = update(first, STRENGTHS[0]) + update(&second, STRENGTHS[1]);

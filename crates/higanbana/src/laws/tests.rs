@@ -10,8 +10,9 @@ use higanbana_adapters::{inject, registry};
 use higanbana_core::{PathChoice, Slot, slot};
 
 use super::{
-    LAWS, Subject, Trial,
+    LAWS, Subject, Trial, dropout,
     layer::Model,
+    measure::{deviation, exceeds},
     operations::{Adapters, Edited, Operations},
 };
 
@@ -52,6 +53,11 @@ faults! {
     unmerging_by_subtraction set_strength subtracting breaks ["merge"];
     detaching_that_keeps_the_adapter detach keeping breaks ["merge"];
     own_layers_that_scale_the_bias act scaling_the_bias breaks ["layers", "dropout"];
+    own_layers_that_scale_the_bias_by_definition act scaling_by_definition breaks ["layers", "dropout"];
+    own_layers_that_scale_the_bias_on_the_shortcut act scaling_on_the_shortcut breaks ["layers", "dropout"];
+    own_layers_that_scale_the_bias_if_they_choose act scaling_by_choice breaks ["layers"];
+    a_first_adapter_that_is_left_out_where_it_subtracts weight without_subtracting_first breaks ["stack"];
+    something_left_out_outside_of_training in_step always_training breaks ["dropout"];
 }
 
 #[test]
@@ -116,6 +122,37 @@ fn scaling_the_bias(model: &Model, subject: &Subject, path: PathChoice) -> Optio
     with_bias(model, 1.0 + 1e-9).act_as_own(subject, path)
 }
 
+fn scaling_on(
+    model: &Model,
+    subject: &Subject,
+    path: PathChoice,
+    on: PathChoice,
+) -> Option<Vec<f64>> {
+    let act = if path == on { scaling_the_bias } else { Model::act_as_own };
+    act(model, subject, path)
+}
+
+fn scaling_by_definition(model: &Model, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
+    scaling_on(model, subject, path, PathChoice::Definition)
+}
+
+fn scaling_on_the_shortcut(model: &Model, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
+    scaling_on(model, subject, path, PathChoice::Shortcut)
+}
+
+fn scaling_by_choice(model: &Model, subject: &Subject, path: PathChoice) -> Option<Vec<f64>> {
+    scaling_on(model, subject, path, PathChoice::Auto)
+}
+
+fn without_subtracting_first(slot: &Slot, w0: Tensor<2>) -> Tensor<2> {
+    let members = slot.members.iter().skip_while(|member| member.strength < 0.0).cloned().collect();
+    Slot { members, ..slot.clone() }.weight(w0)
+}
+
+fn always_training(subject: &Subject, step: Option<u64>) -> Model {
+    dropout::in_step(subject, step.or(Some(1)))
+}
+
 fn with_bias(model: &Model, factor: f64) -> Model {
     model.clone().map(&mut Change { bias: factor, single_precision: false, depth: 0 })
 }
@@ -145,4 +182,16 @@ impl ModuleMapper for Change {
             _ => param,
         }
     }
+}
+
+#[test]
+fn what_is_no_number_is_beyond_every_tolerance() {
+    let numbers = [1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    for (i, x) in numbers.iter().enumerate() {
+        let same = deviation(&[1.0, *x], &[1.0, *x]);
+        assert_eq!(exceeds(same, f64::INFINITY), i > 0, "{x}");
+        assert_eq!(exceeds(0.0, *x), x.is_nan() || *x < 0.0, "{x}");
+    }
+    assert!(exceeds(deviation(&[1.0], &[1.0, 0.0]), f64::INFINITY));
+    assert_eq!(deviation(&[0.0], &[-0.0]), 0.0);
 }

@@ -1,41 +1,59 @@
 //! The chapter `gamma`.
 
 use anyhow::{Context, Result, bail};
-use higanbana_lab::gamma::{Cell, Chapter, Half, Plan, TYPES, Worst, page};
+use higanbana_lab::{
+    gamma::{Cell, Chapter, Half, NUMBERS, Plan, TYPES, Worst, page},
+    numbers::written,
+};
 use higanbana_train::optimizers;
 
-use super::{Arguments, write};
+use super::{Again, Arguments, Work, write};
 use crate::output;
 
 /// The page, and the numbers.
-pub const NAMES: [&str; 2] = ["gamma.html", "gamma.json"];
+const NAMES: [&str; 2] = ["gamma.html", "gamma.json"];
 
-/// Runs it: the table in the terminal, a page and the numbers in the folder.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn work() -> Work {
+    Work {
+        names: NAMES.map(String::from).into(),
+        run,
+        again: |arguments| {
+            let (chapter, broken) = measure(arguments)?;
+            Again::new(NUMBERS, &lines(&chapter)?, broken)
+        },
+        committed: "01-gamma-equivalence/gamma.json",
+    }
+}
+
+/// The chapter as it is written, and what contradicts the theorem, shows nothing or could not be run.
+fn measure(arguments: &Arguments) -> Result<(Chapter, Vec<String>)> {
     let device = arguments.compute.device()?;
-    let registry = crate::registry();
     let bar = output::progress(0);
     let plan = Plan { full: arguments.full, ..Plan::committed() };
-    let chapter = Chapter::run(plan, &registry, &device, |total, cell| {
+    let chapter = Chapter::run(plan, &crate::registry(), &device, |total, cell| {
         bar.set_length(total as u64);
         bar.set_message(cell);
         bar.inc(1);
     })?;
     bar.finish_and_clear();
+    let broken = [chapter.violations(), chapter.failures.clone()].concat();
+    Ok((chapter.written(), broken))
+}
+
+/// Runs it: the table in the terminal, a page and the numbers in the folder.
+fn run(arguments: &Arguments) -> Result<()> {
+    let (chapter, broken) = measure(arguments)?;
     let [html, json] = write(&arguments.out, NAMES, [page(&chapter)?, lines(&chapter)?])?;
     if arguments.json {
-        output::json(&chapter)?;
+        output::json_text(lines(&chapter)?)?;
     } else {
         show(&chapter)?;
         let (html, json) = (html.display(), json.display());
         output::line("")?;
         output::line(format!("The page is {html}, the numbers are {json}"))?;
     }
-    let violations = chapter.violations();
-    for line in violations.iter().chain(&chapter.failures) {
-        output::say(line);
-    }
-    match violations.len() + chapter.failures.len() {
+    broken.iter().for_each(output::say);
+    match broken.len() {
         0 => Ok(()),
         n => bail!("{n} of the comparisons contradict the theorem or show nothing"),
     }
@@ -43,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// The results as JSON with a cell on each line, so that changes can be read.
 fn lines(chapter: &Chapter) -> Result<String> {
-    let mut rest = serde_json::to_value(chapter)?;
+    let mut rest = written(NUMBERS, serde_json::to_value(chapter)?);
     let object = rest.as_object_mut().context("a chapter is an object")?;
     let mut text = String::from("{\n");
     let last = object.len() - 1;
