@@ -15,6 +15,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use higanbana::{
+    adapters::algorithms::lora::Lora,
     laws::{self, LAWS},
     prelude::*,
 };
@@ -197,6 +198,16 @@ fn broken<F: Fault>() -> BTreeSet<&'static str> {
     violations.into_iter().map(|violation| violation.law).collect()
 }
 
+/// A file of LoRA's that another algorithm takes for its own, which reads it otherwise: that is told of LoRA, too.
+#[test]
+fn a_file_that_another_reads_otherwise() {
+    let registry = Registry::empty().with::<Lora>().with::<Mutant<claims::ReadsTwice>>();
+    let violations = laws::battery(&registry, &Device::flex(), DType::F64);
+    let of_lora = violations.iter().filter(|violation| violation.subject.starts_with("lora:"));
+    let laws: BTreeSet<_> = of_lora.map(|violation| violation.law).collect();
+    assert_eq!(laws, BTreeSet::from(["files"]));
+}
+
 macro_rules! mutants {
     ($($test:ident $module:ident::$fault:ident)*) => {
         $(#[test]
@@ -259,6 +270,7 @@ mutants! {
     a_degree_that_is_one_of_all_factors_together_alone claims::OfTwoKinds
     a_convolution_that_comes_back_as_another_linear_layer claims::ComesBackScaled
     a_probe_that_panics claims::PanicsWhenProbed
+    a_file_that_is_read_at_twice_its_size claims::ReadsTwice
     a_shortcut_of_a_new_adapter_that_moves_the_output shortcuts::MovesShortcut
     a_fused_layer_of_a_new_adapter_that_moves_the_output shortcuts::MovesFused
     a_cost_without_a_shortcut shortcuts::ClaimsShortcut

@@ -9,7 +9,8 @@ safetensors 0.8.0.
 Writes `training/` beside this file. `<algorithm>.safetensors` is an adapter on four layers of the tiny UNet of
 `diffusion/unet_sd1`, as LyCORIS saves it; `<algorithm>.expected.safetensors` holds for one batch the loss (`loss`), the
 gradient of every trained tensor (`gradient.<module>.<tensor>`) and the tensors after ten steps of AdamW
-(`after.<module>.<tensor>`; of `full` how far they are from where they began). The UNet's weights and
+(`after.<module>.<tensor>`; of `full` how far they are from where they began, in double precision: a step of Adam is as long
+where the gradient is next to nothing, and of so many entries some have a sign there that is rounding). The UNet's weights and
 the batch are those of the formula of `make_diffusion.py`, and not stored. `parts.safetensors` holds the rest, and
 `images/` images in the formats of the field.
 
@@ -124,24 +125,33 @@ def step(case, options):
     z, n = tensor("training latents", (2, 4, 8, 8)), tensor("training noise", (2, 4, 8, 8))
     times = torch.tensor(times)
     noisy = noise.add_noise(z, n, times)
-    inputs = dict(encoder_hidden_states=tensor("training context", (2, 7, model.config.cross_attention_dim)))
-    if case == "lora+sdxl":
-        inputs["added_cond_kwargs"] = unet_inputs(model, (8, 8))["added_cond_kwargs"]
+    context = tensor("training context", (2, 7, model.config.cross_attention_dim))
+    added = unet_inputs(model, (8, 8))["added_cond_kwargs"] if case == "lora+sdxl" else {}
+
+    def backward(dtype):
+        inputs = dict(encoder_hidden_states=context.to(dtype))
+        inputs["added_cond_kwargs"] = {key: value.to(dtype) for key, value in added.items()}
+        loss = F.mse_loss(model(noisy.to(dtype), times, **inputs).sample, n.to(dtype)) + regulariser()
+        loss.backward()
+        return loss.detach()
+
+    tensors["loss"] = backward(torch.float32).reshape(1)
+    gradients = whole(network, lambda p: torch.zeros_like(p) if p.grad is None else p.grad.clone())
+    tensors |= {f"gradient.{name}": gradient for name, gradient in gradients.items()}
+    # LyCORIS's rotations are in single precision whatever their tensors are.
+    dtype = torch.float64 if case == "full" else torch.float32
+    model.to(dtype)
+    network.to(dtype)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=decay)
     start = whole(network, lambda p: p.detach().clone() * (case == "full"))
-    for number in range(10):
-        loss = F.mse_loss(model(noisy, times, **inputs).sample, n) + regulariser()
+    for _ in range(10):
         optimizer.zero_grad()
-        loss.backward()
-        if number == 0:
-            tensors["loss"] = loss.detach().reshape(1)
-            gradients = whole(network, lambda p: torch.zeros_like(p) if p.grad is None else p.grad.clone())
-            tensors |= {f"gradient.{name}": gradient for name, gradient in gradients.items()}
+        backward(dtype)
         optimizer.step()
     clear_timestep_mask()
     after = whole(network, lambda p: p.detach())
-    tensors |= {f"after.{name}": value - start[name] for name, value in after.items()}
+    tensors |= {f"after.{name}": (value - start[name]).float() for name, value in after.items()}
     save_file({k: v.contiguous() for k, v in sorted(tensors.items())}, OUT / f"{case}.expected.safetensors")
 
 

@@ -56,12 +56,13 @@ impl Case {
         self.number("times").map_or([981, 3], |time| [time as usize; 2])
     }
 
-    /// The UNet, computing in a type, with the adapters of the script in single precision.
+    /// The UNet, computing in a type, with the adapters of the script in single precision at least.
     fn network(&self, dtype: DType, path: PathChoice) -> Network {
         let model = unet_folder(if self.is_xl() { "unet_sdxl" } else { "unet_sd1" });
         let read = |dtype| UNet2DConditionModel::read(model.path(), &Device::default(), dtype);
         let file = folder().join(format!("{}.safetensors", self.name));
-        let loaded = load(&file, &sites(&read(DType::F32).unwrap()), &registry()).unwrap();
+        let trained = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let loaded = load(&file, &sites(&read(trained).unwrap()), &registry()).unwrap();
         assert!(loaded.leftovers.is_empty(), "{:?}", loaded.leftovers);
         let mut adapters = loaded.adapters;
         let block = self.number("block").map(|block| block as usize);
@@ -242,16 +243,17 @@ fn a_step_in_half_precision_is_near() {
 fn ten_steps_of_adamw_are_those_of_torch() {
     let rule = optimizer("adamw").unwrap();
     for case in Case::all() {
-        let mut network = case.network(DType::F32, PathChoice::Auto);
         // The script says why.
         let dense = case.file.names().iter().any(|key| key.ends_with(".bias"));
+        let dtype = if dense { DType::F64 } else { DType::F32 };
+        let mut network = case.network(dtype, PathChoice::Auto);
         let decay = if dense { 0.0 } else { case.number("decay").unwrap_or(0.01) };
         let start = named(&network, || Want::Values);
         let settings = rule.settings().with("weight_decay", decay);
         let group = Group { rate: 1e-2, settings };
         let mut optimizer = ModelOptimizer::new(&network, rule, &[group], |_| 0);
         for _ in 0..10 {
-            let loss = case.loss(&network, DType::F32);
+            let loss = case.loss(&network, dtype);
             let gradients = GradientsParams::from_grads(loss.backward(), &network);
             network = optimizer.step(1.0, network, gradients);
         }

@@ -16,11 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::numbers::Numbers;
 pub use fixtures::{Case, Fixtures, Reload};
 
-/// Of which kinds the numbers of a [`Row`] are: deviations of weights in `f32`, and what the fixtures say of LyCORIS.
+/// Deviation that rounding alone makes of weights in `f32`.
+pub const FLOOR: f64 = 1e-7;
+
+/// Of which kinds the numbers of a [`Row`] are: what is measured, and what the fixtures say of LyCORIS.
 pub const NUMBERS: &[Numbers] = &[
     Numbers {
         keys: &["deviation"],
-        floor: 1e-7,
+        floor: FLOOR,
         absolute: 2e-7,
         relative: 0.1,
         ..Numbers::COMPUTED

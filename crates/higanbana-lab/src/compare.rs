@@ -220,8 +220,8 @@ mod tests {
             [
                 "adapter lora, seed 0: outcome[0].more: committed nothing, found null",
                 "adapter lora, seed 1: outcome[0].error: committed 0.5, found 0.65, further apart than 1.0e-1",
-                "adapter lora, seed 1: outcome[0].of: committed \"a\", found \"b\"",
                 "adapter lora, seed 1: outcome[0].rank: committed 3, found 4",
+                "adapter lora, seed 1: outcome[0].of: committed \"a\", found \"b\"",
                 "adapter lora, seed 1: outcome[1]: committed 1.0, found nothing",
             ]
         );

@@ -154,13 +154,9 @@ mod tests {
     #[test]
     fn numbers_agree_within_both_tolerances_together() {
         let kind = Numbers { absolute: 0.1, relative: 0.5, ..Numbers::COMPUTED };
-        for (a, b, agree) in [
-            (1.0, 1.59, false),
-            (1.0, 2.2, true),
-            (1.0, 2.21, false),
-            (0.0, -0.2, true),
-            (0.0, 0.21, false),
-        ] {
+        for (a, b, agree) in
+            [(1.0, 2.19, true), (1.0, 2.21, false), (0.0, -0.2, true), (0.0, 0.21, false)]
+        {
             assert_eq!((kind.agree(a, b), kind.agree(b, a)), (agree, agree), "{a} {b}");
         }
         assert!(!kind.agree(1.0, f64::NAN));

@@ -5,7 +5,7 @@ use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
 
 use crate::{
-    adapters::{NUMBERS, Row},
+    adapters::{FLOOR, NUMBERS, Row},
     numbers::written,
 };
 
@@ -70,6 +70,7 @@ pub fn adapters(results: &str, registry: &Registry) -> Result<String, ReportErro
         rows => Serde(&rows),
         algorithms => Serde(&algorithms),
         worst => Serde(worst),
+        floor => FLOOR,
         weights => rows.iter().map(|row| row.weights).sum::<usize>(),
         exact => rows.iter().filter(|row| row.reload == crate::adapters::Reload::Exact).count(),
         version => env!("CARGO_PKG_VERSION"),

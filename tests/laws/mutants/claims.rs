@@ -32,7 +32,7 @@ fault! {
 }
 
 fault! {
-    MovesBetween breaks ["identity", "strength", "paths", "layers", "dropout"],
+    MovesBetween breaks ["identity", "strength", "paths", "layers", "dropout", "rank"],
     fn update_at(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>, strength: f64) -> Tensor<2> {
         let between = w0.ones_like().mul_scalar(1e-9 * strength * (1.0 - strength));
         mutant.inner.update_at(site, w0, strength) + between
@@ -92,5 +92,14 @@ fault! {
         let is_probe = parts.tensor("lora_up.weight", [77, 77]).is_ok_and(|up: Tensor<2>| up.dims() == [77, 77]);
         assert!(!is_probe, "that cannot be");
         Lora::read(site, parts)
+    }
+}
+
+fault! {
+    ReadsTwice breaks ["files", "pointwise"],
+    fn read(site: &Site, parts: &Parts) -> Result<Lora, AdapterError> {
+        let mut read = Lora::read(site, parts)?;
+        read.lora_up = read.lora_up.map(|up| up.mul_scalar(2.0));
+        Ok(read)
     }
 }

@@ -26,7 +26,7 @@ macro_rules! fault {
 fault! { Nothing breaks [], }
 
 fault! {
-    DrawsStart breaks ["seed"],
+    DrawsStart breaks ["seed", "alpha"],
     fn begin(mut inner: Lora) -> Lora {
         let factor = 1.0 + f64::from(count());
         inner.lora_down = inner.lora_down.map(|down| down.mul_scalar(factor));
@@ -72,7 +72,7 @@ fault! {
 fault! {
     DrawsAnew breaks [
         "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "homogeneity",
-        "pointwise",
+        "pointwise", "alpha",
     ],
     fn update(mutant: &Mutant<Self>, site: &Site, w0: &Tensor<2>) -> Tensor<2> {
         mutant.inner.update(site, w0).mul_scalar(1.0 + f64::from(count()))
@@ -337,7 +337,7 @@ fault! {
 fault! {
     Panics breaks [
         "identity", "strength", "stack", "paths", "gradient", "merge", "layers", "dropout", "files", "rank",
-        "rotation", "homogeneity", "pointwise", "coverage",
+        "rotation", "homogeneity", "pointwise", "coverage", "alpha",
     ],
     fn update(_mutant: &Mutant<Self>, _site: &Site, _w0: &Tensor<2>) -> Tensor<2> {
         panic!("no update")

@@ -28,7 +28,7 @@ fault! {
 }
 
 fault! {
-    MovesFused breaks ["identity", "paths", "layers", "dropout"],
+    MovesFused breaks ["identity", "paths", "layers"],
     fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
         let update = mutant.inner.update_at(call.site, call.w0, call.strength);
         Some(moved(call.apply(call.w0.clone() + update)))
@@ -68,6 +68,7 @@ fault! {
         None
     }
     fn forward(mutant: &Mutant<Self>, call: &Call) -> Option<Features> {
+        mutant.inner.cost(call.site, call.op.groups())?;
         let update = Self::update(mutant, call.site, call.w0).mul_scalar(call.strength);
         Some(call.apply(call.w0.clone() + update))
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use higanbana_lab::{
-    adapters::{Fixtures, NUMBERS, Reload, Row, run as compare},
+    adapters::{FLOOR, Fixtures, NUMBERS, Reload, Row, run as compare},
     report,
 };
 
@@ -55,7 +55,10 @@ fn show(rows: &[Row]) -> Result<()> {
         table.add_row([
             if row.start_beside { format!("{}*", row.case) } else { row.case.clone() },
             row.algorithm.clone(),
-            format!("{:e}", row.deviation),
+            match row.deviation {
+                0.0 => format!("< {FLOOR:e}"),
+                deviation => format!("{deviation:e}"),
+            },
             row.parameters.to_string(),
             row.rank.to_string(),
             row.rank_bound.to_string(),
