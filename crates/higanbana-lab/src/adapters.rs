@@ -24,7 +24,7 @@ pub const NUMBERS: &[Numbers] = &[
     Numbers {
         keys: &["deviation"],
         floor: FLOOR,
-        absolute: 2e-7,
+        absolute: 2.0 * FLOOR,
         relative: 0.1,
         ..Numbers::COMPUTED
     },
