@@ -159,7 +159,8 @@ mod tests {
     fn of_descents_that_come_as_deep_a_settled_one_is_taken() {
         let minimum = |value, settled| Minimum { x: vec![value], value, evaluations: 1, settled };
         let best = |values: &[(f64, bool)]| {
-            let ends: Vec<Minimum> = values.iter().map(|&(v, settled)| minimum(v, settled)).collect();
+            let ends: Vec<Minimum> =
+                values.iter().map(|&(v, settled)| minimum(v, settled)).collect();
             best(&ends).unwrap().value
         };
         assert_eq!(best(&[(1.0, false), (1.0 + 1e-6, true)]), 1.0 + 1e-6);

@@ -262,6 +262,7 @@ impl Chapter for Expressivity {
         CUT_OFF_RANKS,
         Numbers { keys: SEARCH, ..CUT_OFF },
         Numbers { keys: SEARCH, ..SETTLED },
+        Numbers { keys: &["gap"], digits: 2, ..SETTLED },
     ];
 
     fn plan(lab: &Lab, full: bool) -> Result<Vec<Parameters>, Failure> {
