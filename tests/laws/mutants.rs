@@ -262,6 +262,7 @@ mutants! {
     a_convolution_of_one_tap_that_is_no_linear_layer faults::ScalesConvolutions
     a_site_that_is_refused faults::RefusesSite
     a_set_of_options_that_is_refused claims::RefusesSet
+    a_constructor_that_fails_on_some_layers claims::FailsOnWide
     an_alpha_that_is_divided_by_the_rank_though_it_is_0 claims::DividesZero
     another_alpha_that_is_another_update claims::ChangesWithAlpha
     a_start_that_moves_between_the_strengths_0_and_1 claims::MovesBetween

@@ -1,7 +1,7 @@
 //! Numbers of results: the digits that are written, and how near another run has to come to them.
 //!
 //! The last digits of a sum follow from the order of its terms, and that from the processor: one with AVX-512 adds
-//! eight numbers at a time, one with AVX2 four. Every number of a result is therefore of a [`Numbers`], which states
+//! eight numbers at a time, one with AVX2 four. Every number of a result is therefore of a [kind](Numbers), which states
 //!
 //! * a *floor* $f$, what rounding makes of a zero: $x$ with $\lvert x \rvert < f$ is written as 0, and no digit of $x$
 //!   below $f$ is written;

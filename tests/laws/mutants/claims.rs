@@ -103,3 +103,14 @@ fault! {
         Ok(read)
     }
 }
+
+// On some layers, and for no reason that options have.
+fault! {
+    FailsOnWide breaks ["coverage"],
+    fn new(site: &Site, config: &LowRankConfig, init: &mut Init) -> Result<Lora, AdapterError> {
+        if site.kind == SiteKind::Linear && site.out() < site.cols() {
+            return Err(AdapterError::NeedsBase { module: site.path.clone() });
+        }
+        Lora::new(site, config, init)
+    }
+}
