@@ -199,7 +199,7 @@ impl Place {
         };
         let mut pictures = match self.sheet {
             None => vec![whole],
-            Some(side) => whole.cut(side)?,
+            Some(side) => whole.cut(side, &image)?,
         };
         pictures.iter_mut().for_each(|picture| picture.see(&image));
         if image.turned {

@@ -79,7 +79,7 @@ pub struct Concept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<Captions>,
     /// Each file is a sheet of square images, of as many pixels a side, row by row; its text then has a
-    /// line for each.
+    /// line for each, but for blank squares at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sheet: Option<usize>,
     /// Shows half of the samples mirrored.

@@ -48,8 +48,9 @@ impl Picture {
         self.transparent = alpha.is_some_and(|alpha| alpha.iter().any(|it| *it < u8::MAX));
     }
 
-    /// The images of a sheet, row by row; or why it is none.
-    pub(super) fn cut(&self, side: usize) -> Result<Vec<Self>, String> {
+    /// The images of a sheet, row by row; or why it is none. Squares behind the last caption are no images
+    /// where they are blank.
+    pub(super) fn cut(&self, side: usize, file: &ImageFile) -> Result<Vec<Self>, String> {
         let [height, width] = self.size;
         if side == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
             return Err(format!("is {width}x{height}, which is no sheet of squares of {side}"));
@@ -57,10 +58,7 @@ impl Picture {
         let captions: Vec<&str> = self.caption.lines().map(str::trim).collect();
         let columns = width / side;
         let count = height / side * columns;
-        if captions.len() != count {
-            return Err(format!("has {count} squares of {side}, and captions {}", captions.len()));
-        }
-        let picture = |(index, caption): (usize, &str)| {
+        let square = |index: usize| {
             let corner = [index / columns * side, index % columns * side];
             let hash = Sha256::new_with_prefix(self.hash);
             let place = [corner[0], corner[1], side].map(usize::to_le_bytes);
@@ -68,10 +66,22 @@ impl Picture {
                 corner: Some(corner),
                 hash: hash.chain_update(place.concat()).finalize().into(),
                 size: [side; 2],
-                caption: caption.into(),
+                caption: captions.get(index).copied().unwrap_or_default().into(),
                 ..self.clone()
             }
         };
-        Ok(captions.into_iter().enumerate().map(picture).collect())
+        let mut squares: Vec<Self> = (0..count).map(square).collect();
+        let used = captions.len();
+        if used > count || squares.drain(used..).any(|square| !square.is_blank(file)) {
+            return Err(format!("has {count} squares of {side}, and captions {used}"));
+        }
+        Ok(squares)
+    }
+
+    /// Whether it shows nothing: all of it is transparent, black or white.
+    fn is_blank(&self, file: &ImageFile) -> bool {
+        let (pixels, alpha) = self.of(file);
+        let all = |values: &[u8], value: u8| values.iter().all(|it| *it == value);
+        all(&pixels.rgb, 0) || all(&pixels.rgb, u8::MAX) || alpha.is_some_and(|it| all(&it, 0))
     }
 }

@@ -78,6 +78,30 @@ fn a_sheet_is_its_images_row_by_row() {
 }
 
 #[test]
+fn squares_behind_the_last_caption_of_a_sheet_are_blank() {
+    let folder = tempfile::tempdir().unwrap();
+    let concept = Concept { sheet: Some(2), ..concept(folder.path()) };
+    let told = |fourth: [u8; 3], captions: &str| {
+        // Two rows of two squares of 2 pixels: three grey ones, and one of this colour.
+        let at = |i: usize| if i % 4 / 2 + i / 8 == 2 { fourth } else { [90; 3] };
+        let rgb: Vec<u8> = (0..16).flat_map(at).collect();
+        fs::write(folder.path().join("s.png"), png([4, 4], &rgb, "").unwrap()).unwrap();
+        fs::write(folder.path().join("s.txt"), captions).unwrap();
+        let found = found(concept.clone()).unwrap();
+        let captions = found.pictures.into_iter().map(|it| it.caption).collect::<Vec<_>>();
+        (captions.join(" "), found.problems.into_iter().map(|it| it.reason).collect::<Vec<_>>())
+    };
+    for blank in [[0; 3], [255; 3]] {
+        assert_eq!(told(blank, "a\nb\nc\n"), ("a b c".into(), vec![]));
+    }
+    let wrong =
+        |captions| (String::new(), vec![format!("has 4 squares of 2, and captions {captions}")]);
+    assert_eq!(told([0, 0, 9], "a\nb\nc\n"), wrong(3));
+    assert_eq!(told([0; 3], "a\nb\n"), wrong(2));
+    assert_eq!(told([0; 3], "a\nb\nc\nd\ne\n"), wrong(5));
+}
+
+#[test]
 fn a_caption_may_be_called_in_four_ways() {
     for name in ["x.txt", "x.TXT", "x.caption", "x.png.txt", "x.png.caption"] {
         let told = told(&[("x.png", b""), (name, b"a lily")], |_| ());
