@@ -1,5 +1,7 @@
 //! The gradient of a kernel of few channels; see [`direct`](super::direct).
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -96,44 +98,20 @@ impl WithSimd for Block<'_> {
 impl Block<'_> {
     #[inline(always)]
     fn run<S: Simd, const M: usize>(self, simd: S) -> Vec<f32> {
-        let Self { sizes: Sizes { batch, output, input, taps }, panels, field, x, .. } = self;
+        let Sizes { batch, output, taps, .. } = self.sizes;
         let (lanes, depth) = (S::F32_LANES, self.count * taps);
-        let size = x.len() / (batch * input);
-        let vectors = field.pixels.div_ceil(lanes);
-        let most = (PIXELS / lanes).min(VECTORS).min(batch * vectors);
-        let mut planes = vec![0.0; self.count * field.size];
+        let vectors = batch * self.field.pixels.div_ceil(lanes);
+        let most = (PIXELS / lanes).min(VECTORS).min(vectors);
+        let mut planes = vec![0.0; self.count * self.field.size];
         let mut panel = vec![0.0; depth.next_multiple_of(INNER) * most * lanes];
         let mut sums = vec![0.0; output * depth];
-        let run = field.run(lanes);
-        let runs = field.runs(run, vectors * lanes).enumerate();
-        let place = |at: usize| at / lanes * INNER * lanes + at % lanes;
-        let runs: Vec<_> = runs.map(|(index, at)| (at, place(index * run))).collect();
-        for first in (0..batch * vectors).step_by(most) {
-            let end = (first + most).min(batch * vectors);
-            let count = end - first;
-            let rows = |start: usize| {
-                (0..depth).map(move |row| {
-                    let from = row / taps * field.size + field.taps[row % taps];
-                    let group = row / INNER * count + start;
-                    (from, (group * INNER + row % INNER) * lanes)
-                })
-            };
-            for sample in first / vectors..end.div_ceil(vectors) {
-                let maps = &x[(sample * input + self.first) * size..][..self.count * size];
-                let filled = maps.chunks_exact(size).zip(planes.chunks_exact_mut(field.size));
-                filled.for_each(|(map, plane)| field.fill(map, plane));
-                let here = first.max(sample * vectors)..end.min((sample + 1) * vectors);
-                let (inside, start) = (here.start - sample * vectors, here.start - first);
-                let rows: Vec<_> = rows(start).collect();
-                // The places of runs are those of a whole sample.
-                let of_vectors = &runs[inside * (lanes / run)..][..here.len() * (lanes / run)];
-                let moved = inside * INNER * lanes;
-                let runs: Vec<_> = of_vectors.iter().map(|(at, to)| (*at, to - moved)).collect();
-                pack(run, &planes, &rows, &runs, &mut panel);
-            }
-            let groups = panel.chunks_exact(INNER * count * lanes).take(depth.div_ceil(INNER));
-            for (index, a) in panels.chunks_exact(M * batch * vectors * lanes).enumerate() {
-                let a = &a[first * M * lanes..][..count * M * lanes];
+        for first in (0..vectors).step_by(most) {
+            let block = first..(first + most).min(vectors);
+            self.gather(lanes, &block, &mut planes, &mut panel);
+            let panel = &panel[..depth.next_multiple_of(INNER) * block.len() * lanes];
+            let groups = panel.chunks_exact(INNER * block.len() * lanes);
+            for (index, a) in self.panels.chunks_exact(M * vectors * lanes).enumerate() {
+                let a = &a[first * M * lanes..][..block.len() * M * lanes];
                 for (group, b) in groups.clone().enumerate() {
                     let found = inner::<S, M, INNER>(simd, a, b);
                     let rows = index * M..output.min((index + 1) * M);
@@ -147,5 +125,34 @@ impl Block<'_> {
             }
         }
         sums
+    }
+
+    /// Writes what a block of the vectors of all samples sees, as
+    /// `[channels · taps / INNER][vectors][INNER]`.
+    #[inline(always)]
+    fn gather(&self, lanes: usize, block: &Range<usize>, planes: &mut [f32], panel: &mut [f32]) {
+        let Self { sizes: Sizes { batch, input, taps, .. }, field, x, first, count, .. } = *self;
+        let (size, vectors) = (x.len() / (batch * input), field.pixels.div_ceil(lanes));
+        let run = field.run(lanes);
+        let runs: Vec<_> = field.runs(run, vectors * lanes).collect();
+        for sample in block.start / vectors..block.end.div_ceil(vectors) {
+            let maps = &x[(sample * input + first) * size..][..count * size];
+            let filled = maps.chunks_exact(size).zip(planes.chunks_exact_mut(field.size));
+            filled.for_each(|(map, plane)| field.fill(map, plane));
+            // Vectors of this sample that are in the block: from which on, and where they go.
+            let inside = block.start.max(sample * vectors)..block.end.min((sample + 1) * vectors);
+            let (start, to) = (inside.start - sample * vectors, inside.start - block.start);
+            let rows = (0..count * taps).map(|row| {
+                let place = (row / INNER * block.len() + to) * INNER + row % INNER;
+                (row / taps * field.size + field.taps[row % taps], place * lanes)
+            });
+            let runs = runs[start * (lanes / run)..][..inside.len() * (lanes / run)].iter();
+            let runs = runs.enumerate().map(|(index, at)| {
+                let pixel = index * run;
+                (*at, pixel / lanes * INNER * lanes + pixel % lanes)
+            });
+            let (rows, runs): (Vec<_>, Vec<_>) = (rows.collect(), runs.collect());
+            pack(run, planes, &rows, &runs, panel);
+        }
     }
 }
