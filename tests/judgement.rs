@@ -2,6 +2,6 @@
 
 mod judgement {
     mod course;
-
+    mod pairs;
     mod translations;
 }
