@@ -159,7 +159,7 @@ fn a_page_has_the_numbers_of_the_recipe_in_both() {
         &parted,
         &[
             ("learning_rate", "lora_down", 1e-4),
-            ("LoRA+_ratio", "", 16.0),
+            ("lora_plus_ratio", "", 16.0),
             ("weight_decay", "lora_up", 0.01 / 16.0),
             ("weight_decay", "lora_down", 0.01),
             ("eps", "lora_up", 1e-8 / 16.0),
@@ -174,8 +174,8 @@ fn a_page_has_the_numbers_of_the_recipe_in_both() {
     assert_eq!(json["approximate"], json!([]));
     let (json, _) = numbers("--to-rank 4");
     assert_eq!(json["exact"][0]["gamma"], 4.0);
-    assert_eq!(json["approximate"][0]["to"], 2.0);
-    assert!(json["not_carried_over"].to_string().contains("rank 16 as rank 4"), "{json}");
+    assert_eq!(json["approximate"][0]["to"], 4e-4);
+    assert!(json["not_carried_over"].to_string().contains("rank 16 to rank 4"), "{json}");
 }
 
 #[test]

@@ -155,8 +155,8 @@ impl Course {
             optimizer = optimizer.clipped(Clip::Whole(clip));
         }
         let mut updates = Vec::new();
-        for step in 0..STEPS {
-            let loss = self.loss(&model, gamma, step);
+        for _ in 0..STEPS {
+            let loss = self.loss(&model, gamma);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(1.0, model, gradients);
             let adapters = model.iter().enumerate();
@@ -178,12 +178,13 @@ impl Course {
     }
 
     /// The distance of what the layers make of a batch to what others do.
-    fn loss(&self, model: &[DynAdapter], gamma: Option<f64>, step: usize) -> Tensor<1> {
+    fn loss(&self, model: &[DynAdapter], gamma: Option<f64>) -> Tensor<1> {
         let loss = |(layer, adapter): (usize, &DynAdapter)| {
             let site = &self.sites[layer];
             let update = self.update(adapter, layer, gamma);
             let weight = Tensor::from_inner(self.weights[layer].clone()) + update;
-            let x = random(&format!("{} {step}", site.path), [BATCH, site.cols()]);
+            // The same batch at each step: an estimate of a distance grows only where gradients agree.
+            let x = random(&format!("{} x", site.path), [BATCH, site.cols()]);
             let teacher = random(&format!("{} teacher", site.path), [site.out(), site.cols()]);
             let y = x.clone().matmul(teacher.transpose()).tanh();
             let output = Tensor::from_inner(x).matmul(weight.transpose()).tanh();

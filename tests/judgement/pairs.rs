@@ -1,5 +1,7 @@
 //! Every adapter with every optimizer.
 
+use std::cell::RefCell;
+
 use higanbana_adapters::registry;
 use higanbana_core::{Kind, Site, SiteKind};
 use higanbana_train::{
@@ -43,7 +45,7 @@ fn sites(kind: &Kind) -> Vec<Site> {
     let shape = |kind: SiteKind| match kind {
         // Wide enough for factors of both blocks of a Kronecker product.
         SiteKind::Linear => Some(vec![32, 24]),
-        SiteKind::Conv2d => Some(vec![16, 8, 3, 3]),
+        SiteKind::Conv2d => Some(vec![32, 24, 3, 3]),
         SiteKind::Norm => Some(vec![8]),
         _ => None,
     };
@@ -73,6 +75,7 @@ fn nothing(label: &str, rule: &Rule, noise: bool) -> bool {
 
 #[test]
 fn what_is_said_to_be_the_same_is_and_the_rest_is_not() {
+    let wrong = RefCell::new(Vec::new());
     subjects(|label, kind, options| {
         for noise in [false, true] {
             let course = Course::new(kind, options, &sites(kind), GAMMA, noise);
@@ -81,16 +84,22 @@ fn what_is_said_to_be_the_same_is_and_the_rest_is_not() {
                 let layers = course.layers(GAMMA);
                 let judged = layers.and_then(|layers| judge(&layers, rule, Sharing::Together));
                 let cell = format!("{label} with {}, noise {noise}", rule.name);
-                assert_eq!(judged.is_err(), nothing(label, rule, noise), "{cell}: {judged:?}");
+                if judged.is_err() != nothing(label, rule, noise) {
+                    wrong.borrow_mut().push(format!("{cell}: {judged:?}"));
+                }
                 let (scalings, bound) = match judged {
                     Ok(scalings) => (scalings, 0.0..SAME),
                     Err(_) => (even(&course, rule), OTHER..f64::INFINITY),
                 };
                 let off = departure(&published, &course.without_gamma(rule, &scalings));
-                assert!(bound.contains(&off), "{cell}: {off:e}, not within {bound:?}");
+                if !bound.contains(&off) {
+                    wrong.borrow_mut().push(format!("{cell}: {off:e}, not within {bound:?}"));
+                }
             }
         }
     });
+    let wrong = wrong.into_inner();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// From zeros, a LAMB whose factors are even trains something else: what the judgement says is needed.

@@ -19,6 +19,10 @@ pub fn show(page: &Page) -> Result<()> {
     output::line(format!("  published  {}", scale(from)))?;
     output::line(format!("  here       {}", scale(to)))?;
     output::line("")?;
+    let ignored = !page.forms.is_empty() && page.forms.iter().all(|form| form.layer.gamma == 1.0);
+    if ignored && from.value() != to.value() {
+        output::line(format!("{adapter} ignores alpha: at both scales it is the same training"))?;
+    }
     match &page.exact {
         Err(reason) => output::line(format!("Exact: nothing. {}.", capital(reason)))?,
         Ok(translation) => {
@@ -30,7 +34,7 @@ pub fn show(page: &Page) -> Result<()> {
                 if page.forms.len() > 1 {
                     output::line(format!("in layers such as {}", form.sites.join(", ")))?;
                 }
-                table(lines)?;
+                table(["published>", "here>"], lines)?;
             }
             output::line(format!("unchanged: {}", unchanged(page)))?;
         }
@@ -45,10 +49,12 @@ pub fn show(page: &Page) -> Result<()> {
     if page.changes_rank() {
         output::line("")?;
         output::line("Approximate: another rank is no gamma, and no numbers train the same")?;
+        let ranks = page.scales.map(|scale| format!("at rank {}>", scale.rank));
         match page.at_the_rank() {
-            Some(line) => table(&[line])?,
+            Some(line) => table(ranks.each_ref().map(String::as_str), &[line])?,
             None => output::line(format!(
-                "no law is known for {adapter}: experiment 05 measures its first steps"
+                "  no law is known for {adapter} under {}; experiment 05 measures the first steps of algorithms",
+                rule.title
             ))?,
         }
     }
@@ -67,7 +73,7 @@ pub fn json(page: &Page) -> Result<()> {
     let lines = |lines: &[Line]| {
         let line = |line: &Line| {
             json!({
-                "number": line.what.replace(' ', "_"),
+                "number": line.what.to_lowercase().replace('+', "_plus").replace(' ', "_"),
                 "tensors": line.tensors,
                 "from": line.from,
                 "to": line.to,
@@ -114,16 +120,22 @@ impl Page<'_> {
             }
             _ => false,
         });
-        let known = product && !self.forms.is_empty() && self.rule.c() > 0 && self.changes_rank();
+        // What a norm or a matrix of gradients divides has a first step of another kind.
+        let mut others = self.rule.hyperparameters.iter();
+        let simple = self.rule.parameter_degree == 0
+            && others.all(|h| !matches!(h.role, Role::Norm | Role::Ridge));
+        let known = product && simple && !self.forms.is_empty() && self.changes_rank();
         let [from, to] = self.scales.map(|scale| scale.rank as f64);
-        known.then(|| Line {
-            what: "learning rate, times",
-            tensors: Vec::new(),
-            from: 1.0,
-            to: (from / to).sqrt(),
-            why: "at one scale the first step moves the update by sqrt(rank), in a layer much wider than the rank \
-                  and against a gradient without structure (experiment 05); of later steps nothing is known"
+        let lines = self.exact.as_ref().ok().filter(|_| known)?.lines.first()?;
+        let rate = lines.iter().find(|line| line.what == "learning rate")?;
+        Some(Line {
+            from: rate.to,
+            to: rate.to * (from / to).sqrt(),
+            why: "times sqrt(rank / other rank): at one scale the first step of SGD or of signs moves the update by \
+                  sqrt(rank), in a layer much wider than the rank and against a gradient without structure \
+                  (experiment 05); of later steps nothing is known"
                 .into(),
+            ..rate.clone()
         })
     }
 
@@ -152,19 +164,22 @@ impl Page<'_> {
             let blocks = translation.scalings.iter().flat_map(|scaling| &scaling.blocks);
             let factors: Vec<f64> =
                 blocks.filter(|it| it.part != Part::Frozen).map(|it| it.factor).collect();
-            lost.push(match factors.iter().all(|factor| is_power_of_two(*factor)) {
-                true => "numbers below the smallest of half precision; else every bit is, as all factors are powers \
-                         of two"
-                    .into(),
-                false => "the last bits: a factor is no power of two, so that both trainings are rounded apart, and \
-                          in half precision further than they are in single"
-                    .into(),
-            });
+            let rounding = match factors.iter().all(|factor| is_power_of_two(*factor)) {
+                true => {
+                    "numbers that fall below the smallest of half precision; all others are rounded alike, as every \
+                     factor is a power of two"
+                }
+                false => {
+                    "the last digits: a factor is not a power of two, so that the trainings are rounded \
+                     differently, in half precision more than in single"
+                }
+            };
+            lost.push(rounding.into());
         }
         if self.changes_rank() {
             let [from, to] = self.scales.map(|scale| scale.rank);
             lost.push(format!(
-                "rank {from} as rank {to}: tensors of other shapes start from other values and reach other updates"
+                "rank {from} to rank {to}: tensors of other shapes start from other values and reach other updates"
             ));
         }
         let zero = |h: &&higanbana_train::Hyperparameter| {
@@ -173,12 +188,13 @@ impl Page<'_> {
         if let Some(h) = self.rule.hyperparameters.iter().find(zero) {
             let name = h.name;
             lost.push(format!(
-                "{name} = 0 where a gradient is zero, as in a first step from zeros: 0/0"
+                "any step with {name} = 0 in which a gradient is zero, as in the first from zeros: 0/0"
             ));
         }
         lost.push("penalties on the tensors themselves, such as one on their orthogonality".into());
         lost.push(format!(
-            "anything to another algorithm than {adapter} or another optimizer than {}: those are other trainings",
+            "any number to an algorithm other than {adapter}, or to an optimizer other than {}: no rule makes them train \
+             the same",
             self.rule.title
         ));
         lost
@@ -197,13 +213,11 @@ fn unchanged(page: &Page) -> String {
     pure.chain(rest.map(String::from)).collect::<Vec<_>>().join(", ")
 }
 
-fn table(lines: &[Line]) -> Result<()> {
-    let mut table = output::table(&["  number", "of", "published>", "here>", "why"]);
+fn table([from, to]: [&str; 2], lines: &[Line]) -> Result<()> {
+    let mut table = output::table(&["  number", "of", from, to, "why"]);
     for line in lines {
         let (from, to) = match line.what {
-            "initial values" | "learning rate, times" => {
-                (String::new(), format!("× {}", number(line.to)))
-            }
+            "initial values" => (String::new(), format!("× {}", number(line.to))),
             _ => (number(line.from), number(line.to)),
         };
         table.add_row([
