@@ -120,6 +120,8 @@ fn part(layer: &Layer, scaling: &mut Scaling, ratio: f64) -> Result<(), ScalingE
     let q = ratio.powf(1.0 / f64::from(rule.c()));
     let m = f64::from(zeros + others);
     let factor = (layer.gamma * q.powi(-(zeros as i32))).powf(1.0 / m);
+    // Rounding of the powers: 1 is meant.
+    let factor = if (factor - 1.0).abs() < 1e-12 { 1.0 } else { factor };
     for block in scaling.blocks.iter_mut().filter(|block| block.part == Part::Carries) {
         let is_zero = block.names.iter().any(|name| layer.zeros.contains(name));
         block.factor = if is_zero { q * factor } else { factor };

@@ -90,7 +90,8 @@ pub fn run(arguments: &Arguments, subject: &Subject, rule: &'static Rule) -> Res
         Err(reason) => (Vec::new(), Err(reason), None),
         Ok(forms) => {
             let layers = layers(&forms);
-            let own_start = ratio_of_own_start(&layers, rule, published.ratio);
+            let there = |ratio: &f64| translate(&layers, rule, &published, *ratio).is_ok();
+            let own_start = ratio_of_own_start(&layers, rule, published.ratio).filter(there);
             let exact = translate(&layers, rule, &published, ratio);
             (forms, exact.map_err(|error| error.to_string()), own_start)
         }
