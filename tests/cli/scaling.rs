@@ -91,7 +91,10 @@ fn every_form_of_the_layers_has_factors_of_its_own() {
     let found: Vec<_> = forms.iter().map(|form| (&form["degree"], &form["layers"][0])).collect();
     assert_eq!(
         found,
-        [(&json!(2), &json!("linear 320x320")), (&json!(3), &json!("conv2d 320x320x3x3"))]
+        [
+            (&json!(2), &json!("linear layer 320x320")),
+            (&json!(3), &json!("2-d convolution 320x320x3x3"))
+        ]
     );
 }
 

@@ -45,7 +45,7 @@ impl Scale {
 /// A form, with the shapes of the layers that have it.
 #[derive(Debug, Clone)]
 pub struct Form {
-    /// Such as `linear 320x320`.
+    /// Such as `linear layer 320x320`.
     pub sites: Vec<String>,
     /// What the theorem is asked about it.
     pub layer: Layer,

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, subject: &Subject, rule: &'static Rule) -> Res
     ))?;
     for (form, scaling) in forms.iter().zip(&scalings) {
         if forms.len() > 1 {
-            output::line(format!("in layers such as {}", form.sites.join(", ")))?;
+            output::line(format!("in a {}", form.sites.join(", a ")))?;
         }
         table(scaling, one_norm(&scalings))?;
         output::line("")?;

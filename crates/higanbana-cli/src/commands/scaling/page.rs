@@ -32,7 +32,7 @@ pub fn show(page: &Page) -> Result<()> {
             ))?;
             for (form, lines) in page.forms.iter().zip(&translation.lines) {
                 if page.forms.len() > 1 {
-                    output::line(format!("in layers such as {}", form.sites.join(", ")))?;
+                    output::line(format!("in a {}", form.sites.join(", a ")))?;
                 }
                 table(["published>", "here>"], lines)?;
             }
@@ -48,7 +48,10 @@ pub fn show(page: &Page) -> Result<()> {
     }
     if page.changes_rank() {
         output::line("")?;
-        output::line("Approximate: another rank is no gamma, and no numbers train the same")?;
+        output::line(
+            "Approximate: a change of rank is not a gamma, and only the size of the first step can be kept, in layers \
+             much wider than the rank and against gradients without structure (experiment 05)",
+        )?;
         let ranks = page.scales.map(|scale| format!("at rank {}>", scale.rank));
         match page.at_the_rank() {
             Some(line) => table(ranks.each_ref().map(String::as_str), &[line])?,
@@ -132,8 +135,7 @@ impl Page<'_> {
             from: rate.to,
             to: rate.to * (from / to).sqrt(),
             why: "times sqrt(rank / other rank): at one scale the first step of SGD or of signs moves the update by \
-                  sqrt(rank), in a layer much wider than the rank and against a gradient without structure \
-                  (experiment 05); of later steps nothing is known"
+                  sqrt(rank)"
                 .into(),
             ..rate.clone()
         })
