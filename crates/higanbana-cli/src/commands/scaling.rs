@@ -2,6 +2,7 @@
 
 mod alphas;
 mod explain;
+mod lost;
 mod page;
 
 use anyhow::{Error, Result, bail};
