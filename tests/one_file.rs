@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &str)] = &[
 /// What sounds like the name of an algorithm and is none, and what it is.
 const OTHERS: &[(&str, &str)] = &[
     ("rs_lora", "an option of several algorithms"),
+    ("rs-lora", "the same on the command line"),
     ("lora_plus", "a rule about learning rates"),
     ("LoRA+", "the same"),
     ("lora-plus", "its option"),
