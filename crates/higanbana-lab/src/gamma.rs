@@ -30,6 +30,8 @@ mod page;
 mod setup;
 mod subject;
 mod task;
+#[cfg(test)]
+mod tests;
 mod theorem;
 mod unet;
 
@@ -129,6 +131,8 @@ pub struct Answer {
     /// Degrees $k$ and $j$ of an optimizer from outside, for which they were found numerically.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<[i32; 2]>,
+    /// The distinct factors $a$ of the tensors.
+    pub factors: Vec<f64>,
     /// Element type.
     pub dtype: &'static str,
     /// Number of steps.

@@ -100,6 +100,7 @@ impl Question<'_> {
             degree: self.subject.degree(registry)?,
             c: self.rule.c(),
             found: self.rule.found.then(|| self.rule.degrees()),
+            factors: setup.factors.clone(),
             dtype: name(self.dtype),
             steps: self.steps,
             start: setup.start,

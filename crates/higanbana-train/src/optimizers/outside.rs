@@ -35,44 +35,6 @@ const TRIED: [[f64; 2]; 4] = [[4.0, 1.0], [1.0, 0.125], [0.25, 8.0], [3.0, 0.7]]
 const TOLERANCE: f64 = 1e-5;
 
 /// An optimizer of your own: what it does.
-///
-/// ```
-/// use burn::{optim::{LearningRate, Optimizer}, tensor::{Device, Tensor}};
-/// use higanbana_train::optimizers::{Outside, Role};
-///
-/// /// $U = g / (|g| + \epsilon)$, number by number.
-/// #[derive(Clone)]
-/// struct Soft(f64);
-///
-/// impl Optimizer for Soft {
-///     type State<const D: usize> = ();
-///
-///     fn step<const D: usize>(
-///         &self, rate: LearningRate, x: Tensor<D>, g: Tensor<D>, _: Option<()>,
-///     ) -> (Tensor<D>, Option<()>) {
-///         let update = g.clone() / g.abs().add_scalar(self.0);
-///         (x - update.mul_scalar(rate), Some(()))
-///     }
-///
-///     fn to_device<const D: usize>(state: (), _: &Device) {
-///         state
-///     }
-/// }
-///
-/// let soft = Outside {
-///     name: "soft_sign",
-///     title: "soft sign",
-///     reference: "none",
-///     formula: r"g_t / (|g_t| + \epsilon)",
-///     rate: 0.01,
-///     hyperparameters: &[("eps", Role::Epsilon, 1e-8)],
-///     build: |settings| Soft(settings.get("eps")).into(),
-/// };
-/// let rule = soft.rule()?;
-/// assert_eq!((rule.gradient_degree, rule.parameter_degree, rule.c()), (0, 0, 1));
-/// assert_eq!(rule.hyperparameters[0].power, -1);
-/// # Ok::<(), higanbana_train::optimizers::NoRule>(())
-/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Outside {
     /// Name on the command line.

@@ -67,11 +67,12 @@ pub fn describe(answer: &Answer) -> Result<()> {
     if own {
         output::line(format!("  degree {degree}, c = {c}: every layer has its own factor"))?;
     } else {
-        let a = higanbana_train::scaling::root(*gamma, *degree)?;
-        let rate = a.powi(*c);
-        output::line(format!(
-            "  degree {degree}: initial values times {a}, learning rate times {rate}"
-        ))?;
+        let scaled = answer.factors.iter().filter(|a| **a != 1.0);
+        let scaled =
+            scaled.map(|a| format!("initial values times {a}, learning rate times {}", a.powi(*c)));
+        let others = answer.factors.contains(&1.0).then(|| "other tensors as they are".into());
+        let all = scaled.chain(others).collect::<Vec<_>>().join("; ");
+        output::line(format!("  degree {degree}: {all}"))?;
     }
     if let Some([k, j]) = answer.found {
         output::line(format!("  degrees of {optimizer}, found numerically: k = {k}, j = {j}"))?;

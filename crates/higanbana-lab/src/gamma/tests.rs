@@ -1,0 +1,105 @@
+//! What the theorem says beyond the table: directions, shared tensors, code of others, and the committed cells.
+
+mod committed;
+mod directions;
+mod shared;
+
+use higanbana_train::optimizers;
+
+use super::{Answer, GammaError, Question, Start, Subject, rule};
+use crate::experiment::Lab;
+
+fn lab() -> Lab {
+    Lab::new(burn::tensor::Device::flex())
+}
+
+/// The answer of a cell of the small network with a change to its question.
+fn answer(
+    [adapter, optimizer]: [&str; 2],
+    change: impl for<'a> FnOnce(Question<'a>) -> Question<'a>,
+) -> Result<Answer, GammaError> {
+    let lab = lab();
+    let subject = Subject::named(&lab.adapters, adapter).unwrap();
+    let gamma = subject.dyadic_gamma(&lab.adapters).unwrap();
+    let question = change(Question::new(&subject, rule(optimizer).unwrap(), gamma));
+    question.answer(&lab.adapters, &lab.device)
+}
+
+#[test]
+fn every_optimizer_has_its_own_start_or_a_reason() {
+    for rule in optimizers() {
+        let own = |question| Question { steps: 6, start: Start::Own, ..question };
+        match answer(["lora", rule.name], own) {
+            Ok(answer) => {
+                assert!(answer.start == Start::Own && answer.bit_exact, "{answer:?}");
+            }
+            Err(GammaError::Outside { reason, .. }) => {
+                assert!(rule.needs_nonzero.is_some() && reason.contains("zero"), "{reason}");
+            }
+            Err(error) => panic!("{}: {error}", rule.name),
+        }
+    }
+}
+
+#[test]
+fn hyperparameters_with_few_bits_bound_what_they_round() {
+    // Weight decay of 1e-42 in the training with γ: a subnormal f32.
+    let small = |question| Question { gamma: 1e-20, steps: 20, ..question };
+    let adam = answer(["full", "adam"], small).unwrap();
+    assert!(adam.rounding > 1e-6 && adam.bound.unwrap() >= adam.rounding, "{adam:?}");
+    assert!(adam.holds(), "{adam:?}");
+    // 1e-6 times 1e-40 is no f32 at all.
+    match answer(["full", "adafactor"], small) {
+        Err(GammaError::Outside { reason, .. }) => assert!(reason.starts_with("eps_1 would be")),
+        other => panic!("{other:?}"),
+    }
+    let exact = answer(["full", "adam"], |question| Question { steps: 3, ..question }).unwrap();
+    assert_eq!((exact.rounding, exact.bound), (0.0, Some(0.0)));
+}
+
+#[test]
+fn controls_are_judged_or_too_weak() {
+    let near_1 = |question| Question { gamma: 0.99, controls: true, steps: 20, ..question };
+    let near_1 = answer(["ia3", "adamw"], near_1).unwrap();
+    let blind: Vec<_> = near_1.controls.iter().filter(|(_, by)| **by <= 1e-3).collect();
+    assert!(!blind.is_empty(), "{near_1:?}");
+    for (name, _) in blind {
+        assert!(near_1.weak[name].starts_with("too weak at this gamma"), "{near_1:?}");
+    }
+    assert!(near_1.holds());
+    let weak = near_1.weak.clone();
+    let judged = Answer { weak: Default::default(), ..near_1 };
+    assert_eq!(judged.contradictions().len(), weak.len());
+}
+
+#[test]
+fn a_real_alpha_is_gamma() {
+    for (adapter, apart) in [("lora", false), ("lokr+dora", false), ("tlora", true)] {
+        let alpha = |question| Question { alpha: true, steps: 20, ..question };
+        let alpha = answer([adapter, "adamw"], alpha).unwrap().alpha.unwrap();
+        assert_eq!(
+            (alpha.bit_exact, alpha.apart.is_some()),
+            (!apart, apart),
+            "{adapter}: {alpha:?}"
+        );
+        assert_eq!(alpha.path < 1e-12, !apart, "{adapter}: {alpha:?}");
+    }
+    for adapter in ["full", "lokr:full_matrix"] {
+        let alpha = |question| Question { alpha: true, steps: 1, ..question };
+        let answer = answer([adapter, "adamw"], alpha).unwrap();
+        assert!(answer.alpha.is_none() && answer.no_alpha.is_some(), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_panic_is_the_error_of_its_cell() {
+    let lab = lab();
+    let subject = Subject::named(&lab.adapters, "lora").unwrap();
+    let work = || -> Result<(), GammaError> { panic!("no\nsuch shape") };
+    match subject.guarded(rule("sgd").unwrap(), work) {
+        Err(error @ GammaError::Panicked { .. }) => {
+            assert_eq!(error.to_string(), "lora with sgd: panicked: no such shape");
+        }
+        other => panic!("{other:?}"),
+    }
+}
