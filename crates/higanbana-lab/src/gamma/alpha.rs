@@ -7,20 +7,16 @@
 //! change no bit of them. From the training on $\gamma$'s own path they depart by the rounding of other operations.
 
 use higanbana_adapters::inject::{InjectError, Rule};
-use higanbana_core::Registry;
+use higanbana_core::{Registry, slot};
+use higanbana_train::{ScalingError, scaling::Layer};
 use serde::Serialize;
 
 use super::{
     GammaError, Question, Subject, SubjectError,
     course::Course,
-    deviation::difference,
-    initial::noised_update,
     setup::Setup,
     task::{Adapted, Task},
 };
-
-/// Updates that are further apart are not equal up to rounding.
-const APART: f64 = 1e-3;
 
 /// Trainings with a real $\alpha$.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +29,7 @@ pub struct Alpha {
     pub path: f64,
     /// Why $\alpha$ is not $\gamma$ here, so that these trainings are different ones.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub apart: Option<&'static str>,
+    pub apart: Option<String>,
     /// What the two differences must not exceed, where that is known beforehand.
     #[serde(skip)]
     pub bounds: [Option<f64>; 2],
@@ -72,16 +68,21 @@ impl Question<'_> {
         if !self.subject.has_option(registry, "alpha") {
             return Ok(Err("it has no alpha"));
         }
-        if self.subject.ignores(registry, "alpha")? {
-            return Ok(Err("its update does not depend on alpha"));
-        }
         let gammas: Vec<f64> = setup.scalings.iter().map(|scaling| scaling.gamma).collect();
         let paths = net.sites.iter().map(|(site, _)| site.path.as_str());
         let subject = self.subject.with_alphas(paths.zip(gammas.iter().copied()));
         let other = build(&subject.map_err(SubjectError::from)?)?;
-        let [with, at] = [noised_update(net, Some(&gammas)), noised_update(&other, None)];
-        let apart = (difference(&with, &at).0 > APART)
-            .then_some("alpha multiplies more than the map before which gamma stands");
+        let [published, own] = [&other, net].map(|net| slot::collect(&net.model));
+        let judged = published.iter().zip(&own).zip(gammas);
+        let judged = judged.map(|((published, own), gamma)| {
+            let [published, adapter] = [published, own].map(|slot| &slot.members[0].adapter);
+            Layer::between(published, adapter, &own.site, gamma)
+        });
+        let layers: Result<Vec<Layer>, ScalingError> = judged.collect();
+        if layers.as_ref().is_ok_and(|layers| layers.iter().all(|layer| layer.gamma == 1.0)) {
+            return Ok(Err("its update does not depend on alpha"));
+        }
+        let apart = layers.err().map(|error| error.to_string());
         let path = reference.compare(Course::with_alpha(&other, setup), self.steps, None);
         let without = Course::without_alpha(net, setup);
         let same = Course::with_alpha(&other, setup).compare(without, self.steps, None);

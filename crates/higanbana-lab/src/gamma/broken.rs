@@ -1,7 +1,7 @@
 //! Trainings with one rule of the theorem broken.
 
 use super::{
-    Control, THRESHOLD,
+    Control, Start, THRESHOLD,
     course::{Course, PROBED},
     setup::Setup,
     task::{Adapted, Task},
@@ -40,7 +40,8 @@ fn global_clip<T: Task>(net: &Adapted<T>, setup: &Setup, steps: usize) -> Result
     if layers.iter().all(|a| *a == layers[0]) {
         layers[n / 2..].fill(1.0);
     }
-    let scalings = net.scalings(setup.rule, &layers).map_err(|error| error.to_string())?;
+    let scalings =
+        net.scalings(setup.rule, &layers, Start::Noise).map_err(|error| error.to_string())?;
     let mut unequal = setup.whole(layers, scalings);
     let threshold = Course::with_gamma(net, &unequal).after(steps.min(PROBED)).sizes().whole;
     unequal.whole = Some(threshold);

@@ -158,8 +158,12 @@ mod tests {
         for alpha in [far, off] {
             assert_eq!(Cell { alpha: with(alpha), ..cell.clone() }.violations().len(), 4);
         }
-        let other =
-            Alpha { deviation: 1.0, path: 1.0, apart: Some("it is another training"), ..alpha };
+        let other = Alpha {
+            deviation: 1.0,
+            path: 1.0,
+            apart: Some("it is another training".into()),
+            ..alpha
+        };
         assert!(Cell { alpha: with(other), ..cell.clone() }.violations().is_empty());
         for broken in [
             Cell { bit_exact: false, ..cell.clone() },

@@ -7,15 +7,14 @@ use higanbana_core::{Registry, device::is_flex};
 use higanbana_train::{ScalingError, scaling::root};
 
 use super::{
-    Answer, Control, Curve, GammaError, Network, Plan, Question, Start, Subject, SubjectError,
-    broken, check,
+    Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, broken,
+    check,
     control::{FAIR, least},
     course::{Course, PROBED},
-    initial::has_zeros,
     mlp::Imitation,
     name,
     setup::{Setup, Sizes},
-    task::{Adapted, Task, total},
+    task::{Adapted, Task},
 };
 
 impl Question<'_> {
@@ -162,17 +161,17 @@ impl Question<'_> {
         net: &Adapted<T>,
         registry: &Registry,
     ) -> Result<Setup, GammaError> {
-        if let Some(reason) = self.no_theorem(net) {
-            return Err(self.outside(reason));
-        }
         let failed = |source: ScalingError| match source {
-            ScalingError::NoDegree(_) => self.outside(source.to_string()),
-            _ => GammaError::Scaling { adapter: self.subject.label.clone(), source },
+            ScalingError::Gamma(_) | ScalingError::One | ScalingError::Range { .. } => {
+                GammaError::Scaling { adapter: self.subject.label.clone(), source }
+            }
+            // Nothing replaces γ here.
+            source => self.outside(source.to_string()),
         };
         let a = root(self.gamma, self.subject.degree(registry)?);
         let scale = |a| {
             let layers = self.net.factors(a, net.sites.len());
-            let scalings = net.scalings(self.rule, &layers)?;
+            let scalings = net.scalings(self.rule, &layers, self.start)?;
             scalings.iter().try_for_each(|scaling| check(scaling.gamma, self.dtype))?;
             Ok((layers, scalings))
         };
@@ -180,16 +179,6 @@ impl Question<'_> {
         let setup = Setup::new(self, layers, scalings);
         setup.rounding().map_err(|lost| self.lost(lost))?;
         Ok(setup)
-    }
-
-    /// Why the theorem says nothing of this training, where that is so.
-    fn no_theorem<T: Task>(&self, net: &Adapted<T>) -> Option<String> {
-        if net.degrees().iter().any(|degree| total(degree) == 0) {
-            return Some("degree 0: no scaling of the tensors replaces gamma".into());
-        }
-        let why = self.rule.needs_nonzero.filter(|_| self.start == Start::Own)?;
-        has_zeros(net)
-            .then(|| format!("a trained tensor starts from zero, and {why}: start from noise"))
     }
 
     /// A cell of which the theorem says nothing.

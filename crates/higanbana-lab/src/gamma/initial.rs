@@ -4,34 +4,8 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{Tensor, TensorData},
 };
-use higanbana_core::{Init, Site, SiteKind, slot, trained};
+use higanbana_core::{Init, Site, SiteKind};
 use higanbana_train::Place;
-
-use super::task::{Adapted, Task, stream};
-
-/// $\Delta W$ of all sites where the trained tensors are noise, on $\gamma$'s own path where there are `gammas`.
-pub(super) fn noised_update<T: Task>(net: &Adapted<T>, gammas: Option<&[f64]>) -> Vec<f64> {
-    let (device, dtype) = net.options();
-    let mut gammas = gammas.into_iter().flatten().copied();
-    let model = slot::edit(net.model.clone(), |slot| slot.members[0].gamma = gammas.next());
-    let model = model.map(&mut Initial {
-        place: Place::default(),
-        noise: Some(stream("noise", &device, dtype, 0)),
-        factor: &|path| site_of(&net.sites, path).map(|_| 1.0),
-        multiplied: false,
-    });
-    net.updates(&model)
-}
-
-/// Whether a tensor that trains is zero at the adapters' own start.
-pub(super) fn has_zeros<T: Task>(net: &Adapted<T>) -> bool {
-    let mut zeros = false;
-    for slot in slot::collect(&net.model) {
-        let look = |_: &str, values: &mut Vec<f64>| zeros |= values.iter().all(|x| *x == 0.0);
-        trained::map(slot.members[0].adapter.clone(), look);
-    }
-    zeros
-}
 
 /// The last name of a path that is no index.
 pub(super) fn last(path: &str) -> &str {

@@ -7,7 +7,6 @@ use higanbana_train::Rule;
 
 use super::{
     GammaError,
-    initial::noised_update,
     mlp::{Imitation, Mlp, WIDTHS},
     task::{Adapted, total},
     unet::{Denoising, unet},
@@ -149,21 +148,6 @@ impl Subject {
     /// Whether the algorithm has an option of this name.
     pub fn has_option(&self, registry: &Registry, name: &str) -> bool {
         registry.get(&self.algorithm).is_some_and(|kind| kind.defaults().contains_key(name))
-    }
-
-    /// Whether an option changes nothing in the update: the adapter at two values of it, from the same
-    /// tensors.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    pub fn ignores(&self, registry: &Registry, name: &str) -> Result<bool, SubjectError> {
-        let update = |value: f64| {
-            let mut subject = self.clone();
-            subject.options.insert(name.into(), value.into());
-            let net = subject.mlp(registry, WIDTHS, &cpu(), DType::F64, 0)?;
-            Ok::<_, SubjectError>(noised_update(&net, None))
-        };
-        Ok(update(1.0)? == update(2.0)?)
     }
 
     fn new(kind: &Kind, variant: Option<&Variant>) -> Self {

@@ -26,15 +26,22 @@ fn answer(
 }
 
 #[test]
-fn every_optimizer_has_its_own_start_or_a_reason() {
+fn every_optimizer_trains_from_an_own_start_or_says_why_not() {
+    let own = |question| Question { steps: 6, start: Start::Own, ..question };
     for rule in optimizers() {
-        let own = |question| Question { steps: 6, start: Start::Own, ..question };
-        match answer(["lora", rule.name], own) {
-            Ok(answer) => {
-                assert!(answer.start == Start::Own && answer.bit_exact, "{answer:?}");
-            }
+        let lora = answer(["lora", rule.name], own).unwrap();
+        assert!(lora.start == Start::Own && lora.bit_exact, "{lora:?}");
+        // The factor that starts from zeros stays where its steps do not scale, and the other takes up all.
+        let alone = [0.0625, 1.0];
+        let factors = if rule.needs_nonzero.is_some() { &alone[..] } else { &[0.25] };
+        assert_eq!(lora.factors, factors, "{}", rule.name);
+        match answer(["full", rule.name], own) {
+            Ok(full) => assert!(full.start == Start::Own && full.bit_exact, "{full:?}"),
             Err(GammaError::Outside { reason, .. }) => {
-                assert!(rule.needs_nonzero.is_some() && reason.contains("zero"), "{reason}");
+                assert!(
+                    rule.needs_nonzero.is_some() && reason.contains("starts from zeros"),
+                    "{reason}"
+                );
             }
             Err(error) => panic!("{}: {error}", rule.name),
         }

@@ -92,7 +92,10 @@ pub fn describe(answer: &Answer) -> Result<()> {
     match (&answer.alpha, answer.no_alpha) {
         (Some(alpha), _) => {
             let by = format!("{:.1e}{}", alpha.deviation, exact(alpha.bit_exact));
-            item("at a real alpha", alpha.apart.map_or(by.clone(), |why| format!("{by}: {why}")))?;
+            item(
+                "at a real alpha",
+                alpha.apart.as_ref().map_or(by.clone(), |why| format!("{by}: {why}")),
+            )?;
             item("off gamma's path by", format!("{:.1e}", alpha.path))?;
         }
         (None, Some(why)) => item("at a real alpha", format!("does not apply: {why}"))?,

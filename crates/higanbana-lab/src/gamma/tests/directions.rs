@@ -90,9 +90,9 @@ fn apart(optimizer: &str, with: f64, factor: f64) -> f64 {
     let question = Question { steps: 12, ..Question::new(&subject, rule, with) };
     let net = subject.mlp(&registry, question.widths, &device, DType::F64, 0).unwrap();
     // Nothing but what a scaling is made of: the judgement would refuse this one.
-    let known = [("u", 1)].into();
+    let known = Degree::Update(vec![("u", 1)]);
     let scaling = |_: &_| {
-        let plain = Scaling::for_gamma(&Degree::Update(Vec::clone(&known)), rule, with).unwrap();
+        let plain = Scaling::for_gamma(&known, rule, with).unwrap();
         let block = Block { factor, ..plain.blocks[0].clone() };
         Scaling { blocks: vec![block], ..plain }
     };
