@@ -10,8 +10,8 @@ use super::{Control, Question};
 #[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Their own: the adapted network equals the base. Adapters of a high degree have small gradients
-    /// there, and little to compare; of an optimizer that [cannot](Rule::needs_nonzero) start from zeros
-    /// the theorem says nothing where a tensor is zero.
+    /// there, and little to compare; a tensor of zeros keeps its factor of 1 under an optimizer that
+    /// [cannot](Rule::needs_nonzero) scale it, and the others take up $\gamma$.
     Own,
     /// Noise on top, so that the update is of the size of the weight.
     #[default]

@@ -67,7 +67,7 @@ fn differences(committed: &Value, trained: &Value) -> Vec<String> {
         (Some(x), Some(y)) => (x - y).abs() <= by * x.abs().max(y.abs()),
         _ => x == y,
     };
-    for (group, digits) in [("controls", DIGITS), ("hyperparameters", f64::from(f32::EPSILON))] {
+    for (group, digits) in [("controls", DIGITS), ("hyperparameters", DIGITS / 10.0)] {
         let [then, now] = [committed, trained].map(|cell| cell[group].as_object());
         let (Some(then), Some(now)) = (then, now) else { continue };
         if !then.keys().eq(now.keys()) {
