@@ -2,6 +2,7 @@
 
 use super::{
     Control, Start, THRESHOLD,
+    control::SHOWN,
     course::{Course, PROBED},
     setup::Setup,
     task::{Adapted, Task},
@@ -9,8 +10,6 @@ use super::{
 
 /// A control that departs by more than this is broken off.
 const ENOUGH: f64 = 10.0 * THRESHOLD;
-/// Steps over which a common threshold shows at the latest.
-const COMMON: usize = 120;
 
 /// The deviation with one rule broken, up to where it is large enough; a reason where the rule cannot
 /// be broken.
@@ -23,7 +22,7 @@ pub(super) fn run<'n, T: Task>(
     control.applies(setup.rule)?;
     let steps = reference.updates.len();
     if control == Control::GlobalClip {
-        return global_clip(net, setup, steps.min(COMMON));
+        return global_clip(net, setup, steps.min(SHOWN));
     }
     let course = Course::without_gamma(net, setup, Some(control));
     Ok(reference.compare(course, steps, Some(ENOUGH)).deviation())

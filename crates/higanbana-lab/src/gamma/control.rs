@@ -7,8 +7,8 @@ pub const THRESHOLD: f64 = 1e-3;
 
 /// A factor of which a broken rule has to be off to show.
 const ENOUGH: f64 = 2.0;
-/// Over fewer steps than these not every rule shows.
-const FEW: usize = 20;
+/// Steps over which every rule shows at the latest.
+pub(super) const SHOWN: usize = 120;
 /// Share of the steps on which clipping is to be active.
 pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
 
@@ -88,7 +88,7 @@ impl Control {
             () if off < ENOUGH => {
                 Some(format!("too weak at this gamma, off by a factor of {off:.4}"))
             }
-            () if steps < FEW => Some(format!("too weak over {steps} steps")),
+            () if steps < SHOWN => Some(format!("too weak over {steps} steps")),
             () if clips && !FAIR.contains(&clipped) => {
                 let share = 100.0 * clipped;
                 Some(format!("too weak with gradients clipped on {share:.0} % of the steps"))
