@@ -1,7 +1,7 @@
 //! Initial values of the trained tensors, and which layer each of them belongs to.
 
 use burn::{
-    module::{Module, ModuleMapper, Param},
+    module::{ModuleMapper, Param},
     tensor::{Tensor, TensorData},
 };
 use higanbana_core::{Init, Site, SiteKind};

@@ -16,18 +16,22 @@ fn lab() -> Lab {
 /// The answer of a cell of the small network with a change to its question.
 fn answer(
     [adapter, optimizer]: [&str; 2],
-    change: impl for<'a> FnOnce(Question<'a>) -> Question<'a>,
+    change: impl Fn(&mut Question),
 ) -> Result<Answer, GammaError> {
     let lab = lab();
     let subject = Subject::named(&lab.adapters, adapter).unwrap();
     let gamma = subject.dyadic_gamma(&lab.adapters).unwrap();
-    let question = change(Question::new(&subject, rule(optimizer).unwrap(), gamma));
+    let mut question = Question::new(&subject, rule(optimizer).unwrap(), gamma);
+    change(&mut question);
     question.answer(&lab.adapters, &lab.device)
 }
 
 #[test]
 fn every_optimizer_trains_from_an_own_start_or_says_why_not() {
-    let own = |question| Question { steps: 6, start: Start::Own, ..question };
+    let own = |q: &mut Question| {
+        q.steps = 6;
+        q.start = Start::Own;
+    };
     for rule in optimizers() {
         let lora = answer(["lora", rule.name], own).unwrap();
         assert!(lora.start == Start::Own && lora.bit_exact, "{lora:?}");
@@ -51,7 +55,10 @@ fn every_optimizer_trains_from_an_own_start_or_says_why_not() {
 #[test]
 fn hyperparameters_with_few_bits_bound_what_they_round() {
     // Weight decay of 1e-42 in the training with γ: a subnormal f32.
-    let small = |question| Question { gamma: 1e-20, steps: 20, ..question };
+    let small = |q: &mut Question| {
+        q.gamma = 1e-20;
+        q.steps = 20;
+    };
     let adam = answer(["full", "adam"], small).unwrap();
     assert!(adam.rounding > 1e-6 && adam.bound.unwrap() >= adam.rounding, "{adam:?}");
     assert!(adam.holds(), "{adam:?}");
@@ -60,13 +67,20 @@ fn hyperparameters_with_few_bits_bound_what_they_round() {
         Err(GammaError::Outside { reason, .. }) => assert!(reason.starts_with("eps_1 would be")),
         other => panic!("{other:?}"),
     }
-    let exact = answer(["full", "adam"], |question| Question { steps: 3, ..question }).unwrap();
+    let exact = answer(["full", "adam"], |q: &mut Question| {
+        q.steps = 3;
+    })
+    .unwrap();
     assert_eq!((exact.rounding, exact.bound), (0.0, Some(0.0)));
 }
 
 #[test]
 fn controls_are_judged_or_too_weak() {
-    let near_1 = |question| Question { gamma: 0.99, controls: true, steps: 20, ..question };
+    let near_1 = |q: &mut Question| {
+        q.gamma = 0.99;
+        q.controls = true;
+        q.steps = 20;
+    };
     let near_1 = answer(["ia3", "adamw"], near_1).unwrap();
     let blind: Vec<_> = near_1.controls.iter().filter(|(_, by)| **by <= 1e-3).collect();
     assert!(!blind.is_empty(), "{near_1:?}");
@@ -82,7 +96,10 @@ fn controls_are_judged_or_too_weak() {
 #[test]
 fn a_real_alpha_is_gamma() {
     for (adapter, apart) in [("lora", false), ("lokr+dora", false), ("tlora", true)] {
-        let alpha = |question| Question { alpha: true, steps: 20, ..question };
+        let alpha = |q: &mut Question| {
+            q.alpha = true;
+            q.steps = 20;
+        };
         let alpha = answer([adapter, "adamw"], alpha).unwrap().alpha.unwrap();
         assert_eq!(
             (alpha.bit_exact, alpha.apart.is_some()),
@@ -92,7 +109,10 @@ fn a_real_alpha_is_gamma() {
         assert_eq!(alpha.path < 1e-12, !apart, "{adapter}: {alpha:?}");
     }
     for adapter in ["full", "lokr:full_matrix"] {
-        let alpha = |question| Question { alpha: true, steps: 1, ..question };
+        let alpha = |q: &mut Question| {
+            q.alpha = true;
+            q.steps = 1;
+        };
         let answer = answer([adapter, "adamw"], alpha).unwrap();
         assert!(answer.alpha.is_none() && answer.no_alpha.is_some(), "{answer:?}");
     }
