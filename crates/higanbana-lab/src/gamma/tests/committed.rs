@@ -70,11 +70,14 @@ fn differences(committed: &Value, trained: &Value) -> Vec<String> {
     for (group, digits) in [("controls", DIGITS), ("hyperparameters", DIGITS / 10.0)] {
         let [then, now] = [committed, trained].map(|cell| cell[group].as_object());
         let (Some(then), Some(now)) = (then, now) else { continue };
-        if !then.keys().eq(now.keys()) {
+        if then.len() != now.len() {
             found.push(format!("{group}: {then:?} are now {now:?}"));
         }
-        for (name, value) in then.iter().filter(|(name, value)| !near(value, &now[*name], digits)) {
-            found.push(format!("{name}: {value} is now {}", now[name]));
+        for (name, value) in then {
+            match now.get(name) {
+                Some(now) if near(value, now, digits) => {}
+                now => found.push(format!("{name}: {value} is now {now:?}")),
+            }
         }
     }
     // One step of two hundred.
