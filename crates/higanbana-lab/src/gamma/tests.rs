@@ -4,9 +4,11 @@ mod committed;
 mod directions;
 mod shared;
 
+use higanbana_adapters::algorithms::lora::Lora;
+use higanbana_core::Registry;
 use higanbana_train::optimizers;
 
-use super::{Answer, GammaError, Question, Start, Subject, rule};
+use super::{Answer, Chapter, GammaError, Plan, Question, Start, Subject, page, rule};
 use crate::experiment::Lab;
 
 fn lab() -> Lab {
@@ -129,4 +131,27 @@ fn a_panic_is_the_error_of_its_cell() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_page_has_real_alphas_and_reasons() {
+    let mut lab = lab();
+    lab.adapters = Registry::empty().with::<Lora>().with::<directions::Reflection>();
+    let (growth, half) = (vec!["sgd".into()], Vec::new());
+    let plan = Plan { steps: 2, gamma_steps: 2, unet_steps: 1, growth, half, ..Plan::committed() };
+    let chapter = Chapter::run(plan, &lab, |_, _| ()).unwrap();
+    assert_eq!(chapter.failures, [""; 0]);
+    // Every optimizer in the small network, and one in the UNet.
+    assert_eq!(chapter.outside.len(), optimizers().len() + 1, "{:?}", chapter.outside);
+    let mut alphas = 0;
+    for cell in chapter.cells.iter().chain(&chapter.unet) {
+        for alpha in cell.alpha.iter().flatten() {
+            alphas += 1;
+            assert!(alpha.apart.is_none() && alpha.contradictions().is_empty(), "{cell:?}");
+        }
+    }
+    let sets = 1 + lab.adapters.get("lora").unwrap().variants().len();
+    assert_eq!(alphas, 2 * 4 * sets);
+    let page = page(&chapter.written()).unwrap();
+    assert!(page.contains("With a real alpha") && page.contains("degree 0: no scaling"));
 }

@@ -13,7 +13,7 @@ use crate::gamma::{GammaError, Question, Subject, THRESHOLD, course::Course, rul
 
 /// A Householder reflection, $W = (I - 2 u u^\top / \lVert u \rVert^2) W_0$, which does not see the length of $u$.
 #[derive(Module, Debug)]
-struct Reflection {
+pub struct Reflection {
     u: Param<Tensor<2>>,
 }
 
