@@ -97,7 +97,7 @@ impl Outside {
             let power = (wq[index + 1] - wp[index + 1]) as i32;
             Hyperparameter { name, role, value, power, why: "found numerically" }
         });
-        let from_zero = self.apart(&history.from_zero(), &wp, &wq);
+        let from_zero = self.apart(&history.at_zero(), &wp, &wq);
         let [plain, clipped] =
             [&history, &history.clipped()].map(|history| self.steps(history, &Scale::one(self)));
         Ok(Box::leak(Box::new(Rule {
@@ -115,7 +115,7 @@ impl Outside {
             single_precision: true,
             ignores_clipping: (difference(&plain, &clipped) == 0.0)
                 .then_some("found numerically: a factor of the gradients changes nothing"),
-            needs_nonzero: (!(from_zero < TOLERANCE))
+            needs_nonzero: (from_zero.is_nan() || from_zero >= TOLERANCE)
                 .then_some("a tensor of zeros was found to scale otherwise"),
             // As far as this sees: a tensor is stepped by itself.
             shared: None,
@@ -205,7 +205,8 @@ impl Outside {
         let group = Group { rate: self.rate * scale.numbers[0], settings };
         let rule = Rule { build: self.build, hyperparameters: &[], ..ADAM };
         let mut model = Probe::new();
-        let new = |model: &Probe| ModelOptimizer::new(model, &rule, &[group.clone()], |_| 0);
+        let new =
+            |model: &Probe| ModelOptimizer::new(model, &rule, std::slice::from_ref(&group), |_| 0);
         let mut optimizer = new(&model);
         let mut steps = Vec::new();
         for (index, (gradient, parameters)) in history.0.iter().enumerate() {

@@ -13,7 +13,10 @@ const MAGNITUDES: [[f64; 2]; 6] =
 /// Histories.
 const TIMES: usize = 4;
 /// Gradients and parameters of a vector and a matrix, step by step, several times from the start.
-pub(super) struct History(pub Vec<([Vec<f64>; 2], [Vec<f64>; 2])>);
+pub(super) struct History(pub Vec<(Numbers, Numbers)>);
+
+/// Those of the vector and of the matrix.
+type Numbers = [Vec<f64>; 2];
 
 impl History {
     /// Steps of each.
@@ -30,8 +33,8 @@ impl History {
         Self(steps.map(|[gradient, size]| (numbers(*gradient), numbers(*size))).collect())
     }
 
-    /// The same from zeros.
-    pub fn from_zero(&self) -> Self {
+    /// The same with parameters of zero at first.
+    pub fn at_zero(&self) -> Self {
         let mut steps = self.0.clone();
         let starts = steps.iter_mut().step_by(Self::LENGTH);
         starts.flat_map(|(_, start)| start.iter_mut()).flatten().for_each(|x| *x = 0.0);
