@@ -4,6 +4,7 @@ mod cli {
     mod about;
     mod begins;
     mod broken;
+    mod cells;
     mod check;
     mod combine;
     mod convert;

@@ -9,6 +9,7 @@
 //!     higanbana_cli::main(|device| {
 //!         let mut lab = Lab::new(device);
 //!         // lab.adapters = lab.adapters.with::<YourAdapter>();
+//!         // lab.optimizers = lab.optimizers.with(YOUR_OPTIMIZER);
 //!         // lab.experiments = lab.experiments.with::<YourExperiment>();
 //!         lab
 //!     })
@@ -16,7 +17,8 @@
 //! ```
 //!
 //! Every command then knows them: `train` trains your algorithm, `inspect`, `merge` and `rank` read its
-//! files, `reproduce` and `sweep` measure it beside the others.
+//! files, `reproduce` and `sweep` measure it beside the others; `theorem` has a cell for your optimizer with
+//! each adapter, its degrees [found](higanbana_train::Outside). `train` trains with those of the toolkit.
 
 mod adapter;
 mod commands;
@@ -55,7 +57,7 @@ fn registry() -> Registry {
     lab(Device::default()).adapters
 }
 
-/// Runs the command that the arguments of the process name, with the adapters and experiments of a lab:
+/// Runs the command that the arguments of the process name, with the adapters, optimizers and experiments of a lab:
 /// [`Lab::new`], or more.
 pub fn main(lab: fn(Device) -> Lab) -> ExitCode {
     LAB.get_or_init(|| lab);

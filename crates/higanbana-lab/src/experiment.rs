@@ -58,6 +58,7 @@
 use burn::tensor::Device;
 use higanbana_core::{Registry, nearest};
 use higanbana_io::run::Run;
+use higanbana_train::Optimizers;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -201,6 +202,8 @@ impl Experiments {
 pub struct Lab {
     /// The adapters that there are.
     pub adapters: Registry,
+    /// The optimizers that there are.
+    pub optimizers: Optimizers,
     /// The experiments that there are.
     pub experiments: Experiments,
     /// Where to compute.

@@ -6,13 +6,15 @@
 //! $$\max_t \frac{\lVert \Delta_1(t) - \Delta_2(t) \rVert_F}{\lVert \Delta_1(t) \rVert_F}$$
 //! over all adapted weights together. Where every $a_l = \gamma_l^{1/m_l}$ is a power of two both are
 //! rounded alike, and have to be equal bit for bit. Each cell has its negative controls: the same with
-//! one rule broken, which has to show.
+//! one rule broken, which has to show. An adapter with an $\alpha$ is trained with a real one as well.
 //!
 //! What is trained is a two-layer nonlinear network under one $\gamma$, or the UNet of Stable Diffusion with a
 //! $\gamma$ for every layer ([`Network`]). Where layers have factors of their own, each factor is a group: what
 //! an optimizer takes over all tensors, such as a norm or a distance, it takes over a group, as the
 //! theorem asks.
 
+mod alpha;
+mod answer;
 mod broken;
 mod cell;
 mod chapter;
@@ -21,6 +23,7 @@ mod control;
 mod course;
 mod deviation;
 mod half;
+mod held;
 mod initial;
 mod mlp;
 mod numbers;
@@ -28,15 +31,19 @@ mod page;
 mod setup;
 mod subject;
 mod task;
+#[cfg(test)]
+mod tests;
 mod theorem;
 mod unet;
 
-use std::collections::BTreeMap;
-
 use burn::tensor::DType;
-use higanbana_train::{Rule, ScalingError, Settings, optimizers};
-use serde::Serialize;
+use higanbana_train::{
+    Rule, ScalingError, Settings,
+    optimizers::{Known, Optimizers},
+};
 
+pub use alpha::Alpha;
+pub use answer::Answer;
 pub use cell::Cell;
 pub use chapter::{Chapter, Plan, Worst};
 pub(crate) use compare::trained;
@@ -53,6 +60,8 @@ pub use task::Network;
 pub(crate) use task::{Adapted, Task};
 pub use theorem::Theorem;
 pub(crate) use unet::{Denoising, unet};
+
+use crate::panics::caught;
 
 /// What is compared in one cell of the table.
 #[derive(Debug, Clone)]
@@ -75,6 +84,8 @@ pub struct Question<'a> {
     pub start: Start,
     /// Whether to break the rules one by one, too.
     pub controls: bool,
+    /// Whether to train with a real $\alpha$, too.
+    pub alpha: bool,
     /// Hyperparameters of the training without $\gamma$; those at which every rule is felt by default.
     pub settings: Option<Settings>,
     /// Widths of the small network: inputs, hidden, outputs; multiples of 8.
@@ -94,54 +105,10 @@ impl<'a> Question<'a> {
             seed: 0,
             start: Start::Noise,
             controls: false,
+            alpha: false,
             settings: None,
             widths: WIDTHS,
         }
-    }
-}
-
-/// One cell of the table.
-#[derive(Debug, Clone, Serialize)]
-pub struct Answer {
-    /// The network.
-    pub net: &'static str,
-    /// Name of the adapter, with its set of options.
-    pub adapter: String,
-    /// Name of the optimizer.
-    pub optimizer: &'static str,
-    /// $\gamma$.
-    pub gamma: f64,
-    /// Degree of the map that $\gamma$ multiplies.
-    pub degree: u32,
-    /// $c$.
-    pub c: i32,
-    /// Element type.
-    pub dtype: &'static str,
-    /// Number of steps.
-    pub steps: usize,
-    /// Largest relative difference of the updates.
-    pub deviation: f64,
-    /// Whether they are equal bit for bit at every step.
-    pub bit_exact: bool,
-    /// Largest relative difference with one rule broken, or more than is asked of it.
-    pub controls: BTreeMap<&'static str, f64>,
-    /// Rules that cannot be broken here, and why.
-    pub not_applicable: BTreeMap<&'static str, String>,
-    /// What the deviation must not exceed, where that is known beforehand.
-    pub bound: Option<f64>,
-    /// Why it is not known: then the deviation is what was measured, and no more.
-    pub unbounded: Option<&'static str>,
-    /// Share of the steps on which gradients were clipped.
-    pub clipped: f64,
-    /// Relative difference after each step.
-    #[serde(skip)]
-    pub growth: Vec<f64>,
-}
-
-impl Answer {
-    /// Whether the deviation is within its bound, where there is one.
-    pub fn holds(&self) -> bool {
-        self.bound.is_none_or(|bound| self.deviation <= bound)
     }
 }
 
@@ -158,6 +125,26 @@ pub enum GammaError {
         adapter: String,
         /// The reason.
         source: ScalingError,
+    },
+    /// The theorem says nothing of this cell.
+    #[error("{adapter} with {optimizer}: {reason}")]
+    Outside {
+        /// The adapter.
+        adapter: String,
+        /// The optimizer.
+        optimizer: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The code of the adapter or the optimizer panicked.
+    #[error("{adapter} with {optimizer}: {panic}")]
+    Panicked {
+        /// The adapter.
+        adapter: String,
+        /// The optimizer.
+        optimizer: &'static str,
+        /// What it said.
+        panic: String,
     },
     /// The device does not have the element type.
     #[error("the device has no {0}: choose another element type, or another device")]
@@ -210,13 +197,29 @@ pub fn name(dtype: DType) -> &'static str {
     }
 }
 
-/// The optimizer of this name.
+/// The optimizer of this name among those of the toolkit.
 ///
 /// # Errors
 /// The known ones, nearest first, when there is none.
 pub fn rule(name: &str) -> Result<&'static Rule, SubjectError> {
-    let found = optimizers().iter().find(|rule| rule.name == name);
-    found.ok_or_else(|| {
-        SubjectError::unknown("optimizer", name, optimizers().iter().map(|r| r.name))
-    })
+    rule_among(&Optimizers::default(), name)
+}
+
+/// The optimizer of this name.
+///
+/// # Errors
+/// The known ones, nearest first, when there is none; or why it has no rule.
+pub fn rule_among(optimizers: &Optimizers, name: &str) -> Result<&'static Rule, SubjectError> {
+    let found = optimizers.iter().find(|known| known.name() == name);
+    let known = || optimizers.iter().map(|known| known.name());
+    let found = found.ok_or_else(|| SubjectError::unknown("optimizer", name, known()))?;
+    rule_of(&found).map_err(|reason| SubjectError::NoRule { name: name.into(), reason })
+}
+
+/// The rule of an optimizer; or why it has none. The code that is asked may be anyone's.
+///
+/// # Errors
+/// The reason.
+pub fn rule_of(known: &Known) -> Result<&'static Rule, String> {
+    caught(|| known.rule())?.map_err(|error| error.to_string())
 }

@@ -15,6 +15,7 @@ pub mod initialisation;
 pub mod measures;
 pub mod minimise;
 pub mod numbers;
+pub mod panics;
 pub mod parallel;
 pub mod plot;
 pub mod rank;
@@ -28,12 +29,13 @@ pub mod sweep;
 pub mod training;
 
 use burn::tensor::Device;
+use higanbana_train::Optimizers;
 
 use crate::experiment::{Experiments, Lab};
 
 impl Lab {
-    /// Every adapter and every experiment of the toolkit. Those of your own come on top by
-    /// [`Registry::with`](higanbana_core::Registry::with) and [`Experiments::with`].
+    /// Every adapter, optimizer and experiment of the toolkit. Those of your own come on top by
+    /// [`Registry::with`](higanbana_core::Registry::with), [`Optimizers::with`] and [`Experiments::with`].
     pub fn new(device: Device) -> Self {
         let experiments = Experiments::default()
             .with::<fit::Fit>()
@@ -42,6 +44,7 @@ impl Lab {
             .with::<expressivity::Expressivity>()
             .with::<spectra::Spectra>()
             .with::<initialisation::Initialisation>();
-        Self { adapters: higanbana_adapters::registry(), experiments, device }
+        let (adapters, optimizers) = (higanbana_adapters::registry(), Optimizers::default());
+        Self { adapters, optimizers, experiments, device }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn at_random(adapter: DynAdapter, device: &Device, seed: u64) -> DynA
 }
 
 /// The solution of least norm of $A e = b$, `rows` being $A$ by rows.
-fn least_squares(
+pub(crate) fn least_squares(
     rows: &[f64],
     right: &[f64],
     n: usize,

@@ -45,7 +45,10 @@ pub mod weights;
 pub use error::TrainError;
 
 pub use model::{Clip, Group, GroupState, ModelOptimizer, Unit};
-pub use optimizers::{Hyperparameter, Role, Rule, Settings, Shared, State, optimizer, optimizers};
+pub use optimizers::{
+    Hyperparameter, NoRule, Optimizers, Outside, Role, Rule, Settings, Shared, State, optimizer,
+    optimizers,
+};
 pub use place::Place;
 pub use progress::Progress;
 // Burn's derive of `RecordState` looks for these at the root of the crate.

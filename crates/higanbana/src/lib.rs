@@ -30,6 +30,64 @@
 //! is one type that implements [`Experiment`](lab::experiment::Experiment), one that is planned and shown on a page a
 //! [`Chapter`](lab::chapter::Chapter) too. [`lab::experiment`] has an example, and says where its random numbers come from
 //! if a run is to give the same beside others and on any machine.
+//!
+//! # An optimizer of your own
+//!
+//! is an [`Outside`](train::Outside) in a [`Lab`](lab::experiment::Lab). Its degrees $k$ and $j$, and the powers that its
+//! hyperparameters scale with, are found numerically; `theorem` then has a cell for it with each adapter, or says
+//! that no rule exists.
+//!
+//! ```
+//! use burn::{
+//!     optim::{LearningRate, Optimizer},
+//!     tensor::{Device, Tensor},
+//! };
+//! use higanbana::{
+//!     lab::{experiment::Lab, gamma::{Question, Subject, rule_among}},
+//!     train::{Outside, Role},
+//! };
+//!
+//! /// $U = g / (|g| + \epsilon)$, number by number.
+//! #[derive(Clone)]
+//! struct SoftSign(f64);
+//!
+//! impl Optimizer for SoftSign {
+//!     type State<const D: usize> = ();
+//!
+//!     fn step<const D: usize>(
+//!         &self, rate: LearningRate, x: Tensor<D>, g: Tensor<D>, _: Option<()>,
+//!     ) -> (Tensor<D>, Option<()>) {
+//!         let update = g.clone() / g.abs().add_scalar(self.0);
+//!         (x - update.mul_scalar(rate), Some(()))
+//!     }
+//!
+//!     fn to_device<const D: usize>(state: (), _: &Device) {
+//!         state
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut lab = Lab::new(Device::flex());
+//! lab.optimizers = lab.optimizers.with(Outside {
+//!     name: "soft_sign",
+//!     title: "soft sign",
+//!     reference: "none",
+//!     formula: r"g_t / (|g_t| + \epsilon)",
+//!     rate: 0.01,
+//!     hyperparameters: &[("eps", Role::Epsilon, 1e-8)],
+//!     build: |settings| SoftSign(settings.get("eps")).into(),
+//! });
+//! let rule = rule_among(&lab.optimizers, "soft_sign")?;
+//! assert_eq!((rule.degrees(), rule.c(), rule.hyperparameters[0].power), ([0, 0], 1, -1));
+//!
+//! let subject = Subject::named(&lab.adapters, "loha")?;
+//! let gamma = subject.dyadic_gamma(&lab.adapters)?;
+//! let question = Question { steps: 5, ..Question::new(&subject, rule, gamma) };
+//! let answer = question.answer(&lab.adapters, &lab.device)?;
+//! assert_eq!((answer.found, answer.bit_exact), (Some([0, 0]), true));
+//! # Ok(())
+//! # }
+//! ```
 
 pub use higanbana_adapters as adapters;
 pub use higanbana_core as core;

@@ -1,7 +1,8 @@
 //! Trainings with one rule of the theorem broken.
 
 use super::{
-    Control, THRESHOLD,
+    Control, Start, THRESHOLD,
+    control::SHOWN,
     course::{Course, PROBED},
     setup::Setup,
     task::{Adapted, Task},
@@ -9,8 +10,6 @@ use super::{
 
 /// A control that departs by more than this is broken off.
 const ENOUGH: f64 = 10.0 * THRESHOLD;
-/// Steps over which a common threshold shows at the latest.
-const COMMON: usize = 120;
 
 /// The deviation with one rule broken, up to where it is large enough; a reason where the rule cannot
 /// be broken.
@@ -23,7 +22,7 @@ pub(super) fn run<'n, T: Task>(
     control.applies(setup.rule)?;
     let steps = reference.updates.len();
     if control == Control::GlobalClip {
-        return global_clip(net, setup, steps.min(COMMON));
+        return global_clip(net, setup, steps.min(SHOWN));
     }
     let course = Course::without_gamma(net, setup, Some(control));
     Ok(reference.compare(course, steps, Some(ENOUGH)).deviation())
@@ -40,7 +39,8 @@ fn global_clip<T: Task>(net: &Adapted<T>, setup: &Setup, steps: usize) -> Result
     if layers.iter().all(|a| *a == layers[0]) {
         layers[n / 2..].fill(1.0);
     }
-    let scalings = net.scalings(setup.rule, &layers).map_err(|error| error.to_string())?;
+    let scalings =
+        net.scalings(setup.rule, &layers, Start::Noise).map_err(|error| error.to_string())?;
     let mut unequal = setup.whole(layers, scalings);
     let threshold = Course::with_gamma(net, &unequal).after(steps.min(PROBED)).sizes().whole;
     unequal.whole = Some(threshold);

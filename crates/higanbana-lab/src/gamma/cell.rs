@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Answer, Control, THRESHOLD, compare::FAIR};
+use super::{Alpha, Answer, Control, Start, THRESHOLD, control::FAIR};
 
 /// One adapter with one optimizer.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +17,8 @@ pub struct Cell {
     pub degree: u32,
     /// $c$.
     pub c: i32,
+    /// From which values adapters start.
+    pub start: Start,
     /// $\gamma = 4^{-m}$: $a = 1/4$, and both are rounded alike.
     pub dyadic_gamma: f64,
     /// Deviation there, in f64 and in f32.
@@ -30,6 +32,16 @@ pub struct Cell {
     pub rounded: [f64; 2],
     /// Bounds of that.
     pub bounds: [Option<f64>; 2],
+    /// Hyperparameters there, of the training without $\gamma$.
+    pub hyperparameters: BTreeMap<&'static str, f64>,
+    /// How far from that the scaled ones are in the precision in which the optimizer holds them.
+    pub rounding: f64,
+    /// Trainings with a real $\alpha$: those that are rounded alike and those that are not, each in f64 and in f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<[Alpha; 4]>,
+    /// Why there are none, where one was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_alpha: Option<&'static str>,
     /// Deviation with one rule broken.
     pub controls: BTreeMap<&'static str, f64>,
     /// Share of the steps on which gradients were clipped.
@@ -39,17 +51,28 @@ pub struct Cell {
 impl Cell {
     /// From the trainings that are rounded alike and those that are not, each in f64 and in f32.
     pub(super) fn new([double, single]: [Answer; 2], rounded: [Answer; 2]) -> Self {
+        let alpha = |answer: &Answer| answer.alpha.clone();
+        let alphas = [&double, &single, &rounded[0], &rounded[1]].map(alpha);
+        let alpha = match alphas {
+            [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
+            _ => None,
+        };
         Self {
             adapter: double.adapter,
             optimizer: double.optimizer,
             degree: double.degree,
             c: double.c,
+            start: double.start,
             dyadic_gamma: double.gamma,
             dyadic: [double.deviation, single.deviation],
             bit_exact: double.bit_exact && single.bit_exact,
             unbounded: double.unbounded,
             rounded: rounded.each_ref().map(|answer| answer.deviation),
-            bounds: rounded.map(|answer| answer.bound),
+            bounds: rounded.each_ref().map(|answer| answer.bound),
+            hyperparameters: rounded[0].hyperparameters.clone(),
+            rounding: rounded[0].rounding,
+            alpha,
+            no_alpha: double.no_alpha,
             controls: double.controls,
             clipped: double.clipped,
         }
@@ -78,6 +101,8 @@ impl Cell {
                     .push(format!("{name}: {deviation:.1e} in {dtype}, more than {bound:.0e}"));
             }
         }
+        let alphas = self.alpha.iter().flatten().flat_map(Alpha::contradictions);
+        violations.extend(alphas.map(|line| format!("{name}: {line}")));
         if self.controls.contains_key(Control::UnscaledThreshold.name())
             && !FAIR.contains(&self.clipped)
         {
@@ -99,6 +124,13 @@ mod tests {
 
     #[test]
     fn every_promise_can_be_broken() {
+        let alpha = Alpha {
+            deviation: 1e-13,
+            bit_exact: false,
+            path: 1e-13,
+            apart: None,
+            bounds: [Some(1e-12); 2],
+        };
         let cell = Cell {
             adapter: "lora".into(),
             optimizer: "sgd",
@@ -110,11 +142,29 @@ mod tests {
             unbounded: None,
             rounded: [1e-13, 1e-6],
             bounds: [Some(1e-12), Some(1e-4)],
+            start: Start::Noise,
+            hyperparameters: BTreeMap::new(),
+            rounding: 0.0,
+            alpha: Some(std::array::from_fn(|_| alpha.clone())),
+            no_alpha: None,
             controls: BTreeMap::from([("wrong_c", 0.1), ("unscaled_threshold", 0.1)]),
             clipped: 0.5,
         };
         assert!(cell.violations().is_empty());
         let controls = BTreeMap::from([("wrong_c", 1e-4)]);
+        let with = |alpha: Alpha| Some(std::array::from_fn(|_| alpha.clone()));
+        let [far, off] =
+            [Alpha { deviation: 1e-11, ..alpha.clone() }, Alpha { path: 1.0, ..alpha.clone() }];
+        for alpha in [far, off] {
+            assert_eq!(Cell { alpha: with(alpha), ..cell.clone() }.violations().len(), 4);
+        }
+        let other = Alpha {
+            deviation: 1.0,
+            path: 1.0,
+            apart: Some("it is another training".into()),
+            ..alpha
+        };
+        assert!(Cell { alpha: with(other), ..cell.clone() }.violations().is_empty());
         for broken in [
             Cell { bit_exact: false, ..cell.clone() },
             Cell { rounded: [1e-11, 1e-6], ..cell.clone() },

@@ -2,13 +2,13 @@
 
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
-use higanbana_train::{Rule, optimizers};
+use higanbana_train::Rule;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Cell, Control, Curve, GammaError, Half, Network, Question, Subject, SubjectError, half,
 };
-use crate::parallel;
+use crate::{experiment::Lab, parallel};
 
 /// What is run; `experiment.toml` of the experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,10 +52,15 @@ impl Plan {
 pub struct Chapter {
     /// What was run.
     pub plan: Plan,
+    /// The optimizers.
+    #[serde(skip)]
+    pub rules: Vec<&'static Rule>,
     /// Every adapter with every optimizer, in the small network.
     pub cells: Vec<Cell>,
     /// Those in the UNet.
     pub unet: Vec<Cell>,
+    /// Cells of which the theorem says nothing, and why.
+    pub outside: Vec<String>,
     /// What could not be run, and why.
     pub failures: Vec<String>,
     /// Rules that cannot be broken, and why: optimizer, control, reason.
@@ -81,6 +86,8 @@ pub struct Worst {
     pub double: (f64, String),
     /// The largest where every factor is rounded, in f32.
     pub single: (f64, String),
+    /// The furthest that scaled hyperparameters are off.
+    pub rounding: f64,
     /// The smallest deviation of each negative control.
     pub controls: Vec<(&'static str, f64, String)>,
 }
@@ -104,45 +111,51 @@ impl Worst {
             double: largest(&|cell| cell.rounded[0]),
             // Where a sign decides nothing is bounded in f32.
             single: largest(&|cell| if cell.bounds[1].is_some() { cell.rounded[1] } else { 0.0 }),
+            rounding: cells.iter().map(|cell| cell.rounding).fold(0.0, f64::max),
             controls: Control::ALL.into_iter().filter_map(smallest).collect(),
         }
     }
 }
 
 /// A cell that is to be filled.
-struct Pair<'a> {
-    net: Network,
-    subject: &'a Subject,
-    rule: &'static Rule,
-    dyadic: f64,
+pub(super) struct Pair<'a> {
+    pub net: Network,
+    pub subject: &'a Subject,
+    pub rule: &'static Rule,
 }
 
 impl Chapter {
-    /// Runs the plan for every adapter of `registry` and every optimizer; `progress` hears how many
-    /// cells there are, and the name of each that is filled.
+    /// Runs the plan for every adapter and every optimizer of a lab; `progress` hears how many cells there
+    /// are, and the name of each that is filled.
     ///
     /// # Errors
     /// When the plan names what there is not, or what it draws cannot be trained.
     pub fn run(
         plan: Plan,
-        registry: &Registry,
-        device: &Device,
+        lab: &Lab,
         progress: impl Fn(usize, &str) + Sync,
     ) -> Result<Self, GammaError> {
+        let (registry, device) = (&lab.adapters, &lab.device);
         let subjects = Subject::all(registry);
+        let (mut rules, mut outside) = (Vec::new(), Vec::new());
+        for known in lab.optimizers.iter() {
+            match super::rule_of(&known) {
+                Ok(rule) => rules.push(rule),
+                Err(reason) => outside.push(format!("{}: {reason}", known.name())),
+            }
+        }
         Subject::named(registry, &plan.adapter)?;
         super::rule(&plan.optimizer)?;
         let mut pairs = Vec::new();
         for net in [Network::Unet, Network::Mlp] {
             for subject in &subjects {
-                let dyadic = subject.dyadic_gamma(registry)?;
-                let rules = optimizers().iter().filter(|rule| plan.has(net, subject, rule));
-                pairs.extend(rules.map(|rule| Pair { net, subject, rule, dyadic }));
+                let rules = rules.iter().filter(|rule| plan.has(net, subject, rule));
+                pairs.extend(rules.map(|&rule| Pair { net, subject, rule }));
             }
         }
         let total = pairs.len();
         let results = parallel::all(&pairs, |pair| {
-            let cell = plan.cell(pair, registry, device);
+            let cell = pair.subject.guarded(pair.rule, || plan.cell(pair, registry, device));
             progress(total, &format!("{} × {}", pair.subject.label, pair.rule.name));
             cell
         });
@@ -151,6 +164,7 @@ impl Chapter {
             match (pair.net, result) {
                 (Network::Mlp, Ok(cell)) => cells.push(cell),
                 (Network::Unet, Ok(cell)) => unet.push(cell),
+                (_, Err(error @ GammaError::Outside { .. })) => outside.push(error.to_string()),
                 (_, Err(error)) => failures.push(error.to_string()),
             }
         }
@@ -159,10 +173,22 @@ impl Chapter {
                 |control: Control| Some((rule.name, control.name(), control.applies(rule).err()?));
             Control::ALL.into_iter().filter_map(reason)
         };
-        let not_applicable = optimizers().iter().flat_map(reasons).collect();
+        let not_applicable = rules.iter().copied().flat_map(reasons).collect();
         let [losses, departures, growth] = plan.drawings(registry, device)?;
         let half = half::table(&plan, registry, device)?;
-        Ok(Self { plan, cells, unet, failures, not_applicable, losses, departures, growth, half })
+        Ok(Self {
+            plan,
+            rules,
+            cells,
+            unet,
+            outside,
+            failures,
+            not_applicable,
+            losses,
+            departures,
+            growth,
+            half,
+        })
     }
 
     /// What contradicts the theorem, or a control that does not show: a line each.
@@ -183,9 +209,9 @@ impl Plan {
     }
 
     /// Rounded alike in f64, there with controls, and in f32; with rounded factors in both.
-    fn cell(
+    pub(super) fn cell(
         &self,
-        &Pair { net, subject, rule, dyadic }: &Pair,
+        &Pair { net, subject, rule }: &Pair,
         registry: &Registry,
         device: &Device,
     ) -> Result<Cell, GammaError> {
@@ -195,12 +221,14 @@ impl Plan {
         };
         // What breaks depends on the optimizer.
         let controls = net == Network::Mlp || self.full || subject.label == self.adapter;
+        // Where α stands depends on the adapter.
+        let alpha = rule.name == self.optimizer;
         let answers = |gamma, steps, controls| {
             let mut sizes = None;
             let mut answer = |dtype, controls| {
                 let seed = self.seed;
                 let question = Question::new(subject, rule, gamma);
-                let question = Question { net, dtype, steps, seed, controls, ..question };
+                let question = Question { net, dtype, steps, seed, controls, alpha, ..question };
                 question.answer_sized(registry, device, &mut sizes)
             };
             Ok::<[Answer; 2], GammaError>([
@@ -208,6 +236,7 @@ impl Plan {
                 answer(DType::F32, false)?,
             ])
         };
+        let dyadic = subject.dyadic_gamma(registry)?;
         Ok(Cell::new(answers(dyadic, steps[0], controls)?, answers(self.gamma, steps[1], false)?))
     }
 

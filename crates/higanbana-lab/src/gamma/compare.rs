@@ -4,22 +4,18 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device};
 use higanbana_core::{Registry, device::is_flex};
-use higanbana_train::scaling::root;
+use higanbana_train::{ScalingError, scaling::root};
 
 use super::{
     Answer, Control, Curve, GammaError, Network, Plan, Question, Subject, SubjectError, broken,
     check,
+    control::{FAIR, least},
     course::{Course, PROBED},
     mlp::Imitation,
     name,
     setup::{Setup, Sizes},
     task::{Adapted, Task},
 };
-
-/// Share of the steps on which clipping is to be active.
-pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
-/// Steps over which the growth of rounding is bounded.
-const BOUNDED: usize = 20;
 
 impl Question<'_> {
     /// Trains and compares.
@@ -38,37 +34,63 @@ impl Question<'_> {
         device: &Device,
         sizes: &mut Option<Sizes>,
     ) -> Result<Answer, GammaError> {
-        let Self { subject, dtype, seed, .. } = *self;
+        let Self { dtype, seed, .. } = *self;
         if !device.supports_dtype(dtype) {
             return Err(GammaError::Type(name(dtype)));
         }
         match self.net {
-            Network::Mlp => self.compare(&self.mlp(registry, device)?, registry, sizes),
+            Network::Mlp => self.compare(registry, sizes, |subject| {
+                subject.mlp(registry, self.widths, device, dtype, seed)
+            }),
             Network::Unet => {
-                self.compare(&subject.unet(registry, device, dtype, seed)?, registry, sizes)
+                self.compare(registry, sizes, |subject| subject.unet(registry, device, dtype, seed))
             }
         }
     }
 
+    /// `build` puts a subject into the network.
     fn compare<T: Task>(
         &self,
-        net: &Adapted<T>,
         registry: &Registry,
         sizes: &mut Option<Sizes>,
+        build: impl Fn(&Subject) -> Result<Adapted<T>, SubjectError>,
     ) -> Result<Answer, GammaError> {
+        let net = &build(self.subject)?;
         let setup = self.setup(net, registry)?;
         let (setup, mut reference) = self.reference(net, setup, sizes)?;
         let without = Course::without_gamma(net, &setup, None);
         let same = reference.compare(without, self.steps, None);
+        let clipped = reference.clipped(&setup);
+        let rounding = setup.rounding().map_err(|lost| self.lost(lost))?;
+        let ieee = is_flex(&net.options().0);
+        let bound = self.bound(setup.is_dyadic(), rounding, ieee);
         let mut controls = BTreeMap::new();
         let mut not_applicable = BTreeMap::new();
+        let mut weak = BTreeMap::new();
+        let least = least(bound.ok());
         for control in Control::ALL.into_iter().filter(|_| self.controls) {
+            let name = control.name();
             match broken::run(control, net, &setup, &mut reference) {
-                Ok(deviation) => drop(controls.insert(control.name(), deviation)),
-                Err(reason) => drop(not_applicable.insert(control.name(), reason)),
+                Ok(deviation) => {
+                    let why = control.weak(self.rule, &setup.factors, self.steps, clipped);
+                    weak.extend(why.filter(|_| deviation <= least).map(|why| (name, why)));
+                    controls.insert(name, deviation);
+                }
+                Err(reason) => drop(not_applicable.insert(name, reason)),
             }
         }
-        let bound = self.bound(setup.is_dyadic(), is_flex(&net.options().0));
+        let alpha = match self.alpha {
+            true => {
+                let bounds = [bound.ok(), self.bound(false, rounding, ieee).ok()];
+                Some(self.alpha(net, &setup, &mut reference, registry, bounds, build)?)
+            }
+            false => None,
+        };
+        let (alpha, no_alpha) = match alpha {
+            Some(Ok(alpha)) => (Some(alpha), None),
+            Some(Err(reason)) => (None, Some(reason)),
+            None => (None, None),
+        };
         Ok(Answer {
             net: self.net.name(),
             adapter: self.subject.label.clone(),
@@ -76,15 +98,23 @@ impl Question<'_> {
             gamma: self.gamma,
             degree: self.subject.degree(registry)?,
             c: self.rule.c(),
+            found: self.rule.found.then(|| self.rule.degrees()),
+            factors: setup.factors.clone(),
             dtype: name(self.dtype),
             steps: self.steps,
+            start: setup.start,
             deviation: same.deviation(),
             bit_exact: same.bit_exact,
             controls,
             not_applicable,
+            weak,
+            alpha,
+            no_alpha,
+            hyperparameters: setup.settings.iter().collect(),
+            rounding,
             bound: bound.ok(),
             unbounded: bound.err(),
-            clipped: reference.clipped(&setup),
+            clipped,
             growth: same.growth,
         })
     }
@@ -131,17 +161,29 @@ impl Question<'_> {
         net: &Adapted<T>,
         registry: &Registry,
     ) -> Result<Setup, GammaError> {
-        let adapter = self.subject.label.clone();
-        let failed = |source| GammaError::Scaling { adapter, source };
+        let failed = |source: ScalingError| match source {
+            ScalingError::Gamma(_) | ScalingError::One | ScalingError::Range { .. } => {
+                GammaError::Scaling { adapter: self.subject.label.clone(), source }
+            }
+            // Nothing replaces γ here.
+            source => self.outside(source.to_string()),
+        };
         let a = root(self.gamma, self.subject.degree(registry)?);
         let scale = |a| {
             let layers = self.net.factors(a, net.sites.len());
-            let scalings = net.scalings(self.rule, &layers)?;
+            let scalings = net.scalings(self.rule, &layers, self.start)?;
             scalings.iter().try_for_each(|scaling| check(scaling.gamma, self.dtype))?;
             Ok((layers, scalings))
         };
         let (layers, scalings) = a.and_then(scale).map_err(failed)?;
-        Ok(Setup::new(self, layers, scalings))
+        let setup = Setup::new(self, layers, scalings);
+        setup.rounding().map_err(|lost| self.lost(lost))?;
+        Ok(setup)
+    }
+
+    /// A cell of which the theorem says nothing.
+    pub(super) fn outside(&self, reason: String) -> GammaError {
+        self.subject.outside(self.rule.name, reason)
     }
 
     /// The training with $\gamma$, its gradients clipped on a fair share of the steps.
@@ -186,24 +228,6 @@ impl Question<'_> {
             }),
         }
     }
-
-    /// What the deviation must not exceed, where arithmetic is `ieee`'s; or why nothing is promised.
-    fn bound(&self, exact: bool, ieee: bool) -> Result<f64, &'static str> {
-        let signs = matches!(self.rule.name, "sign_sgd" | "lion");
-        match (exact, self.dtype) {
-            _ if !ieee => Err("roots and quotients of this device need not be rounded correctly"),
-            (true, _) => Ok(0.0),
-            _ if self.steps > BOUNDED => {
-                Err("over more than 20 steps rounding grows as the training amplifies it")
-            }
-            (_, DType::F64) if self.rule.single_precision || self.rule.name == "prodigy" => {
-                Ok(1e-8)
-            }
-            (_, DType::F64) => Ok(1e-12),
-            _ if signs => Err("rounding turns signs in f32"),
-            _ => Ok(1e-4),
-        }
-    }
 }
 
 /// The geometric means of two lists.
@@ -229,27 +253,4 @@ pub(crate) fn trained(
     let setup = question.setup(&net, registry)?;
     let mut course = Course::with_gamma(&net, &setup).after(STEPS);
     Ok((course.updates.swap_remove(STEPS - 1), course.norms.concat()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gamma::rule;
-
-    #[test]
-    fn what_is_not_promised_has_a_reason() {
-        let subject = Subject::named(&higanbana_adapters::registry(), "lora").unwrap();
-        let question = |optimizer: &str, dtype, steps| {
-            let new = Question::new(&subject, rule(optimizer).unwrap(), 0.25);
-            Question { dtype, steps, ..new }
-        };
-        let sgd = question("sgd", DType::F64, 20);
-        assert_eq!((sgd.bound(true, true), sgd.bound(false, true)), (Ok(0.0), Ok(1e-8)));
-        // A device with arithmetic of its own.
-        assert!(sgd.bound(true, false).unwrap_err().contains("this device"));
-        assert!(question("sgd", DType::F64, 21).bound(false, true).is_err());
-        assert_eq!(question("nadam", DType::F64, 20).bound(false, true), Ok(1e-12));
-        assert_eq!(question("lion", DType::F32, 200).bound(true, true), Ok(0.0));
-        assert!(question("lion", DType::F32, 20).bound(false, true).is_err());
-    }
 }

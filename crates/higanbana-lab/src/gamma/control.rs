@@ -5,6 +5,18 @@ use higanbana_train::{Role, Rule};
 /// A control has to depart by more than this.
 pub const THRESHOLD: f64 = 1e-3;
 
+/// A factor of which a broken rule has to be off to show.
+const ENOUGH: f64 = 2.0;
+/// Steps over which every rule shows at the latest.
+pub(super) const SHOWN: usize = 120;
+/// Share of the steps on which clipping is to be active.
+pub(super) const FAIR: std::ops::RangeInclusive<f64> = 0.2..=0.8;
+
+/// What a broken rule has to exceed: the threshold, and well what rounding may do.
+pub(super) fn least(bound: Option<f64>) -> f64 {
+    THRESHOLD.max(10.0 * bound.unwrap_or_default())
+}
+
 /// A rule of the theorem, broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
@@ -38,6 +50,50 @@ impl Control {
             Self::UnscaledDecay => "unscaled_decay",
             Self::UnscaledThreshold => "unscaled_threshold",
             Self::GlobalClip => "global_clip",
+        }
+    }
+
+    /// An exponent that is not $c$.
+    pub(super) fn wrong(c: i32) -> i32 {
+        match c {
+            1 => 2,
+            _ => 1,
+        }
+    }
+
+    /// By which power of $a$ the rules are off.
+    fn off(self, rule: &Rule) -> i32 {
+        let left = rule.hyperparameters.iter().filter(|h| self.leaves(h.role));
+        match self {
+            Self::WrongC => (Self::wrong(rule.c()) - rule.c()).abs(),
+            Self::UnscaledThreshold | Self::GlobalClip => 1,
+            _ => left.map(|h| h.power.abs()).max().unwrap_or_default(),
+        }
+    }
+
+    /// Why a departure that does not exceed `least` says nothing here, if there is a reason: with factors
+    /// `factors`, over these `steps`, with gradients clipped on this share of them.
+    pub(super) fn weak(
+        self,
+        rule: &Rule,
+        factors: &[f64],
+        steps: usize,
+        clipped: f64,
+    ) -> Option<String> {
+        let power = self.off(rule);
+        let off = |a: &f64| a.powi(power).max(a.powi(-power));
+        let off = factors.iter().map(off).fold(1.0, f64::max);
+        let clips = matches!(self, Self::UnscaledThreshold | Self::GlobalClip);
+        match () {
+            () if off < ENOUGH => {
+                Some(format!("too weak at this gamma, off by a factor of {off:.4}"))
+            }
+            () if steps < SHOWN => Some(format!("too weak over {steps} steps")),
+            () if clips && !FAIR.contains(&clipped) => {
+                let share = 100.0 * clipped;
+                Some(format!("too weak with gradients clipped on {share:.0} % of the steps"))
+            }
+            () => None,
         }
     }
 

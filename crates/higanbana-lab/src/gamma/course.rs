@@ -6,7 +6,7 @@ use burn::{
     tensor::{DType, Tensor},
 };
 use higanbana_core::slot;
-use higanbana_train::{Clip, Group, ModelOptimizer, Place, scaling::scaled};
+use higanbana_train::{Clip, Group, ModelOptimizer, Place};
 use serde::Serialize;
 
 use super::{
@@ -48,8 +48,17 @@ pub struct Curve {
 impl<'a, T: Task> Course<'a, T> {
     /// The training with $\gamma$.
     pub(super) fn with_gamma(net: &'a Adapted<T>, setup: &Setup) -> Self {
-        let gammas: Vec<f64> = setup.scalings.iter().map(|scaling| scaling.gamma).collect();
-        let groups = setup.factors.iter().map(|a| Self::divided(setup, *a)).collect();
+        let gammas = setup.scalings.iter().map(|scaling| scaling.gamma).collect();
+        Self::scaled(net, setup, Some(gammas))
+    }
+
+    /// The same where `net` has $\gamma$ in its options: on the path on which users train.
+    pub(super) fn with_alpha(net: &'a Adapted<T>, setup: &Setup) -> Self {
+        Self::scaled(net, setup, None)
+    }
+
+    fn scaled(net: &'a Adapted<T>, setup: &Setup, gammas: Option<Vec<f64>>) -> Self {
+        let groups = setup.factors.iter().map(|a| setup.with_gamma(*a)).collect();
         let clip = match setup.whole {
             Some(threshold) => Clip::Whole(threshold),
             None => {
@@ -57,7 +66,7 @@ impl<'a, T: Task> Course<'a, T> {
                 Clip::Groups(pairs.map(|(threshold, a)| threshold * a).collect())
             }
         };
-        Self::new(net, setup, &gammas, false, groups, clip)
+        Self::new(net, setup, gammas, false, groups, clip)
     }
 
     /// The training without $\gamma$, as the theorem says or with one rule broken.
@@ -66,21 +75,22 @@ impl<'a, T: Task> Course<'a, T> {
         setup: &Setup,
         broken: Option<Control>,
     ) -> Self {
-        let rule = setup.rule;
-        let group = |a: f64| {
-            let with = Self::divided(setup, a);
-            let c = if broken == Some(Control::WrongC) { wrong(rule.c()) } else { rule.c() };
-            let right = scaled(rule, &with.settings, a);
-            let settings = rule.hyperparameters.iter().fold(right, |settings, h| {
-                if broken.is_some_and(|control| control.leaves(h.role)) {
-                    settings.with(h.name, with.settings.get(h.name))
-                } else {
-                    settings
-                }
-            });
-            Group { rate: with.rate * a.powi(c), settings }
-        };
-        let groups = setup.factors.iter().map(|a| group(*a)).collect();
+        let gammas = vec![1.0; setup.scalings.len()];
+        Self::unscaled(net, setup, Some(gammas), broken)
+    }
+
+    /// The same on the path on which users train.
+    pub(super) fn without_alpha(net: &'a Adapted<T>, setup: &Setup) -> Self {
+        Self::unscaled(net, setup, None, None)
+    }
+
+    fn unscaled(
+        net: &'a Adapted<T>,
+        setup: &Setup,
+        gammas: Option<Vec<f64>>,
+        broken: Option<Control>,
+    ) -> Self {
+        let groups = setup.factors.iter().map(|a| setup.without_gamma(*a, broken)).collect();
         let clip = match setup.whole {
             Some(threshold) => Clip::Whole(threshold),
             None => {
@@ -92,30 +102,19 @@ impl<'a, T: Task> Course<'a, T> {
                 Clip::Groups(pairs.map(threshold).collect())
             }
         };
-        let gammas = vec![1.0; setup.scalings.len()];
-        Self::new(net, setup, &gammas, true, groups, clip)
-    }
-
-    /// Rate and hyperparameters with $\gamma$ of the group with factor `a`.
-    fn divided(setup: &Setup, a: f64) -> Group {
-        Group {
-            rate: setup.rate * a.powi(-setup.rule.c()),
-            settings: scaled(setup.rule, &setup.settings, a.recip()),
-        }
+        Self::new(net, setup, gammas, true, groups, clip)
     }
 
     fn new(
         net: &'a Adapted<T>,
         setup: &Setup,
-        gammas: &[f64],
+        gammas: Option<Vec<f64>>,
         multiplied: bool,
         groups: Vec<Group>,
         clip: Clip,
     ) -> Self {
-        let mut gammas = gammas.iter();
-        let model = slot::edit(net.model.clone(), |slot| {
-            slot.members[0].gamma = gammas.next().copied();
-        });
+        let mut gammas = gammas.into_iter().flatten();
+        let model = slot::edit(net.model.clone(), |slot| slot.members[0].gamma = gammas.next());
         let group = |path: &str| Some(setup.group(site_of(&net.sites, path)?, last(path)));
         let (device, dtype) = net.options();
         let model = model.map(&mut Initial {
@@ -209,7 +208,7 @@ impl<'a, T: Task> Course<'a, T> {
     /// Runs another training beside this one, until it departs by more than `enough`.
     pub(super) fn compare(
         &mut self,
-        mut other: Self,
+        mut other: Course<'_, T>,
         steps: usize,
         enough: Option<f64>,
     ) -> Comparison {
@@ -224,14 +223,6 @@ impl<'a, T: Task> Course<'a, T> {
             }
         }
         comparison
-    }
-}
-
-/// An exponent that is not $c$.
-fn wrong(c: i32) -> i32 {
-    match c {
-        1 => 2,
-        _ => 1,
     }
 }
 

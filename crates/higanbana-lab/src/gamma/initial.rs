@@ -1,25 +1,11 @@
 //! Initial values of the trained tensors, and which layer each of them belongs to.
 
 use burn::{
-    module::{Module, ModuleMapper, Param},
+    module::{ModuleMapper, Param},
     tensor::{Tensor, TensorData},
 };
 use higanbana_core::{Init, Site, SiteKind};
 use higanbana_train::Place;
-
-use super::task::{Adapted, Task, stream};
-
-/// $\Delta W$ of all sites where the trained tensors are noise.
-pub(super) fn noised_update<T: Task>(net: &Adapted<T>) -> Vec<f64> {
-    let (device, dtype) = net.options();
-    let model = net.model.clone().map(&mut Initial {
-        place: Place::default(),
-        noise: Some(stream("noise", &device, dtype, 0)),
-        factor: &|path| site_of(&net.sites, path).map(|_| 1.0),
-        multiplied: false,
-    });
-    net.updates(&model)
-}
 
 /// The last name of a path that is no index.
 pub(super) fn last(path: &str) -> &str {

@@ -5,7 +5,7 @@ use crate::numbers::Numbers;
 
 /// The size of rounding itself, which another processor makes several times as large or as small.
 const ROUNDING: Numbers = Numbers {
-    keys: &["rounded"],
+    keys: &["rounded", "rounding", "alpha"],
     floor: 0.0,
     digits: 1,
     absolute: 1e-15,
@@ -21,6 +21,8 @@ const GROWTH: Numbers = Numbers { keys: &["growth"], digits: 2, ..ROUNDING };
 pub const NUMBERS: &[Numbers] = &[
     ROUNDING,
     GROWTH,
+    // As many digits as an f32 needs, and no fewer: they are picked among those.
+    Numbers { keys: &["hyperparameters"], floor: 0.0, digits: 9, ..Numbers::COMPUTED },
     // A share of the steps; one of them may be on the threshold.
     Numbers { keys: &["clipped"], absolute: 0.02, ..Numbers::COMPUTED },
     Numbers { keys: &["plan", "dyadic_gamma", "dyadic", "bounds"], ..Numbers::GIVEN },
@@ -33,6 +35,11 @@ impl Chapter {
     pub fn written(mut self) -> Self {
         for cell in self.cells.iter_mut().chain(&mut self.unet) {
             cell.rounded = cell.rounded.map(|deviation| ROUNDING.written(deviation));
+            cell.rounding = ROUNDING.written(cell.rounding);
+            for alpha in cell.alpha.iter_mut().flatten() {
+                alpha.deviation = ROUNDING.written(alpha.deviation);
+                alpha.path = ROUNDING.written(alpha.path);
+            }
         }
         for value in self.growth.iter_mut().flat_map(|curve| &mut curve.values) {
             *value = GROWTH.written(*value);

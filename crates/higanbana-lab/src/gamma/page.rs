@@ -1,10 +1,10 @@
 //! The page of the chapter.
 
-use higanbana_train::{Role, optimizers};
+use higanbana_train::Role;
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Cell, Chapter, Curve, THRESHOLD, TYPES, Worst};
+use super::{Alpha, Cell, Chapter, Curve, Start, THRESHOLD, TYPES, Worst};
 use crate::{
     plot::{Axis, Marks, Point, Series, Style, plot},
     report::{ReportError, environment, mathml},
@@ -54,7 +54,7 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
     let statement = STATEMENT.iter().map(|(name, latex)| Ok((*name, mathml(latex)?)));
     let statement: std::collections::BTreeMap<_, _> =
         statement.collect::<Result<_, ReportError>>()?;
-    let names: Vec<&str> = optimizers().iter().map(|rule| rule.name).collect();
+    let names: Vec<&str> = chapter.rules.iter().map(|rule| rule.name).collect();
     let page = environment.get_template("gamma.html")?.render(context! {
         statement => Serde(&statement),
         optimizers => Serde(&table(chapter)?),
@@ -68,6 +68,10 @@ pub fn page(chapter: &Chapter) -> Result<String, ReportError> {
         half => Serde(&chapter.half),
         types => Serde(&TYPES.map(|(name, _)| name)),
         failures => Serde(&chapter.failures),
+        outside => Serde(&chapter.outside),
+        alphas => Serde(&alphas(chapter)),
+        without_alpha => without_alpha(chapter),
+        start => Start::Noise.name(),
         plan => Serde(&chapter.plan),
         threshold => THRESHOLD,
         losses => drawn(&chapter.losses, Axis::linear("loss").up_to(cut(&chapter.losses)), 0),
@@ -95,7 +99,7 @@ fn cut(curves: &[Curve]) -> f64 {
 }
 
 fn table(chapter: &Chapter) -> Result<Vec<Optimizer>, ReportError> {
-    let rows = optimizers().iter().map(|rule| {
+    let rows = chapter.rules.iter().map(|rule| {
         let cells = || chapter.cells.iter().filter(|cell| cell.optimizer == rule.name);
         let largest = |index: usize| cells().map(|cell| cell.rounded[index]).fold(0.0, f64::max);
         let control = |control: super::Control| match control.applies(rule) {
@@ -123,14 +127,38 @@ fn table(chapter: &Chapter) -> Result<Vec<Optimizer>, ReportError> {
     rows.collect()
 }
 
+/// A line of the table of real $\alpha$s.
+#[derive(Debug, Serialize)]
+struct RealAlpha<'a> {
+    net: &'static str,
+    adapter: &'a str,
+    alphas: &'a [Alpha; 4],
+}
+
+fn alphas(chapter: &Chapter) -> Vec<RealAlpha<'_>> {
+    let mut lines = Vec::new();
+    for (net, cells) in [("small", &chapter.cells), ("UNet", &chapter.unet)] {
+        lines.extend(cells.iter().filter_map(|cell| {
+            Some(RealAlpha { net, adapter: &cell.adapter, alphas: cell.alpha.as_ref()? })
+        }));
+    }
+    lines
+}
+
+/// Adapters without one, with the reason.
+fn without_alpha(chapter: &Chapter) -> String {
+    let why = |cell: &Cell| Some(format!("{} ({})", cell.adapter, cell.no_alpha?));
+    chapter.cells.iter().filter_map(why).collect::<Vec<_>>().join(", ")
+}
+
 fn lines(chapter: &Chapter) -> Vec<Line<'_>> {
     let mut lines: Vec<Line> = Vec::new();
     for cell in &chapter.cells {
         if lines.last().is_none_or(|line| line.adapter != cell.adapter) {
-            let cells = vec![None; optimizers().len()];
+            let cells = vec![None; chapter.rules.len()];
             lines.push(Line { adapter: &cell.adapter, degree: cell.degree, cells });
         }
-        let column = optimizers().iter().position(|rule| rule.name == cell.optimizer);
+        let column = chapter.rules.iter().position(|rule| rule.name == cell.optimizer);
         if let (Some(line), Some(column)) = (lines.last_mut(), column) {
             line.cells[column] = Some(cell);
         }

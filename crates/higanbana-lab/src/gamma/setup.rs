@@ -1,21 +1,31 @@
 //! How a pair of trainings is set up: rates, hyperparameters, thresholds.
 
-use higanbana_train::{Role, Rule, Scaling, Settings};
+use higanbana_train::{Group, Role, Rule, Scaling, Settings, scaling::scaled};
 use serde::{Deserialize, Serialize};
 
-use super::Question;
+use super::{Control, Question};
 
 /// From which values adapters start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Their own: the adapted network equals the base. Adapters of a high degree have small gradients
-    /// there, and little to compare; an optimizer that [cannot](Rule::needs_nonzero) start from zeros
-    /// starts from noise.
+    /// there, and little to compare; a tensor of zeros keeps its factor of 1 under an optimizer that
+    /// [cannot](Rule::needs_nonzero) scale it, and the others take up $\gamma$.
     Own,
     /// Noise on top, so that the update is of the size of the weight.
     #[default]
     Noise,
+}
+
+impl Start {
+    /// Name in prose.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own => "its own start",
+            Self::Noise => "noise",
+        }
+    }
 }
 
 /// A pair of trainings that the theorem says are the same.
@@ -65,7 +75,7 @@ impl Setup {
             rate: net.rate(exact) * rule.rate,
             settings: settings.clone().unwrap_or_else(|| felt(rule, None, &factors)),
             own: settings.is_some(),
-            start: if rule.needs_nonzero.is_some() { Start::Noise } else { start },
+            start,
             thresholds: vec![f64::INFINITY; factors.len()],
             whole: None,
             factors,
@@ -99,6 +109,30 @@ impl Setup {
             factors,
             seed: self.seed,
         }
+    }
+
+    /// Rate and hyperparameters with $\gamma$ of the group with factor `a`.
+    pub(super) fn with_gamma(&self, a: f64) -> Group {
+        Group {
+            rate: self.rate * a.powi(-self.rule.c()),
+            settings: scaled(self.rule, &self.settings, a.recip()),
+        }
+    }
+
+    /// The same without $\gamma$, as the theorem says or with one rule broken.
+    pub(super) fn without_gamma(&self, a: f64, broken: Option<Control>) -> Group {
+        let rule = self.rule;
+        let with = self.with_gamma(a);
+        let c = if broken == Some(Control::WrongC) { Control::wrong(rule.c()) } else { rule.c() };
+        let right = scaled(rule, &with.settings, a);
+        let settings = rule.hyperparameters.iter().fold(right, |settings, h| {
+            if broken.is_some_and(|control| control.leaves(h.role)) {
+                settings.with(h.name, with.settings.get(h.name))
+            } else {
+                settings
+            }
+        });
+        Group { rate: with.rate * a.powi(c), settings }
     }
 
     /// Whether both trainings are rounded alike.
@@ -146,8 +180,8 @@ fn felt(rule: &Rule, norm: Option<f64>, factors: &[f64]) -> Settings {
     })
 }
 
-/// A number near `value` that is an `f32`, and so, as nearly as can be, is `factor` times it. Burn holds
-/// hyperparameters in `f32`: the rounding of a scaled one would be all that is seen.
+/// Of the 4096 `f32` from `value` up that whose `factor`-fold is nearest to an `f32`, too. Burn holds
+/// hyperparameters in `f32`: [the rounding](super::held) of a scaled one would be all that is seen.
 fn twice_single(value: f64, factor: f64) -> f64 {
     let first = (value as f32).to_bits();
     let error = |v: f64| ((f64::from((v * factor) as f32)) / (v * factor) - 1.0).abs();

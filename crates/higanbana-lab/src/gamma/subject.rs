@@ -1,15 +1,17 @@
 //! The adapters that are trained.
 
 use burn::tensor::{DType, Device};
-use higanbana_adapters::{InjectError, Injection};
+use higanbana_adapters::{InjectError, Injection, inject};
 use higanbana_core::{Degree, Kind, Registry, Variant, device::cpu, nearest};
+use higanbana_train::Rule;
 
 use super::{
-    initial::noised_update,
+    GammaError,
     mlp::{Imitation, Mlp, WIDTHS},
     task::{Adapted, total},
     unet::{Denoising, unet},
 };
+use crate::panics::caught;
 
 /// An algorithm with a set of options.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +19,9 @@ pub struct Subject {
     /// Name: `lokr`, or `lokr:full_matrix` with a set of options.
     pub label: String,
     algorithm: String,
-    options: toml::Table,
+    pub(super) options: toml::Table,
+    /// Layers that have other options; every one is named, or none is.
+    pub(super) rules: Vec<inject::Rule>,
     /// Whether it needs a kernel of several taps.
     convolution: bool,
 }
@@ -34,6 +38,14 @@ pub enum SubjectError {
         name: String,
         /// The known ones, nearest first.
         known: String,
+    },
+    /// The optimizer scales in no way.
+    #[error("{name}: {reason}")]
+    NoRule {
+        /// The optimizer.
+        name: String,
+        /// Why.
+        reason: String,
     },
     /// The adapter cannot be put into the network.
     #[error(transparent)]
@@ -98,7 +110,7 @@ impl Subject {
         Ok(net.degrees().swap_remove(0))
     }
 
-    /// Degree $m$ of the map that $\gamma$ multiplies, 1 where there is none.
+    /// Degree $m$ of the map that $\gamma$ multiplies; 1 where there is no such map.
     ///
     /// # Errors
     /// When the adapter cannot be built.
@@ -114,24 +126,28 @@ impl Subject {
         Ok(0.25f64.powi(self.degree(registry)? as i32))
     }
 
+    /// Work with this adapter and an optimizer, whose code may be anyone's: a panic is an error of theirs.
+    ///
+    /// # Errors
+    /// Those of the work, and the panic.
+    pub fn guarded<R>(
+        &self,
+        rule: &Rule,
+        work: impl FnOnce() -> Result<R, GammaError>,
+    ) -> Result<R, GammaError> {
+        let adapter = self.label.clone();
+        let panicked = |panic| GammaError::Panicked { adapter, optimizer: rule.name, panic };
+        caught(work).map_err(panicked)?
+    }
+
+    /// A cell of this adapter of which the theorem says nothing.
+    pub fn outside(&self, optimizer: &str, reason: String) -> GammaError {
+        GammaError::Outside { adapter: self.label.clone(), optimizer: optimizer.into(), reason }
+    }
+
     /// Whether the algorithm has an option of this name.
     pub fn has_option(&self, registry: &Registry, name: &str) -> bool {
         registry.get(&self.algorithm).is_some_and(|kind| kind.defaults().contains_key(name))
-    }
-
-    /// Whether an option changes nothing in the update: the adapter at two values of it, from the same
-    /// tensors.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    pub fn ignores(&self, registry: &Registry, name: &str) -> Result<bool, SubjectError> {
-        let update = |value: f64| {
-            let mut subject = self.clone();
-            subject.options.insert(name.into(), value.into());
-            let net = subject.mlp(registry, WIDTHS, &cpu(), DType::F64, 0)?;
-            Ok::<_, SubjectError>(noised_update(&net))
-        };
-        Ok(update(1.0)? == update(2.0)?)
     }
 
     fn new(kind: &Kind, variant: Option<&Variant>) -> Self {
@@ -155,6 +171,7 @@ impl Subject {
             algorithm: name.into(),
             convolution: options.contains_key("use_tucker"),
             options,
+            rules: Vec::new(),
         }
     }
 
@@ -192,6 +209,7 @@ impl Subject {
     }
 
     fn injection(&self, seed: u64) -> Injection {
-        Injection::new("gamma", &self.algorithm).options(self.options.clone()).seed(seed)
+        let injection = Injection::new("gamma", &self.algorithm).options(self.options.clone());
+        Injection { rules: self.rules.clone(), ..injection.seed(seed) }
     }
 }

@@ -5,9 +5,14 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use higanbana_adapters::{InjectError, Injection, inject};
-use higanbana_core::{Degree, Init, Member, Registry, Site, SiteKind, slot};
-use higanbana_train::{Rule, Scaling, ScalingError, scaling::is_power_of_two};
+use higanbana_core::{Degree, Init, Member, Registry, Site, SiteKind, Slot, slot};
+use higanbana_train::{
+    Rule, Scaling, ScalingError,
+    scaling::{Layer, Sharing, is_power_of_two, judge},
+};
 use serde::Serialize;
+
+use super::Start;
 
 /// The network that is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -118,16 +123,24 @@ impl<T: Task> Adapted<T> {
         slot::collect(&self.model).iter().map(|slot| slot.members[0].adapter.degree()).collect()
     }
 
-    /// What replaces $\gamma_l = a_l^{m_l}$ at each site.
+    /// What replaces $\gamma_l = a_l^{m_l}$ at each site, for adapters that start from there.
     pub(super) fn scalings(
         &self,
         rule: &'static Rule,
         factors: &[f64],
+        start: Start,
     ) -> Result<Vec<Scaling>, ScalingError> {
-        let scaling = |(degree, a): (Degree, &f64)| {
-            Scaling::for_gamma(&degree, rule, a.powi(total(&degree) as i32))
+        let layer = |(slot, a): (&Slot, &f64)| {
+            let adapter = &slot.members[0].adapter;
+            let layer = Layer::of(adapter, a.powi(total(&adapter.degree()) as i32));
+            match start {
+                Start::Own => layer,
+                Start::Noise => Layer { zeros: Vec::new(), ..layer },
+            }
         };
-        self.degrees().into_iter().zip(factors).map(scaling).collect()
+        let layers: Vec<Layer> =
+            slot::collect(&self.model).iter().zip(factors).map(layer).collect();
+        judge(&layers, rule, Sharing::Apart)
     }
 }
 

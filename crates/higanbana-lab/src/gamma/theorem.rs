@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use higanbana_io::run::Run;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Question, Start, Subject, check, rule};
+use super::{Answer, Question, Start, Subject, check, rule_among};
 use crate::experiment::{Experiment, Failure, Lab, Progress};
 
 /// Experiment `theorem`: is training with $\gamma$ the same as training without it?
@@ -67,7 +67,7 @@ impl Experiment for Theorem {
 
     fn resolve(p: &mut Parameters, lab: &Lab) -> Result<(), Failure> {
         let subject = Subject::named(&lab.adapters, &p.adapter)?;
-        rule(&p.optimizer)?;
+        rule_among(&lab.optimizers, &p.optimizer)?;
         if p.gamma.is_none() {
             p.gamma = Some(subject.dyadic_gamma(&lab.adapters)?);
         }
@@ -89,7 +89,8 @@ impl Experiment for Theorem {
             seed: p.seed,
             start: p.start,
             controls: true,
-            ..Question::new(&subject, rule(&p.optimizer)?, gamma)
+            alpha: true,
+            ..Question::new(&subject, rule_among(&lab.optimizers, &p.optimizer)?, gamma)
         };
         Ok(question.answer(&lab.adapters, &lab.device)?)
     }

@@ -1,15 +1,15 @@
 //! One run of a plan, here and now.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::path::Path;
 
 use higanbana_io::run::{Begun, Run, RunError};
 use serde_json::Value;
 
 use super::{Planned, generator};
-use crate::experiment::{Failure, Lab, Progress};
+use crate::{
+    experiment::{Failure, Lab, Progress},
+    panics::caught,
+};
 
 /// A run that is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,12 +76,12 @@ impl Planned {
             Begun::Done(result) => return Ok(Performed { result, before: true }),
             Begun::Open(run) => run,
         };
-        let reason = match catch_unwind(AssertUnwindSafe(|| answer(&mut run))) {
+        let reason = match caught(|| answer(&mut run)) {
             Ok(Ok(result)) => {
                 return Ok(Performed { result: run.finish(&result)?, before: false });
             }
             Ok(Err(failure)) => failure.to_string(),
-            Err(panic) => format!("panicked: {}", message(&*panic)),
+            Err(panic) => panic,
         };
         run.fail(&reason)?;
         Err(PerformError::Failed { run: self.run.clone(), reason })
@@ -94,9 +94,4 @@ impl Planned {
         }
         kind.run(&self.parameters, lab, run, progress)
     }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -31,6 +31,7 @@ pub(super) const ADAM: Rule = Rule {
     ignores_clipping: None,
     needs_nonzero: None,
     shared: None,
+    found: false,
     build: |settings| build(settings, false),
 };
 

@@ -17,7 +17,9 @@ mod matrices;
 mod muon;
 mod nadam;
 mod normalized_sgd;
+mod outside;
 mod prodigy;
+mod registry;
 mod rmsprop;
 mod rule;
 mod sgd;
@@ -26,6 +28,8 @@ mod sign_sgd;
 #[cfg(test)]
 mod tests;
 
+pub use outside::{NoRule, Outside};
+pub use registry::{Known, Optimizers};
 pub use rule::{Engine, Hyperparameter, Role, Rule, Settings, Shared, State};
 
 /// All optimizers.

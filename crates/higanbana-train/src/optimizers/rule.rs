@@ -43,6 +43,8 @@ pub struct Rule {
     pub needs_nonzero: Option<&'static str>,
     /// A number that follows from all tensors of a group together.
     pub shared: Option<Shared>,
+    /// Whether the degrees and powers were found numerically; those of the toolkit are proved.
+    pub found: bool,
     /// Builds it.
     pub build: fn(&Settings) -> Engine,
 }
@@ -53,9 +55,19 @@ impl Rule {
         self.gradient_degree + 1 - self.parameter_degree
     }
 
+    /// $k$ and $j$.
+    pub fn degrees(&self) -> [i32; 2] {
+        [self.gradient_degree, self.parameter_degree]
+    }
+
     /// The default hyperparameters.
     pub fn settings(&self) -> Settings {
         Settings(self.hyperparameters.iter().map(|h| (h.name, h.value)).collect())
+    }
+
+    /// A hyperparameter as the optimizer holds it.
+    pub fn held(&self, value: f64) -> f64 {
+        if self.single_precision { f64::from(value as f32) } else { value }
     }
 
     /// The hyperparameters of a role.
@@ -199,7 +211,7 @@ impl State {
 
 /// Values of the hyperparameters of one optimizer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings(Vec<(&'static str, f64)>);
+pub struct Settings(pub(super) Vec<(&'static str, f64)>);
 
 impl Settings {
     /// The value of a hyperparameter.

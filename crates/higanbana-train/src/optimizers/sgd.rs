@@ -24,6 +24,7 @@ pub(super) const SGD: Rule = Rule {
     ignores_clipping: None,
     needs_nonzero: None,
     shared: None,
+    found: false,
     build: |settings| build(settings, None),
 };
 

@@ -45,13 +45,11 @@ mod sum;
 mod tests;
 mod trial;
 
-use std::{
-    fmt::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt::Write;
 
 use burn::tensor::{DType, Device};
 use higanbana_core::Registry;
+use higanbana_lab::panics::caught;
 
 pub use coverage::coverage;
 pub use subject::Subject;
@@ -78,8 +76,7 @@ impl Law {
     /// # Errors
     /// When it is broken.
     pub fn check(&self, subject: &Subject) -> Result<(), Violation> {
-        let verdict = catch_unwind(AssertUnwindSafe(|| (self.check)(subject)))
-            .unwrap_or_else(|panic| Err(format!("panicked: {}", message(panic.as_ref()))));
+        let verdict = caught(|| (self.check)(subject)).and_then(|verdict| verdict);
         verdict.map_err(|reason| self.violation(subject.to_string(), reason))
     }
 
@@ -153,9 +150,4 @@ pub fn list(violations: &[Violation]) -> String {
         let _ = writeln!(text, "{violation}");
         text
     })
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for no stated reason")
 }

@@ -5,7 +5,6 @@ use higanbana_lab::{
     gamma::{Cell, Chapter, Half, NUMBERS, Plan, TYPES, Worst, page},
     numbers::written,
 };
-use higanbana_train::optimizers;
 
 use super::{Again, Arguments, Work, write};
 use crate::output;
@@ -28,9 +27,10 @@ pub(super) fn work() -> Work {
 /// The chapter as it is written, and what contradicts the theorem, shows nothing or could not be run.
 fn measure(arguments: &Arguments) -> Result<(Chapter, Vec<String>)> {
     let device = arguments.compute.device()?;
+    let lab = crate::lab(device);
     let bar = output::progress(0);
     let plan = Plan { full: arguments.full, ..Plan::committed() };
-    let chapter = Chapter::run(plan, &crate::registry(), &device, |total, cell| {
+    let chapter = Chapter::run(plan, &lab, |total, cell| {
         bar.set_length(total as u64);
         bar.set_message(cell);
         bar.inc(1);
@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         output::line("")?;
         output::line(format!("The page is {html}, the numbers are {json}"))?;
     }
-    broken.iter().for_each(output::say);
+    chapter.outside.iter().chain(&broken).for_each(output::say);
     match broken.len() {
         0 => Ok(()),
         n => bail!("{n} of the comparisons contradict the theorem or show nothing"),
@@ -82,7 +82,7 @@ fn lines(chapter: &Chapter) -> Result<String> {
 
 fn show(chapter: &Chapter) -> Result<()> {
     let plan = &chapter.plan;
-    grid(&chapter.cells)?;
+    grid(chapter)?;
     output::line("")?;
     output::line(format!(
         "0: equal bit for bit over {} steps, in f64 and in f32, under one gamma",
@@ -104,13 +104,13 @@ fn show(chapter: &Chapter) -> Result<()> {
 }
 
 /// The table of adapters and optimizers.
-fn grid(cells: &[Cell]) -> Result<()> {
-    let numbers: Vec<String> = (1..=optimizers().len()).map(|n| format!("{n}>")).collect();
+fn grid(Chapter { cells, rules, .. }: &Chapter) -> Result<()> {
+    let numbers: Vec<String> = (1..=rules.len()).map(|n| format!("{n}>")).collect();
     let headings = ["adapter", "m>"].into_iter().chain(numbers.iter().map(String::as_str));
     let mut table = output::table(&headings.collect::<Vec<_>>());
     for line in cells.chunk_by(|a, b| a.adapter == b.adapter) {
         let mut row = vec![line[0].adapter.clone(), line[0].degree.to_string()];
-        row.extend(optimizers().iter().map(|rule| {
+        row.extend(rules.iter().map(|rule| {
             match line.iter().find(|cell| cell.optimizer == rule.name) {
                 None => "–".into(),
                 Some(cell) if cell.bit_exact => "0".into(),
@@ -120,8 +120,8 @@ fn grid(cells: &[Cell]) -> Result<()> {
         table.add_row(row);
     }
     output::show(&table)?;
-    let number = |(i, rule): (usize, &higanbana_train::Rule)| format!("{} {}", i + 1, rule.name);
-    let legend: Vec<String> = optimizers().iter().enumerate().map(number).collect();
+    let legend: Vec<String> =
+        rules.iter().zip(1..).map(|(rule, number)| format!("{number} {}", rule.name)).collect();
     for line in legend.chunks(7) {
         output::line(format!("  {}", line.join("  ")))?;
     }
