@@ -108,7 +108,7 @@ fn linear(lines: &[Line], records: Records) -> Option<String> {
         ),
     };
     Some(format!(
-        "A fixed linear subspace of p dimensions leaves √(1 − p/{}) of an update without structure, on average. In the mean over its \
+        "In the mean of squares a fixed linear subspace of p dimensions leaves √(1 − p/{}) of an update without structure. In the mean over its \
          sizes, the error {}.{control}",
         n * n,
         Parts::against(0.0, &borrowed, 0.0).words([
