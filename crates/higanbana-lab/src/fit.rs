@@ -2,7 +2,7 @@
 //!
 //! A frozen weight $W_0$ and a hidden one $W_0 + D$, where $D$ has random singular vectors, the spectrum
 //! $\sigma_k \propto k^{-p}$ and the norm 1. The adapter is trained on fresh normal batches, so that the expected loss is
-//! $\lVert \Delta W - D \rVert_F^2$. Reported are this error, the rank measures of $\Delta W$, and the error below which no
+//! $\lVert \Delta W - D \rVert_F^2$; it is told of each step what training tells it, so that nested ranks and masks act. Reported are this error, the rank measures of $\Delta W$, and the error below which no
 //! matrix of the adapter's rank bound can come (Eckart-Young).
 
 use burn::{module::Module, optim::GradientsParams, tensor::DType};

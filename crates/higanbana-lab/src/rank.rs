@@ -30,7 +30,7 @@ const KEPT: usize = 40;
 
 /// Random starts of a fit that has no closed form, and steps from each.
 const FIT_STARTS: usize = 2;
-const FIT_STEPS: usize = 240;
+const FIT_STEPS: usize = 1000;
 
 /// The experiment.
 #[derive(Debug)]

@@ -67,10 +67,13 @@ fn check(records: Records) -> Option<String> {
         .collect();
     let largest = gaps.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
     let near = gaps.iter().filter(|(gap, _)| gap.abs() < 1e-4).count();
-    let below = gaps.iter().filter(|(gap, _)| *gap < -BELOW).count();
+    let below = match gaps.iter().filter(|(gap, _)| *gap < -BELOW).count() {
+        0 => "none ends".into(),
+        count => format!("{count} end"),
+    };
     Some(format!(
-        "Where a closed form is known, the descent ends within 1e-4 of it in {near} of {} cases, at most {} above it ({}), and in {below} \
-         of them below it by more than {BELOW:e}.",
+        "Where a closed form is known, the descent ends within 1e-4 of it in {near} of {} cases, at most {} above it ({}); {below} more \
+         than {BELOW:e} below it.",
         gaps.len(),
         digits(largest.0.max(0.0)),
         largest.1
@@ -105,7 +108,7 @@ fn linear(lines: &[Line], records: Records) -> Option<String> {
         ),
     };
     Some(format!(
-        "A fixed linear subspace of p dimensions leaves √(1 − p/{}) of an update without structure, on average. In the mean over its \
+        "In the mean of squares a fixed linear subspace of p dimensions leaves √(1 − p/{}) of an update without structure. In the mean over its \
          sizes, the error {}.{control}",
         n * n,
         Parts::against(0.0, &borrowed, 0.0).words([

@@ -38,7 +38,8 @@ impl<'a> Front<'a> {
         let late = |sample: &Sample| side == Side::Most && sample.at_most();
         entries.sort_by(|(_, a), (_, b)| late(a).cmp(&late(b)).then(ahead(a, b)));
         let ((first, sample), others) = entries.split_first()?;
-        let judge = Judge { margin, comparisons: others.len() };
+        // The first is chosen by the numbers that it is judged by: any two might have been compared.
+        let judge = Judge { margin, comparisons: others.len() * (others.len() + 1) / 2 };
         let mut front = Self { first, sample, tied: Vec::new(), unknown: Vec::new() };
         for (name, other) in others {
             match (sample.compared(other, judge), side) {

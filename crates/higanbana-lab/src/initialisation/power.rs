@@ -1,11 +1,12 @@
 //! The power of the rank by which a quantity goes.
 //!
-//! A power is fitted within a regime: a run of ranks at which the same tensors are trained. Where a factor becomes whole
-//! (LoKr beyond some rank), another regime begins, and a line through both would be the power of neither. Under each seed
+//! A power is fitted within a regime: a run of ranks at which the same tensors are trained and the same ones move. Where a
+//! factor becomes whole (LoKr beyond some rank), or a rotation gets something to turn (OFT beyond blocks of 1), another
+//! regime begins, and a line through both would be the power of neither. Under each seed
 //! $p$ is the least-squares slope of $\log y$ over $\log r$; the seeds give its [interval](crate::findings). A quantity
 //! whose slope in the lower half of the ranks is another than in the upper half goes as no power, and has none.
 
-use super::First;
+use super::{First, Step};
 use crate::findings::{Judge, Order, Sample};
 
 /// A power that counts as none, and a difference of two halves that counts as a bend.
@@ -27,7 +28,7 @@ pub fn exponent(points: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| joint / spread)
 }
 
-/// Ranks at which the same tensors are trained.
+/// Ranks at which the same tensors are trained, and the same ones move.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Regime<'a> {
     /// The ranks, rising.
@@ -50,6 +51,12 @@ pub enum Power {
     Untold,
 }
 
+/// Whether two steps are of the same tensors, and the same of them move.
+fn is_alike(a: &First, b: &First) -> bool {
+    let moving = |(name, step): (&'_ String, &Step)| (name.clone(), step.gradient != 0.0);
+    a.tensors.iter().map(moving).eq(b.tensors.iter().map(moving))
+}
+
 impl<'a> Regime<'a> {
     /// The regimes of an adapter's first steps, in the order of their ranks.
     pub fn all(steps: &'a [First]) -> Vec<Self> {
@@ -58,7 +65,10 @@ impl<'a> Regime<'a> {
         let mut regimes: Vec<Self> = Vec::new();
         for step in steps {
             let tensors: Vec<&str> = step.tensors.keys().map(String::as_str).collect();
-            match regimes.last_mut().filter(|regime| regime.tensors == tensors) {
+            let same = |regime: &&mut Self| {
+                regime.steps.first().is_some_and(|first| is_alike(first, step))
+            };
+            match regimes.last_mut().filter(same) {
                 None => regimes.push(Self { ranks: vec![step.rank], tensors, steps: vec![step] }),
                 Some(regime) => {
                     regime.steps.push(step);

@@ -100,7 +100,7 @@ fn table(records: Records) -> Table {
         QUANTITIES.iter().flat_map(|(name, ..)| [format!("{name}: power of r"), "±".into()]);
     Table {
         title: "Powers of the rank".into(),
-        caption: "Least squares of the logarithms under each seed, over the ranks at which the same tensors are trained; the mean, and half \
+        caption: "Least squares of the logarithms under each seed, over the ranks at which the same tensors are trained and move; the mean, and half \
                   its 95 % interval. A tensor alone: the others are held. Bent: it goes as no power; a dash: fewer than three ranks."
             .into(),
         headings: ["adapter", "scale", "ranks", "tensor"]

@@ -24,7 +24,7 @@ pub(super) fn findings(records: Records) -> Vec<String> {
     let told = proper.iter().filter(|(.., size)| size.random.rank == size.bound).count();
     let mut findings = vec![format!(
         "Random factors, one draw for each case, attain the bound in {attained} of {count} cases and exceed it in {}. In {} of \
-         these the bound is the full rank, which no matrix exceeds; in the other {} it says more, and is attained in {told}.",
+         these the bound is the full rank, which no matrix exceeds; of the other {}, where it says more, {told} attain it.",
         above.len(),
         full.len(),
         proper.len()

@@ -101,7 +101,8 @@ fn parts<'a>(records: Records<'a>) -> Vec<Part<'a>> {
             title: "A layer that is to become another",
             caption: format!(
                 "A {size}×{size} layer and the same {} of its norm away, along singular values 1/k; batches of {batch}. What is left is \
-                 ‖ΔW − D‖/‖D‖. Adapters have the largest size within the budget.",
+                 ‖ΔW − D‖/‖D‖ with every rank. The task is the same at every time; one is drawn for each step, for adapters that leave \
+                 ranks out by it. Adapters have the largest size within the budget.",
                 digits(*distance)
             ),
             place: "In the regression",

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{super::Step, *};
+use super::*;
 
 #[test]
 fn exponents_are_those_of_powers() {
@@ -58,6 +58,18 @@ fn a_factor_that_becomes_whole_begins_a_regime() {
     assert_eq!(regimes[0].power(|it| it.whole.gradient).order(1), Order::Less);
     assert_eq!(regimes[0].power(|it| it.tensors["w1"].gradient), Power::Zero);
     assert_eq!(regimes[1].power(|it| it.whole.gradient), Power::Untold);
+}
+
+/// Blocks of 1 have nothing to rotate: what moves from rank 2 on goes as its own power.
+#[test]
+fn a_rank_at_which_nothing_moves_is_a_regime_of_its_own() {
+    let gradient = |_: &str, rank: f64, _| if rank < 2.0 { 0.0 } else { 0.1 * rank };
+    let steps = steps(&[1, 2, 4, 8], |_| vec!["blocks"], gradient);
+    let regimes = Regime::all(&steps);
+    assert_eq!((&regimes[0].ranks[..], &regimes[1].ranks[..]), (&[1][..], &[2, 4, 8][..]));
+    assert_eq!(regimes[0].power(|it| it.whole.gradient), Power::Zero);
+    let Power::Of(sample) = regimes[1].power(|it| it.whole.gradient) else { panic!() };
+    assert!((sample.mean() - 1.0).abs() < 1e-9);
 }
 
 /// A magnitude of 0.09 next to a factor of 0.05 r^−½: the whole is stable, the factor is not.
