@@ -32,7 +32,12 @@ fn a_training_begins_where_an_adapter_is() {
         let (first, second) = (tensors(&desk, "first"), tensors(&desk, "second"));
         assert_eq!(first.len(), second.len());
         for ((name, a), (other, b)) in first.iter().zip(&second) {
-            let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let off = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| (a - b).abs())
+                .max_by(f64::total_cmp)
+                .unwrap_or_default();
             assert!(name == other && off < 1e-6, "{algorithm}: {name} {off}");
         }
         desk.run(&format!("{train} -o nothing {still}")).succeeds();

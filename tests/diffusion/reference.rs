@@ -56,8 +56,8 @@ pub fn deviation(expected: &[f32], found: &[f32]) -> f64 {
     let largest = expected.iter().fold(0f64, |max, x| max.max(f64::from(x.abs())));
     let pairs = expected.iter().zip(found);
     let difference = pairs.map(|(a, b)| f64::from((a - b).abs()));
-    // A NaN is no small difference.
-    difference.fold(0f64, |max, d| if d <= max { max } else { d }) / largest
+    // A NaN is no small difference, wherever it stands: in the total order it is the largest.
+    difference.max_by(f64::total_cmp).unwrap_or_default() / largest
 }
 
 /// A model folder with the weights of the formula.

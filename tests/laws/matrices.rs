@@ -64,10 +64,12 @@ pub fn rank(matrix: &Tensor<2>) -> usize {
     spectrum::numerical_rank(&singular_values(matrix), rows, cols, 8.0 * f64::EPSILON)
 }
 
-/// Largest difference of two lists, relative to the largest entry of the second.
+/// Largest difference of two lists, relative to the largest entry of the second; NaN where one is.
 pub fn deviation(actual: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(actual.len(), expected.len());
-    let largest = |x: &mut dyn Iterator<Item = f64>| x.fold(0.0, |most: f64, x| most.max(x.abs()));
+    let largest = |x: &mut dyn Iterator<Item = f64>| -> f64 {
+        x.map(f64::abs).max_by(f64::total_cmp).unwrap_or_default()
+    };
     let apart = largest(&mut actual.iter().zip(expected).map(|(a, e)| a - e));
     let size = largest(&mut expected.iter().copied());
     if apart == 0.0 { 0.0 } else { apart / size }

@@ -85,10 +85,11 @@ fn departure(r: Tensor<3>) -> f64 {
     let [_, b, _] = r.dims();
     let transposed = r.clone().swap_dims(1, 2);
     let grams = [r.clone().matmul(transposed.clone()), transposed.matmul(r)];
-    grams.iter().flat_map(values).enumerate().fold(0.0, |most: f64, (index, x)| {
+    let apart = grams.iter().flat_map(values).enumerate().map(|(index, x)| {
         let one = f64::from(u8::from(index / b % b == index % b));
-        most.max((x - one).abs())
-    })
+        (x - one).abs()
+    });
+    apart.max_by(f64::total_cmp).unwrap_or_default()
 }
 
 /// The entries of the butterfly as a matrix.

@@ -79,7 +79,12 @@ fn a_token_and_an_adapter_are_trained_together() {
     let more = format!("--set embeddings=[{{token='<lily>',file='{file}',rate=1e-9,bundle=true}}]");
     desk.run(&format!("{on} {more}")).succeeds();
     let [before, after] = [file, "on/lily.safetensors"].map(|it| of(it, key));
-    let off = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let off = before
+        .iter()
+        .zip(&after)
+        .map(|(a, b)| (a - b).abs())
+        .max_by(f64::total_cmp)
+        .unwrap_or_default();
     assert!(off < 1e-4, "{off}");
     // It travels with the adapter.
     desk.run("convert bundled/lily.safetensors --to lycoris -o converted.safetensors").succeeds();

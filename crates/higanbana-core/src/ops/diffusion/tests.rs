@@ -40,7 +40,7 @@ fn deviation(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f64, |max, x| max.max(x.abs()));
     let difference = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
-    difference.fold(0f64, |max, d| if d <= max { max } else { d }) / largest
+    difference.max_by(f64::total_cmp).unwrap_or_default() / largest
 }
 
 /// Whether value and gradients are those of the composition, in every precision.
