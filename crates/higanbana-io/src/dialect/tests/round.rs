@@ -228,7 +228,7 @@ fn a_scale_in_the_metadata_is_not_applied_twice() {
         let reader = fixture.open().unwrap();
         let modules = reader.read_all().unwrap().modules;
         assert_eq!(modules[module]["alpha"], number(4.0));
-        let again = reader.rewrite(&registry(), &modules, &Network::default()).unwrap();
+        let again = reader.rewrite(&registry(), modules, &Network::default()).unwrap();
         let again = rewrite(&again, fixture.folder.path());
         // alpha / rank = 2 is in B now.
         assert_eq!(again.modules[module]["lora_up.weight"], ramp([4, 2], 2.0));
@@ -274,7 +274,7 @@ fn a_file_that_is_rewritten_keeps_every_name_under_every_prefix() {
             };
             let reader = fixture.open().unwrap();
             let modules = reader.read_all().unwrap().modules;
-            let again = reader.rewrite(&registry(), &modules, &Network::default()).unwrap();
+            let again = reader.rewrite(&registry(), modules, &Network::default()).unwrap();
             let original = Checkpoint::open(&fixture.path).unwrap();
             for key in original.names() {
                 assert_eq!(again.tensors.get(key), original.read(key).ok().as_ref(), "{key}");
