@@ -43,7 +43,9 @@ fn symbol(name: &str, kind: &Kind, site: &Site, tensors: &Tensors) -> f64 {
         "K" => site.taps(),
         "r" | "p" => RANK,
         // Where no tensor has this side, the blocks are of the rank, which divides both sides of the layer.
-        "b" => tensors.get("oft_blocks").map_or(RANK, |blocks| size("oft_blocks", blocks.rank() - 1)),
+        "b" => {
+            tensors.get("oft_blocks").map_or(RANK, |blocks| size("oft_blocks", blocks.rank() - 1))
+        }
         "l" => l,
         "m" => m,
         "k" => k,

@@ -3,23 +3,23 @@
 //! $$W = W_0 R^\top, \qquad R = \operatorname{blockdiag}(R_1, \dots, R_k), \qquad
 //! R_i = I + 2 Q_i + 2 Q_i^2 + 2 Q_i^3 + Q_i^4, \qquad Q_i = \tfrac 1 s (V_i - V_i^\top)$$
 //!
-//! on linear layers, where $W x = W_0 (R^\top x)$; on convolutions $W = W_0 R$, the inputs being channels and
-//! taps. The series is the beginning of Neumann's for the Cayley transform $(I + Q)(I - Q)^{-1}$, so that
+//! so that $W x = W_0 (R^\top x)$; the inputs of a convolution are channels and taps. The series is the
+//! beginning of Neumann's for the Cayley transform $(I + Q)(I - Q)^{-1}$, so that
 //! $R^\top R = I + O(\lVert Q \rVert^4)$: singular values are nearly kept.
 //!
 //! ```text
 //! oft_R.weight      V  [k, b(b-1)/2]  zeros: what stands above the diagonal, row by row; k·b = in·K,
 //!                      [1, b(b-1)/2]  with `block_share`, one block for all
 //! oft_R.scaled_oft  one number: s = 2 √(b-1), without it s = 1
-//! oft_R.terms       one number: terms of the series as PEFT counts them, 0 the whole of it
+//! oft_R.terms       one number: terms of the series as PEFT counts them, here 5; 0 the whole of it
 //! ```
 //!
 //! `rank` asks for a block size: `b` is the nearest divisor of `in·K` that is 2 at least, the smaller of two.
 //!
-//! These are the files of OneTrainer, which has neither other series nor `oft_R.terms`. PEFT's configuration
-//! is kept as that tensor, and its presence says that inputs are turned as PEFT does it: $W_0 R^\top$ on every
-//! layer, of which the whole series is $R = (I - Q)(I + Q)^{-1}$. With $t \ge 3$ terms the last power is
-//! $Q^m$, $m = \max(t - 1, 3)$, without the factor 2 of the others (PEFT 0.18 and later).
+//! Files without `oft_R.terms` are OneTrainer's. It has this series alone and turns the weights of convolutions
+//! instead of their inputs: there $W = W_0 R$, and so they are read, and written again. The tensor stands for
+//! PEFT's configuration. Its whole transform is the other way round, $R = (I - Q)(I + Q)^{-1}$, and of $t \ge 3$
+//! terms the last power is $Q^m$, $m = \max(t - 1, 3)$, without the factor 2 of the others (PEFT 0.18 and later).
 //!
 //! There is no shortcut: it would be the layer once more, on turned inputs, where the update costs `b` for each
 //! entry of the weight.
@@ -69,11 +69,12 @@ impl Default for Oftv2Config {
 /// What stands for the Cayley transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Series {
-    /// OneTrainer's, which turns the weights of convolutions instead of their inputs.
-    Short,
-    /// PEFT's, up to this power.
+    /// Up to this power.
     UpTo(usize),
-    /// PEFT's whole transform.
+    /// That of OneTrainer, up to the fourth power, which turns the weights of convolutions instead of their
+    /// inputs.
+    OfWeights,
+    /// The whole transform, as PEFT has it.
     Whole,
 }
 
@@ -117,7 +118,7 @@ impl Adapter for Oftv2 {
         Ok(Self {
             oft_r: Param::from_tensor(init.zeros([k, entries(b)])),
             scaled: config.scaled,
-            series: if config.exact { Series::Whole } else { Series::Short },
+            series: if config.exact { Series::Whole } else { Series::UpTo(4) },
         })
     }
 
@@ -129,10 +130,11 @@ impl Adapter for Oftv2 {
         let [_, b, _] = self.dims();
         let d = self.deviations(gamma).expand([site.cols() / b, b, b]);
         let columns = w0.clone().transpose();
-        let turns_weight = self.series == Series::Short && site.kind != SiteKind::Linear;
-        let turned = match turns_weight {
-            true => algebra::rotate_rows_transposed(d, columns),
-            false => algebra::rotate_rows(d, columns),
+        let turned = match self.series {
+            Series::OfWeights if site.kind != SiteKind::Linear => {
+                algebra::rotate_rows_transposed(d, columns)
+            }
+            _ => algebra::rotate_rows(d, columns),
         };
         turned.transpose()
     }
@@ -161,7 +163,7 @@ impl Adapter for Oftv2 {
     fn write(&self, _site: &Site) -> Tensors {
         let [k, _, n] = self.dims();
         let terms = match self.series {
-            Series::Short => None,
+            Series::OfWeights => None,
             Series::UpTo(power) => Some(power + 1),
             Series::Whole => Some(0),
         };
@@ -221,8 +223,8 @@ impl Oftv2 {
         let q = self.generators();
         let q = if scale == 1.0 { q } else { q.mul_scalar(scale) };
         match self.series {
-            Series::Short => series(q, 4),
             Series::UpTo(power) => series(q, power),
+            Series::OfWeights => series(q, 4),
             Series::Whole => algebra::cayley_deviation(q.neg()),
         }
     }
@@ -242,7 +244,7 @@ impl Series {
     /// From a file, where it says which.
     fn read(parts: &Parts) -> Result<Self, AdapterError> {
         match parts.scalar(TERMS)? {
-            None => Ok(Self::Short),
+            None => Ok(Self::OfWeights),
             Some(terms) => Self::of_terms(terms)
                 .ok_or_else(|| parts.misshapen(TERMS, format!("0, or 3 to {MOST_TERMS}"))),
         }

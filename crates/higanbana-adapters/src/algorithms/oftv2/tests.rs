@@ -30,12 +30,12 @@ fn a_block_of_two_has_the_series_in_closed_form() {
     let q = 0.25f64;
     let (along, across) = (q.powi(4) - 2.0 * q * q, 2.0 * q - 2.0 * q.powi(3));
     // The first row of Rᵀ, and of R.
-    let short = adapter(&[q], [1, 1], false, Series::Short);
+    let short = adapter(&[q], [1, 1], false, Series::OfWeights);
     close(&update(&linear, &short), &[along, -across], 1e-16);
     close(&update(&conv, &short), &[along, across], 1e-16);
     // 2 √(b - 1) is 2.
     close(
-        &update(&linear, &adapter(&[2.0 * q], [1, 1], true, Series::Short)),
+        &update(&linear, &adapter(&[2.0 * q], [1, 1], true, Series::OfWeights)),
         &[along, -across],
         1e-16,
     );
@@ -55,8 +55,8 @@ fn a_block_of_two_has_the_series_in_closed_form() {
 fn a_shared_block_turns_every_group_alike() {
     let site = Site::new("l", SiteKind::Linear, [1, 6]);
     let w0 = tensor(&[1.0, 2.0, 3.0, 1.0, 2.0, 3.0], [1, 6]);
-    let shared = adapter(&[0.1, -0.2, 0.3], [1, 3], false, Series::Short);
-    let twice = adapter(&[0.1, -0.2, 0.3, 0.1, -0.2, 0.3], [2, 3], false, Series::Short);
+    let shared = adapter(&[0.1, -0.2, 0.3], [1, 3], false, Series::OfWeights);
+    let twice = adapter(&[0.1, -0.2, 0.3, 0.1, -0.2, 0.3], [2, 3], false, Series::OfWeights);
     let [shared, twice]: [Vec<f64>; 2] =
         [shared, twice].map(|it| it.update(&site, &w0).try_into_vec_as().unwrap());
     assert_eq!(shared, twice);
@@ -76,7 +76,7 @@ fn the_series_is_a_rotation_up_to_its_fourth_power() {
         before.iter().zip(after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     };
     assert!(departs(0.5, Series::Whole) < 1e-13);
-    let (large, small) = (departs(0.02, Series::Short), departs(0.01, Series::Short));
+    let (large, small) = (departs(0.02, Series::OfWeights), departs(0.01, Series::OfWeights));
     assert!((large / small - 16.0).abs() < 0.5, "{large:e} {small:e}");
 }
 
