@@ -40,5 +40,6 @@ mod cli {
     mod theorem;
     mod train;
     mod trained;
+    mod trainers;
     mod ways;
 }

@@ -214,6 +214,18 @@ Lemma boft_degrees : forall (Weight : Type) (rotated : (nat -> kernel) -> Weight
   = rotated (fun stage n => times γ (generator (B stage n))).
 Proof. intros. f_equal. extensionality stage. extensionality n. apply generator_degrees. Qed.
 
+(** OFTv2: a generator of what stands above the diagonal of every block; the series in it, its scale and what it
+    turns are [rotated], any map. *)
+Definition above (V : matrix) : matrix := fun i j => if Nat.ltb i j then V i j else 0.
+
+Lemma oftv2_degrees : forall (Weight : Type) (rotated : kernel -> Weight) γ (V : kernel),
+  rotated (fun n => generator (above (times γ (V n))))
+  = rotated (fun n => times γ (generator (above (V n)))).
+Proof.
+  intros. f_equal. extensionality n. extensionality i. extensionality j.
+  unfold generator, above, times. destruct (Nat.ltb i j), (Nat.ltb j i); ring.
+Qed.
+
 (** Outside, [γ (R - I)], there is no such factor. For two rows, with the generator [q]: *)
 Definition cayley_diagonal (q : R) : R := (1 - q * q) / (1 + q * q) - 1.
 Definition cayley_beside (q : R) : R := 2 * q / (1 + q * q).

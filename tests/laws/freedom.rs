@@ -40,6 +40,10 @@ fn dimensions_are_those_of_the_sets() {
         ("full", "", 12 * 8),
         // Rotations of blocks of 3: three angles each, of nine values.
         ("diag-oft", "rank = 3", 4 * 3),
+        // Of the inputs, blocks of 4: six angles each, and no more values; or one block for both.
+        ("oftv2", "rank = 4", 2 * 6),
+        ("oftv2", "rank = 4\nblock_share = true", 6),
+        ("oftv2", "rank = 4\nexact = true", 2 * 6),
     ] {
         let (adapter, site, w0) = adapter(algorithm, options);
         let freedom = freedom(&adapter, &site, &w0, 4).unwrap();

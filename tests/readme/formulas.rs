@@ -42,7 +42,10 @@ fn symbol(name: &str, kind: &Kind, site: &Site, tensors: &Tensors) -> f64 {
         "in" => site.input(),
         "K" => site.taps(),
         "r" | "p" => RANK,
-        "b" => size("oft_blocks", tensors["oft_blocks"].rank() - 1),
+        // Where no tensor has this side, the blocks are of the rank, which divides both sides of the layer.
+        "b" => {
+            tensors.get("oft_blocks").map_or(RANK, |blocks| size("oft_blocks", blocks.rank() - 1))
+        }
         "l" => l,
         "m" => m,
         "k" => k,

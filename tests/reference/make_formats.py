@@ -96,6 +96,16 @@ def floats():
     save_file({"one": exact * 0.75, "rows": exact * rows, "bare": exact.clone()}, OUT / "scaled_expected.safetensors")
 
 
+def pickled_floats():
+    """Every 8-bit float in a pickle, alone, beside integers of 8 bits, and where no integer is left to stand for both."""
+    bits = torch.arange(256, dtype=torch.uint8)
+    floats = {name: bits.view(getattr(torch, dtype)) for name, dtype in (("e4m3", "float8_e4m3fn"), ("e5m2", "float8_e5m2"))}
+    torch.save(floats | {"plain": ramp(3)}, OUT / "float8.pt")
+    torch.save({"e5m2": floats["e5m2"], "bytes": bits[:4]}, OUT / "float8_bytes.pt")
+    torch.save(floats | {"bytes": bits[:4]}, OUT / "float8_full.pt")
+    torch.save({"e4m3": floats["e4m3"]}, OUT / "float8_legacy.pt", _use_new_zipfile_serialization=False)
+
+
 def counted():
     """cloneofsimo/lora: the i-th pair is that of the i-th layer. Here by its rule, and by the names that kohya gives them."""
     blocks = [f"down_blocks.{b}.attentions.{a}" for b in range(3) for a in range(2)]
@@ -155,5 +165,6 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     pickles()
     floats()
+    pickled_floats()
     counted()
     rotated()

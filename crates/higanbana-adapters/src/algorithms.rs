@@ -11,5 +11,6 @@ pub mod loha;
 pub mod lokr;
 pub mod lora;
 pub mod norm;
+pub mod oftv2;
 pub mod rotation;
 pub mod tlora;

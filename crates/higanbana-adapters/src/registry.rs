@@ -7,7 +7,7 @@ use higanbana_core::Registry;
 
 use crate::algorithms::{
     boft::Boft, diag_oft::DiagOft, dora::Dora, dylora::DyLora, full::Full, glora::Glora, ia3::Ia3,
-    loha::Loha, lokr::Lokr, lora::Lora, norm::Norm, tlora::Tlora,
+    loha::Loha, lokr::Lokr, lora::Lora, norm::Norm, oftv2::Oftv2, tlora::Tlora,
 };
 
 macro_rules! algorithms {
@@ -34,6 +34,7 @@ algorithms![
     Ia3,
     DiagOft,
     Boft,
+    Oftv2,
     Full,
     Norm,
 ];

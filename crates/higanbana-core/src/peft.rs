@@ -76,7 +76,7 @@ pub trait PeftForm: Debug + Sync {
     /// # Errors
     /// When no update of its layer's weight acts so: what it is, and the remedy.
     fn read(&self, module: &PeftModule) -> Result<Acts, &'static str> {
-        Ok(Acts { alpha: module.alpha, factor: None })
+        Ok(Acts { alpha: module.alpha, ..Acts::default() })
     }
 }
 
@@ -161,10 +161,12 @@ impl<'a> PeftModule<'a> {
 }
 
 /// What makes the tensors of a module ours.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Acts {
     /// Our `alpha`.
     pub alpha: Option<f64>,
     /// A tensor to be multiplied, and its factor.
     pub factor: Option<(&'static str, f64)>,
+    /// Tensors of one number that stand for options of the configuration.
+    pub numbers: Vec<(&'static str, f64)>,
 }

@@ -22,10 +22,9 @@
 
 use burn::{module::Module, tensor::Tensor};
 use higanbana_core::{
-    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, PeftForm, Site,
-    SiteKind, Tensors, Variant, algebra,
+    Adapter, AdapterError, Call, Cost, Degree, Features, Init, Outline, Parts, Site, SiteKind,
+    Tensors, Variant, algebra,
     parts::dims,
-    peft::Unread,
     spectrum::{self, SpectrumError},
 };
 
@@ -50,10 +49,6 @@ impl Adapter for DiagOft {
     const KEYS: &'static [&'static str] = Rotation::KEYS;
     const NEEDS_BASE: bool = true;
     const VARIANTS: &'static [Variant] = Rotation::VARIANTS;
-    const PEFT: Option<&'static dyn PeftForm> = Some(&Unread {
-        name: "OFT",
-        keys: &[("oft_R", Rotation::UNREAD), ("oft_r", Rotation::UNREAD)],
-    });
 
     fn new(site: &Site, config: &RotationConfig, init: &mut Init) -> Result<Self, AdapterError> {
         let (b, k) = algebra::factorization(site.out(), config.block_size(site)?);

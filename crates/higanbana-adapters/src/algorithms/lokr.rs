@@ -315,12 +315,17 @@ fn rank(w1: &First, w2: &Second) -> Option<usize> {
 }
 
 /// The scale at which LyCORIS trained two whole factors, as far as their file tells; see the
-/// [module](self).
+/// [module](self). That of ai-toolkit, a rank without a bound, is infinite in 16 bits, and scales nothing.
 ///
 /// # Errors
-/// When `alpha` is not one finite number.
+/// When `alpha` is not one number.
 fn scale_of_whole(parts: &Parts) -> Result<Scale, AdapterError> {
-    let Some(alpha) = parts.scalar("alpha")? else { return Ok(Scale::one(1)) };
+    let alpha = match parts.scalar("alpha") {
+        Ok(Some(alpha)) => alpha,
+        Ok(None) => return Ok(Scale::one(1)),
+        Err(AdapterError::NotFinite { value, .. }) if value == "inf" => return Ok(Scale::one(1)),
+        Err(error) => return Err(error),
+    };
     let r = alpha.max(0.0).powf(2.0 / 3.0).round();
     let is_said = parts.is_set("rs_lora");
     // Of a rank that is a square, alpha could as well be the rank.

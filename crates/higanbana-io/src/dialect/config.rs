@@ -164,6 +164,11 @@ impl Configs {
         Ok(Some(Self(vec![(PEFT.into(), Config::read(&path, options)?)])))
     }
 
+    /// Of PEFT's modules, without a word on them.
+    pub fn of_defaults() -> Self {
+        Self(vec![(PEFT.into(), Config::default())])
+    }
+
     /// From [`METADATA`] in the header, which diffusers writes since 0.34.
     pub fn within(checkpoint: &Checkpoint) -> Result<Self, FileError> {
         let Some(text) = checkpoint.metadata().get(METADATA) else { return Ok(Self::default()) };

@@ -45,6 +45,7 @@ impl Network {
         Self::counting(modules.into_iter().filter_map(|tensors| {
             let (at, kind) = of_weight(registry, tensors)?;
             let alpha = tensors.get("alpha").and_then(|alpha| alpha.iter::<f64>().next());
+            let alpha = alpha.filter(|alpha| alpha.is_finite());
             Some(Counted { kind, rank: kind.outline(at, tensors).rank, alpha })
         }))
     }

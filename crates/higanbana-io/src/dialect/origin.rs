@@ -41,13 +41,16 @@ impl Origin {
         }
     }
 
-    /// The tensor in LyCORIS's shape and scale, all its elements finite.
-    pub fn read(&self, checkpoint: &Checkpoint) -> Result<TensorData, FileError> {
+    /// The tensor, ours by this name, in LyCORIS's shape and scale, all its elements finite. An alpha may be
+    /// anything: not every algorithm has a use for it, and those that have one refuse what is no number.
+    pub fn read(&self, ours: &str, checkpoint: &Checkpoint) -> Result<TensorData, FileError> {
         match self {
             Self::Number(value) => Ok(TensorData::new(vec![*value as f32], [0usize; 0])),
             Self::Tensor { key, shape, factor, .. } => {
                 let data = checkpoint.read(key)?;
-                cast::check_finite(checkpoint.path(), key, &data)?;
+                if ours != "alpha" {
+                    cast::check_finite(checkpoint.path(), key, &data)?;
+                }
                 scaled(checkpoint.path(), key, reshaped(data, shape), *factor)
             }
         }

@@ -155,11 +155,12 @@ impl AdapterReader {
         let configs = Configs::beside(self.path())?;
         if configs.is_none() {
             self.notes.push(format!(
-                "{}: no adapter_config.json beside it, so alpha is taken to be the rank",
+                "{}: no adapter_config.json beside it, so alpha is taken to be the rank, and every option to be \
+                 PEFT's default",
                 self.path().display()
             ));
         }
-        Ok(configs.unwrap_or_default())
+        Ok(configs.unwrap_or_else(Configs::of_defaults))
     }
 
     /// Puts every module in LyCORIS's terms.
@@ -292,13 +293,13 @@ impl AdapterReader {
             .ok_or_else(|| FileError::NoSuchKey { path: self.path().into(), key: module.into() })?;
         origins
             .iter()
-            .map(|(suffix, origin)| Ok((suffix.clone(), origin.read(&self.checkpoint)?)))
+            .map(|(suffix, origin)| Ok((suffix.clone(), origin.read(suffix, &self.checkpoint)?)))
             .collect()
     }
 
     /// A tensor of a module that is one number, if it has it and it can be read.
     pub fn number(&self, module: &str, suffix: &str) -> Option<f64> {
-        let data = self.modules.get(module)?.get(suffix)?.read(&self.checkpoint).ok()?;
+        let data = self.modules.get(module)?.get(suffix)?.read(suffix, &self.checkpoint).ok()?;
         (data.num_elements() == 1).then(|| data.iter::<f64>().next())?
     }
 

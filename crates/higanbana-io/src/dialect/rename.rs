@@ -125,6 +125,9 @@ impl<'a> Translator<'a> {
         if !self.is_base && self.is_own(module, spot) {
             return Ok(module.into());
         }
+        if spot.component == Some(Component::T5) {
+            return Err(unknown(OF_T5));
+        }
         let encoders = [Some(Component::TextEncoder), Some(Component::TextEncoder2)];
         match self.to {
             Dialect::Lycoris if self.has_two && encoders.contains(&spot.component) => {
@@ -192,6 +195,7 @@ impl<'a> Translator<'a> {
             Some(Component::TextEncoder) if self.has_two => kohya::TEXT_ENCODER_1,
             Some(Component::TextEncoder) => kohya::TEXT_ENCODER,
             Some(Component::TextEncoder2) => kohya::TEXT_ENCODER_2,
+            Some(Component::T5) => return Err(OF_T5),
         })
     }
 }
@@ -207,6 +211,8 @@ const NO_DOTS: &str = "name the model with --base FILE";
 const ORIGINAL_ONLY: &str =
     "its own is the original code's, name the model as diffusers has it with --base FILE";
 const THEIRS: &str = "kohya's files have those of the original code, choose --to lycoris, or name that with --base FILE";
+const OF_T5: &str =
+    "it is T5's, which every model calls otherwise; resize, which renames nothing, keeps it";
 const NOT_THERE: &str = "diffusers has no such module, choose --to lycoris or --to kohya";
 const TWO_ENCODERS: &str =
     "LyCORIS has one for either text encoder, choose --to kohya or --to diffusers";
@@ -216,6 +222,7 @@ fn diffusers_prefix(component: Component) -> &'static str {
         Component::Unet => "unet.",
         Component::TextEncoder => "text_encoder.",
         Component::TextEncoder2 => "text_encoder_2.",
+        Component::T5 => "text_encoder_3.",
         Component::Model => "transformer.",
     }
 }

@@ -4,15 +4,63 @@ use std::collections::BTreeMap;
 
 use burn::tensor::TensorData;
 use higanbana_core::{Registry, Tensors};
+use serde_json::{Map, Value};
 
 use super::{
-    AdapterReader, Dialect, Encoded, Network,
+    AdapterFile, AdapterReader, Dialect, Encoded, Network,
     cloneofsimo::is_counted,
     encode::with_alpha,
+    network::arguments,
     origin::reshaped,
     peft::{Module, Outgoing, Spelled},
 };
 use crate::FileError;
+
+impl AdapterFile {
+    /// The file with every module, and every tensor of it that stays, under the name that it has in the file
+    /// that `reader` gives for it; a configuration of PEFT's has the options `said` too. What is carried along
+    /// and the metadata stay, hashes are computed anew.
+    ///
+    /// # Errors
+    /// When the file's dialect cannot hold a tensor.
+    pub(crate) fn spelled_as<'r>(
+        &self,
+        registry: &Registry,
+        reader: impl Fn(&str) -> &'r AdapterReader,
+        said: Option<&Map<String, Value>>,
+        network: &Network,
+    ) -> Result<Encoded, FileError> {
+        let (own, scaled): (Vec<_>, Vec<_>) =
+            self.modules.iter().partition(|(module, _)| reader(module).holds_alpha(module));
+        let scaled: Vec<Module> = scaled
+            .into_iter()
+            .map(|(name, tensors)| Module::own(name, tensors, reader(name).spelled(name)))
+            .collect();
+        let (path, to, arguments) = (&self.path, self.dialect, &arguments(&self.metadata));
+        let outgoing = Outgoing { path, registry, arguments, to };
+        let mut encoded = match to {
+            _ if scaled.is_empty() => Encoded::default(),
+            Dialect::Peft => outgoing.peft(&scaled, said)?,
+            _ => outgoing.diffusers(scaled)?,
+        };
+        for (module, tensors) in own {
+            let spelled = reader(module).spelled(module);
+            for (suffix, data) in with_alpha(registry, tensors) {
+                let (key, data) = own_spelling(module, &suffix, data, &spelled);
+                encoded.tensors.insert(key, data);
+            }
+        }
+        encoded.tensors.extend(self.carried.clone());
+        if to.is_flat() {
+            encoded.metadata = self.metadata.clone();
+            network.describe(&mut encoded.metadata);
+        } else {
+            encoded = encoded.with_metadata(&self.metadata);
+        }
+        encoded.hash(to);
+        Ok(encoded)
+    }
+}
 
 impl AdapterReader {
     /// The same file with these tensors in the place of its own; modules that are not among them are
@@ -23,38 +71,13 @@ impl AdapterReader {
     pub fn rewrite(
         &self,
         registry: &Registry,
-        modules: &BTreeMap<String, Tensors>,
+        modules: BTreeMap<String, Tensors>,
         network: &Network,
     ) -> Result<Encoded, FileError> {
-        let (own, scaled): (Vec<_>, Vec<_>) =
-            modules.iter().partition(|(module, _)| self.holds_alpha(module));
-        let scaled: Vec<Module> = scaled
-            .into_iter()
-            .map(|(name, tensors)| Module::own(name, tensors, self.spelled(name)))
-            .collect();
-        let (path, to, arguments) = (self.path(), self.dialect(), self.arguments());
-        let outgoing = Outgoing { path, registry, arguments, to };
-        let mut encoded = match to {
-            _ if scaled.is_empty() => Encoded::default(),
-            Dialect::Peft => outgoing.peft(&scaled, self.said())?,
-            _ => outgoing.diffusers(scaled)?,
-        };
-        for (module, tensors) in own {
-            let spelled = self.spelled(module);
-            for (suffix, data) in with_alpha(registry, tensors) {
-                let (key, data) = own_spelling(module, &suffix, data, &spelled);
-                encoded.tensors.insert(key, data);
-            }
-        }
-        encoded.tensors.extend(self.carried()?);
-        if to.is_flat() {
-            encoded.metadata = self.metadata().clone();
-            network.describe(&mut encoded.metadata);
-        } else {
-            encoded = encoded.with_metadata(self.metadata());
-        }
-        encoded.hash(to);
-        Ok(encoded)
+        let (metadata, carried) = (self.metadata().clone(), self.carried()?);
+        let file = AdapterFile::new(self.path(), self.dialect(), modules);
+        let file = AdapterFile { metadata, carried, ..file };
+        file.spelled_as(registry, |_| self, self.said(), network)
     }
 
     /// Whether a module's alpha is, or would be, a tensor of the file: in PEFT's files, and in

@@ -62,7 +62,7 @@ impl Layout {
                 Component::TextEncoder | Component::TextEncoder2 => {
                     text_targets(key, local, component)
                 }
-                Component::Model => plain(key, local, component),
+                Component::T5 | Component::Model => plain(key, local, component),
             }
         });
         let mut targets: Vec<Target> = targets.collect();

@@ -41,6 +41,8 @@ pub enum Component {
     /// SDXL's second text encoder.
     #[serde(rename = "text_encoder_2")]
     TextEncoder2,
+    /// T5, which stands beside CLIP in models of other kinds: SD 3's third text encoder, FLUX's second.
+    T5,
     /// The only model of a file of any other kind.
     Model,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Component {
             Self::Unet => "UNet",
             Self::TextEncoder => "text encoder",
             Self::TextEncoder2 => "second text encoder",
+            Self::T5 => "T5 text encoder",
             Self::Model => "model",
         })
     }

@@ -36,7 +36,7 @@ pub(crate) enum Paths {
     Either,
 }
 
-use Component::{Model, TextEncoder, TextEncoder2, Unet};
+use Component::{Model, T5, TextEncoder, TextEncoder2, Unet};
 use Joint::{Dot, Underscore};
 use Paths::{Diffusers, Either, Original};
 
@@ -49,6 +49,7 @@ pub(crate) const PREFIXES: &[Prefix] = &[
     row("lora_te_",                         Some(TextEncoder),  Underscore, Diffusers), // kohya, of SD 1 and 2
     row("lora_te1_",                        Some(TextEncoder),  Underscore, Diffusers), // kohya, of SDXL
     row("lora_te2_",                        Some(TextEncoder2), Underscore, Diffusers), // kohya, of SDXL
+    row("lora_te3_",                        Some(T5),           Underscore, Diffusers), // kohya and OneTrainer, of SD 3 and FLUX
     row("lora_transformer_",                Some(Model),        Underscore, Diffusers), // OneTrainer
     row("base_model.model.",                None,               Dot,        Either),    // PEFT
     row("transformer.base_model.model.",    Some(Model),        Dot,        Diffusers), // PEFT saved by diffusers' scripts
@@ -56,13 +57,16 @@ pub(crate) const PREFIXES: &[Prefix] = &[
     row("transformer.",                     Some(Model),        Dot,        Diffusers), // diffusers
     row("text_encoder.",                    Some(TextEncoder),  Dot,        Diffusers), // diffusers
     row("text_encoder_2.",                  Some(TextEncoder2), Dot,        Diffusers), // diffusers
+    row("text_encoder_3.",                  Some(T5),           Dot,        Diffusers), // diffusers, of SD 3
     row("diffusion_model.",                 Some(Unet),         Dot,        Original),  // ComfyUI, ai-toolkit
     row("text_encoders.clip_l.transformer.", Some(TextEncoder), Dot,        Diffusers), // ComfyUI
     row("text_encoders.clip_h.transformer.", Some(TextEncoder), Dot,        Diffusers), // ComfyUI, of SD 2
     row("text_encoders.clip_g.transformer.", Some(TextEncoder2), Dot,       Diffusers), // ComfyUI
+    row("text_encoders.t5xxl.transformer.", Some(T5),           Dot,        Diffusers), // ComfyUI
     row("clip_l.transformer.",              Some(TextEncoder),  Dot,        Diffusers), // ComfyUI, text alone
     row("clip_h.transformer.",              Some(TextEncoder),  Dot,        Diffusers), // ComfyUI, text alone
     row("clip_g.transformer.",              Some(TextEncoder2), Dot,        Diffusers), // ComfyUI, text alone
+    row("t5xxl.transformer.",               Some(T5),           Dot,        Diffusers), // ComfyUI, text alone
     row("clip_l.",                          Some(TextEncoder),  Dot,        Diffusers),
     row("clip_g.",                          Some(TextEncoder2), Dot,        Diffusers),
     row("",                                 None,               Dot,        Either),    // the model's own path
@@ -132,6 +136,7 @@ mod tests {
             ("lora_te_text_model_x", "lora_te_", "text_model_x"),
             ("text_encoders.clip_g.transformer.a.b", "text_encoders.clip_g.transformer.", "a.b"),
             ("clip_l.a.b", "clip_l.", "a.b"),
+            ("lora_te3_encoder_x", "lora_te3_", "encoder_x"),
             ("down_blocks.0.x", "", "down_blocks.0.x"),
         ] {
             let (row, rest) = Prefix::split(name).unwrap();

@@ -82,7 +82,7 @@ impl Combined {
 
 impl Combine<'_> {
     /// Adds up the files, each with its strength. A layer that several of them adapt has the name
-    /// that the first of these gives it. `progress` is told each layer and how many there are.
+    /// that the first of these gives it, to the prefix and the keys of its tensors. `progress` is told each layer and how many there are.
     ///
     /// # Errors
     /// When a file cannot be read, they are not of one dialect, a file has
@@ -103,12 +103,14 @@ impl Combine<'_> {
         };
         let files = sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut file = in_common(&files)?;
-        let left = |it: &Modules| Leftovers::rewriting(&it.reader, file.dialect.is_flat());
-        let mut leftovers: Vec<_> = files.iter().map(left).collect();
+        let mut leftovers: Vec<_> =
+            files.iter().map(|it| Leftovers::rewriting(&it.reader, true)).collect();
+        let mut namers = BTreeMap::new();
         let mut layers = Vec::new();
         let places = places(&files);
         for members in places.values() {
-            let (_, name) = members[0];
+            let (first, name) = members[0];
+            namers.insert(name, &files[first].reader);
             progress(name, places.len());
             let mut terms = BTreeMap::<&str, Vec<Term>>::new();
             for &(index, module) in members {
@@ -136,7 +138,7 @@ impl Combine<'_> {
         });
         Ok(Combined {
             parts: parts.collect(),
-            file: file.encode(self.registry, file.dialect, None, &network)?,
+            file: file.spelled_as(self.registry, |name| namers[name], None, &network)?,
             layers,
             inputs: files.iter().flat_map(Modules::files).collect(),
         })

@@ -131,7 +131,7 @@ impl Resize<'_> {
         }
         network = network.scaled_as(modules.reader.arguments());
         Ok(Resized {
-            file: modules.reader.rewrite(self.registry, &smaller, &network)?,
+            file: modules.reader.rewrite(self.registry, smaller, &network)?,
             layers,
             kept,
             not_smaller,

@@ -71,10 +71,10 @@ impl PeftForm for Form {
             );
         }
         if w1.is_empty() || w2.is_empty() {
-            return Ok(Acts { alpha: module.alpha, factor: None });
+            return Ok(Acts { alpha: module.alpha, ..Acts::default() });
         }
         let scale = module.alpha.zip(module.rank).map(|(alpha, rank)| alpha / rank);
-        Ok(Acts { alpha: None, factor: scale.map(|scale| ("lokr_w1", scale)) })
+        Ok(Acts { factor: scale.map(|scale| ("lokr_w1", scale)), ..Acts::default() })
     }
 }
 

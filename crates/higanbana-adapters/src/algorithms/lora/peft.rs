@@ -145,7 +145,8 @@ impl PeftForm for Form {
             return Err("a bias of its own beside an alpha, which no program writes; remove one");
         }
         let scale = alpha.zip(rank).map_or(1.0, |(alpha, rank)| alpha / *rank as f64);
-        Ok(Acts { alpha, factor: has_bias.then_some((BIAS, scale)) })
+        let factor = has_bias.then_some((BIAS, scale));
+        Ok(Acts { alpha, factor, ..Acts::default() })
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+mod archive;
 mod repair;
 
 use std::{alloc::System, fmt::Display, fs, path::PathBuf, sync::LazyLock};
@@ -30,9 +31,15 @@ fuzz_target!(|bytes: &[u8]| {
 
 // One file in four stays as broken as the mutation left it.
 fuzz_mutator!(|file: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let size = fuzzer_mutate(file, size, max_size);
-    let repaired =
-        (!seed.is_multiple_of(4)).then(|| repair::repair(&file[..size], max_size)).flatten();
+    let is_kept = seed.is_multiple_of(4);
+    let archive = (!is_kept).then(|| archive::mutate(&file[..size], max_size)).flatten();
+    let (size, repaired) = match archive {
+        Some(archive) => (size, Some(archive)),
+        None => {
+            let size = fuzzer_mutate(file, size, max_size);
+            (size, (!is_kept).then(|| repair::repair(&file[..size], max_size)).flatten())
+        }
+    };
     repaired.map_or(size, |repaired| {
         file[..repaired.len()].copy_from_slice(&repaired);
         repaired.len()

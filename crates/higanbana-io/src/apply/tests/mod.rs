@@ -4,6 +4,7 @@ mod inspect;
 mod lycoris;
 mod merge;
 mod names;
+mod trainers;
 
 use std::{
     collections::BTreeMap,

@@ -59,7 +59,9 @@ fn open(path: &Path, _file: File, bytes: u64) -> Result<Contents, FileError> {
         return Err(refused(&reason));
     }
     let infos = tensors.iter().map(|(key, tensor)| {
-        let info = Info { dtype: dtype(tensor.dtype()), shape: tensor.shape().into() };
+        let read = tensor.dtype();
+        let dtype = copy.float(read).unwrap_or_else(|| dtype(read));
+        let info = Info { dtype, shape: tensor.shape().into() };
         (key.clone(), info)
     });
     Ok(Contents {

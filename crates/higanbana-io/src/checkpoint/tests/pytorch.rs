@@ -40,6 +40,35 @@ fn every_container_holds_the_same_tensors() {
     assert_eq!(expected.info("brain").unwrap().dtype, Dtype::BF16);
 }
 
+/// The reader of pickles has no such type: they are read as integers, where there are no others.
+#[test]
+fn floats_of_8_bits_are_told_from_integers() {
+    for (name, tensors) in [
+        (
+            "float8.pt",
+            &[("e4m3", Dtype::F8_E4M3), ("e5m2", Dtype::F8_E5M2), ("plain", Dtype::F32)][..],
+        ),
+        ("float8_bytes.pt", &[("bytes", Dtype::U8), ("e5m2", Dtype::F8_E5M2)]),
+    ] {
+        let file = Checkpoint::open(fixture(name)).unwrap();
+        let told: Vec<_> =
+            file.names().iter().map(|it| (&**it, file.info(it).unwrap().dtype)).collect();
+        assert_eq!(told, tensors);
+        for (key, dtype) in tensors.iter().filter(|(key, _)| key.starts_with('e')) {
+            let expected = Checkpoint::open(fixture(&format!("{key}.safetensors"))).unwrap();
+            assert_eq!(expected.info(key).unwrap().dtype, *dtype);
+            assert_eq!(file.read_bytes(key).unwrap(), expected.read_bytes(key).unwrap(), "{name}");
+        }
+    }
+    for (name, what) in [
+        ("float8_full.pt", "its 8-bit floats stand beside integers of 8 bits"),
+        ("float8_legacy.pt", "torch.float8_e4m3fn"),
+    ] {
+        let message = message(&fixture(name));
+        assert!(message.contains(what), "{message}");
+    }
+}
+
 #[test]
 fn a_list_is_a_dictionary_of_its_indices() {
     let file = Checkpoint::open(fixture("counted.pt")).unwrap();

@@ -41,7 +41,7 @@ pub(super) fn decode(
         alpha: config.and_then(|(config, module)| config.alpha(form, module)),
         options: config.map(|(config, _)| config.options()),
     };
-    let Acts { alpha, factor: scaled } = form.read(&before).map_err(|reason| {
+    let Acts { alpha, factor: scaled, numbers } = form.read(&before).map_err(|reason| {
         FileError::CannotRead { path: path.into(), module: module.into(), reason }
     })?;
     if let Some((key, by)) = scaled
@@ -49,6 +49,7 @@ pub(super) fn decode(
     {
         *factor = by;
     }
-    tensors.extend(alpha.map(|alpha| ("alpha".to_string(), Origin::Number(alpha))));
+    let numbers = alpha.map(|alpha| ("alpha", alpha)).into_iter().chain(numbers);
+    tensors.extend(numbers.map(|(key, number)| (key.to_string(), Origin::Number(number))));
     Ok(())
 }

@@ -1,7 +1,12 @@
 //! Adapters added up.
 
 use super::*;
-use crate::testing::relative;
+use crate::{
+    AdapterReader,
+    dialect::Tensors,
+    names::{Joint, PEFT, PREFIXES, Prefix},
+    testing::relative,
+};
 
 fn case(name: &str) -> PathBuf {
     reference(&format!("lycoris/{name}.safetensors"))
@@ -140,6 +145,87 @@ fn one_layer_under_two_names_is_one_sum() {
     let modules: Vec<_> = combined.layers.iter().map(|layer| &layer.module).collect();
     assert_eq!(modules, [&diffusers]);
     assert_eq!(combined.layers[0].fit.rank, Some(4));
+}
+
+/// Keys of a low-rank pair, and perhaps its alpha, as programs spell them.
+const SPELLINGS: [[&str; 3]; 3] = [
+    ["lora_up.weight", "lora_down.weight", "alpha"],
+    ["lora_B.weight", "lora_A.weight", ""],
+    ["lora.up.weight", "lora.down.weight", ""],
+];
+
+/// A file of one module of rank 2 in this spelling, and its update at alpha 1 or 2.
+fn spelled(
+    files: &Files,
+    name: &str,
+    module: &str,
+    keys: [&str; 3],
+    seed: u64,
+) -> (PathBuf, Vec<f64>) {
+    let [up, down] = [noise(&[4, 2], seed + 1), noise(&[2, 5], seed)];
+    let alpha = if keys[2].is_empty() { 2.0 } else { 1.0 };
+    let [b, a]: [Vec<f64>; 2] = [&up, &down].map(|it| it.iter().collect());
+    let of = |i: usize| (b[i / 5 * 2] * a[i % 5] + b[i / 5 * 2 + 1] * a[5 + i % 5]) * alpha / 2.0;
+    let tensors = [up, down, TensorData::new(vec![alpha as f32], [0usize; 0])];
+    let tensors = keys.into_iter().zip(tensors).filter(|(key, _)| !key.is_empty());
+    let tensors: Vec<_> = tensors.map(|(key, data)| (format!("{module}.{key}"), data)).collect();
+    let tensors: Vec<_> = tensors.iter().map(|(key, data)| (&**key, data.clone())).collect();
+    (files.write(name, &tensors), (0..20).map(of).collect())
+}
+
+/// Under every prefix that programs have: a sum has the names of its terms, and their sum is its update.
+#[test]
+fn names_stay_under_every_prefix_and_in_every_spelling() {
+    for Prefix { text, joint, .. } in PREFIXES {
+        for keys in SPELLINGS {
+            // Apart, as PEFT's configuration is of all files in its folder.
+            let (files, out) = (Files::new(), Files::new());
+            if *text == PEFT && !keys[2].is_empty() {
+                continue; // PEFT's alpha is in its configuration.
+            }
+            let name = |path: &str| match joint {
+                Joint::Dot => format!("{text}{path}"),
+                Joint::Underscore => format!("{text}{}", path.replace('.', "_")),
+            };
+            let [both, alone] = ["blocks.0.attn.proj", "blocks.1.attn.proj"].map(name);
+            let (first, a) = spelled(&files, "first", &both, keys, 1);
+            let (second, b) = spelled(&files, "second", &both, keys, 5);
+            // A layer of the second file alone.
+            let (third, c) = spelled(&files, "third", &alone, keys, 9);
+            let sources = [source(first, 1.0), source(second, -0.5), source(third, 1.0)];
+            let combined = combine(&sources, None, None).unwrap();
+            let known: Vec<_> = [&both, &alone]
+                .into_iter()
+                .flat_map(|it| keys.map(|key| (key, format!("{it}.{key}"))))
+                .filter(|(key, _)| !key.is_empty())
+                .map(|(_, key)| key)
+                .collect();
+            for key in &known {
+                assert!(combined.file.tensors.contains_key(key), "{key}");
+            }
+            // LyCORIS cannot read a flattened name without its alpha.
+            let is_flat = *joint == Joint::Underscore;
+            let added = if is_flat && keys[2].is_empty() { 2 } else { 0 };
+            assert_eq!(combined.file.tensors.len(), known.len() + added, "{known:?}");
+            let path = out.path("adapter_model.safetensors");
+            combined.file.write(&path, false).unwrap();
+            let reader = AdapterReader::open(&path, &registry()).unwrap();
+            let sum: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - 0.5 * b).collect();
+            for (module, expected) in [(&both, sum), (&alone, c)] {
+                let off = relative(&update(&reader.read(module).unwrap()), &expected);
+                assert!(off < 1e-6, "{module} in {keys:?}: {off}");
+            }
+        }
+    }
+}
+
+/// alpha / r B A.
+fn update(tensors: &Tensors) -> Vec<f64> {
+    let [up, down] = ["lora_up.weight", "lora_down.weight"].map(|key| matrix(&tensors[key]));
+    let rank = down.dims()[0] as f64;
+    let alpha = tensors.get("alpha").map_or(rank, |it| it.iter::<f64>().next().unwrap());
+    let product = up.matmul(down).mul_scalar(alpha / rank);
+    product.into_data().iter().collect()
 }
 
 #[test]
