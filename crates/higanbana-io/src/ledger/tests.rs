@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
-use super::*;
+use super::{content::Content, *};
 
 fn put(ledger: &mut Ledger, name: &str, text: &str) -> Result<(), LedgerError> {
     ledger.write_bytes(name, text.as_bytes())
