@@ -51,6 +51,40 @@ fn a_block_of_two_has_the_series_in_closed_form() {
     }
 }
 
+/// What is made here acts alike on a layer and on a convolution of one tap, and a file says which side it turns.
+#[test]
+fn files_keep_their_side() {
+    let linear = Site::new("l", SiteKind::Linear, [3, 4]);
+    let conv = Site::new("l", SiteKind::Conv2d, [3, 4, 1, 1]);
+    let mut init = Init::new(&linear, tensor(&[0.0; 12], [3, 4]), 1);
+    let (w0, device) = (init.normal([3, 4], 1.0), Device::default());
+    let mut fresh = Oftv2::new(&linear, &Oftv2Config::default(), &mut init).unwrap();
+    assert_eq!(fresh.dims(), [1, 4, 6]);
+    fresh.oft_r = Param::from_tensor(init.normal([1, 6], 0.3));
+    let read = |site: &Site, tensors: &Tensors| {
+        let parts = Parts::new("m", tensors, &device, DType::F64);
+        let adapter = Oftv2::read(site, &parts).unwrap();
+        assert_eq!(parts.unused(), [""; 0]);
+        (adapter.write(site), adapter.update(site, &w0).try_into_vec_as::<f64>().unwrap())
+    };
+    let written = fresh.write(&linear);
+    let keys: Vec<_> = written.keys().map(String::as_str).collect();
+    assert_eq!(keys, [TERMS, WEIGHT]);
+    let [there, here] = [&conv, &linear].map(|site| read(site, &written));
+    assert_eq!(there, here);
+    assert_eq!(there.0, written);
+    // OneTrainer's has no such tensor, turns the weight of a convolution, and is written as it was.
+    let theirs = Tensors::from([(WEIGHT.to_string(), written[WEIGHT].clone())]);
+    let [there, here] = [&conv, &linear].map(|site| read(site, &theirs));
+    assert_eq!((&there.0, &here.0), (&theirs, &theirs));
+    let back = read(&linear, &{
+        let negated: Vec<f64> = theirs[WEIGHT].iter::<f64>().map(|v| -v).collect();
+        Tensors::from([(WEIGHT.to_string(), TensorData::new(negated, [1, 6]))])
+    });
+    close(&there.1, &back.1, 1e-15);
+    assert_ne!(there.1, here.1);
+}
+
 #[test]
 fn a_shared_block_turns_every_group_alike() {
     let site = Site::new("l", SiteKind::Linear, [1, 6]);
