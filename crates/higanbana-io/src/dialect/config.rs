@@ -70,7 +70,10 @@ impl Config {
             Some(rank) if rank > 0.0 => Ok(rank),
             _ => Err(no(option, value, "no rank")),
         };
-        let r = take("r").map(|value| rank("r", &value)).transpose()?;
+        let (r, none) = match take("r") {
+            Some(value) if value.as_f64() == Some(0.0) => (None, Some(value)),
+            given => (given.map(|value| rank("r", &value)).transpose()?, None),
+        };
         let mut pattern = |option: &str| match take(option) {
             None => Ok(Map::new()),
             Some(Value::Object(patterns)) => Ok(patterns),
@@ -83,6 +86,8 @@ impl Config {
         if let Some((module, value)) = alpha_pattern.iter().find(|(_, value)| !value.is_number()) {
             return Err(no(&format!("alpha_pattern of {module:?}"), value, "no number"));
         }
+        // Whether the algorithm has no rank, its form knows.
+        options.extend(none.map(|value| ("r".to_string(), value)));
         Ok(Self { peft_type, r, rank_pattern, alpha_pattern, options })
     }
 
@@ -122,6 +127,9 @@ impl Config {
         }
         let is_own = |form: &&Form| self.peft_type.as_deref() == Some(form.name());
         let own: Vec<Form> = forms.iter().filter(is_own).copied().collect();
+        if option == "r" && own.iter().all(|form| form.meaning(option, value) != Meaning::None) {
+            return Meaning::Other(invalid(&format!("{option} is {value}, no rank")));
+        }
         let forms = if own.is_empty() { forms } else { &own };
         if forms.iter().any(|form| form.alpha() == option) {
             return if value.is_number() {

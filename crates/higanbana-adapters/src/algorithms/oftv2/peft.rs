@@ -19,8 +19,9 @@ const COUNT: &str = "num_cayley_neumann_terms";
 /// Defaults of PEFT 0.21.
 const DEFAULT_TERMS: f64 = 5.0;
 
-/// Options about training, or told by the tensors.
-const HARMLESS: [&str; 4] = ["oft_block_size", "module_dropout", "init_weights", "block_share"];
+/// Options about training, or told by the tensors; `r` is a number of blocks, and 0 where their size is given.
+const HARMLESS: [&str; 5] =
+    ["r", "oft_block_size", "module_dropout", "init_weights", "block_share"];
 
 /// The form of PEFT 0.21.
 #[derive(Debug)]
