@@ -48,8 +48,9 @@ fn trainings_write_what_lycoris_was_given() {
         assert_eq!(finding["loads"], expected, "{finding}");
     }
     let judged = |name: &str| findings.iter().any(|finding| finding["algorithm"] == name);
-    // Norms have adapters of their own in presets alone.
-    let missing =
-        registry().iter().map(|kind| kind.name()).find(|name| !judged(name) && *name != "norm");
+    // Norms have adapters of their own in presets alone; LyCORIS has no OFTv2.
+    let others = ["norm", "oftv2"];
+    let mut names = registry().iter().map(|kind| kind.name());
+    let missing = names.find(|name| !judged(name) && !others.contains(name));
     assert_eq!(missing, None, "run check_trained.py");
 }

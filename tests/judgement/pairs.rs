@@ -64,7 +64,7 @@ fn even(course: &Course, rule: &'static Rule) -> Vec<Scaling> {
 /// Where nothing replaces $\gamma$: alpha is not where the degree has it, the only tensor that could take it up
 /// starts from zeros, or tensors that need two factors share a number.
 fn nothing(label: &str, rule: &Rule, noise: bool) -> bool {
-    const ALONE: [&str; 5] = ["boft", "diag-oft", "full", "ia3", "norm"];
+    const ALONE: [&str; 6] = ["boft", "diag-oft", "full", "ia3", "norm", "oftv2"];
     const UNEQUAL: [&str; 3] = ["+dora", ":rescaled", ":tucker"];
     let family = label.split(':').next().unwrap();
     family == "tlora"

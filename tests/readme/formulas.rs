@@ -63,7 +63,7 @@ fn symbol(name: &str, kind: &Kind, site: &Site, tensors: &Tensors) -> f64 {
     value as f64
 }
 
-/// Sums, products, quotients, powers, `min`, `log_2` and floors; what stands together multiplies.
+/// Sums, differences, products, quotients, powers, `min`, `log_2` and floors; what stands together multiplies.
 fn evaluate(latex: &str, symbol: &dyn Fn(&str) -> f64) -> f64 {
     let ascii = [("₀", "_0"), ("₁", "_1"), ("₂", "_2"), ("²", "^2")];
     let text = ascii.iter().fold(plain_text(latex), |text, (of, as_is)| text.replace(of, as_is));
@@ -79,15 +79,16 @@ type Tokens<'t> = Peekable<IntoIter<&'t str>>;
 
 fn sum(tokens: &mut Tokens, symbol: &dyn Fn(&str) -> f64) -> f64 {
     let mut value = product(tokens, symbol);
-    while tokens.next_if_eq(&"+").is_some() {
-        value += product(tokens, symbol);
+    while let Some(sign) = tokens.next_if(|next| ["+", "-"].contains(next)) {
+        let next = product(tokens, symbol);
+        value += if sign == "-" { -next } else { next };
     }
     value
 }
 
 fn product(tokens: &mut Tokens, symbol: &dyn Fn(&str) -> f64) -> f64 {
     let mut value = power(tokens, symbol);
-    while let Some(next) = tokens.next_if(|next| !["+", ",", ")", "⌋"].contains(next)) {
+    while let Some(next) = tokens.next_if(|next| !["+", "-", ",", ")", "⌋"].contains(next)) {
         value = match next {
             "/" => value / power(tokens, symbol),
             "·" => value * power(tokens, symbol),

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, default_value = "reproduce", value_name = "DIR")]
     out: PathBuf,
     /// The whole grid of every chapter: hours
-    #[arg(long)]
+    #[arg(long, conflicts_with = "check")]
     full: bool,
     /// Hold the results against those committed in this folder; `experiments` by default
     #[arg(
@@ -46,7 +46,7 @@ pub struct Arguments {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "experiments",
-        conflicts_with_all = ["out", "full"]
+        conflicts_with = "out"
     )]
     check: Option<PathBuf>,
     /// Print JSON in place of the table

@@ -3,7 +3,7 @@
 use crate::subject::family;
 
 /// Colours of `plot.css`, shapes of marks, and ways to dash a line.
-const COLOURS: usize = 12;
+const COLOURS: usize = 13;
 const SHAPES: usize = 5;
 const DASHES: usize = 6;
 
