@@ -50,7 +50,8 @@ fn trainings_write_what_lycoris_was_given() {
     let judged = |name: &str| findings.iter().any(|finding| finding["algorithm"] == name);
     // Norms have adapters of their own in presets alone; LyCORIS has no OFTv2.
     let others = ["norm", "oftv2"];
-    let mut names = registry().iter().map(|kind| kind.name());
+    let registry = registry();
+    let mut names = registry.iter().map(|kind| kind.name());
     let missing = names.find(|name| !judged(name) && !others.contains(name));
     assert_eq!(missing, None, "run check_trained.py");
 }
