@@ -221,8 +221,9 @@ impl Plan {
         };
         // What breaks depends on the optimizer.
         let controls = net == Network::Mlp || self.full || subject.label == self.adapter;
-        // Where α stands depends on the adapter.
-        let alpha = rule.name == self.optimizer;
+        // Where α stands depends on the adapter, and not on the network. In the UNet it would tell something else:
+        // layers whose factors are whole ignore α, and have no γ of their own there.
+        let alpha = net == Network::Mlp && rule.name == self.optimizer;
         let answers = |gamma, steps, controls| {
             let mut sizes = None;
             let mut answer = |dtype, controls| {

@@ -130,19 +130,15 @@ fn table(chapter: &Chapter) -> Result<Vec<Optimizer>, ReportError> {
 /// A line of the table of real $\alpha$s.
 #[derive(Debug, Serialize)]
 struct RealAlpha<'a> {
-    net: &'static str,
     adapter: &'a str,
     alphas: &'a [Alpha; 4],
 }
 
 fn alphas(chapter: &Chapter) -> Vec<RealAlpha<'_>> {
-    let mut lines = Vec::new();
-    for (net, cells) in [("small", &chapter.cells), ("UNet", &chapter.unet)] {
-        lines.extend(cells.iter().filter_map(|cell| {
-            Some(RealAlpha { net, adapter: &cell.adapter, alphas: cell.alpha.as_ref()? })
-        }));
-    }
-    lines
+    let cells = chapter.cells.iter();
+    cells
+        .filter_map(|cell| Some(RealAlpha { adapter: &cell.adapter, alphas: cell.alpha.as_ref()? }))
+        .collect()
 }
 
 /// Adapters without one, with the reason.
