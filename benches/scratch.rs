@@ -2,7 +2,7 @@
 //! pass, backward pass, clipping and AdamW. They are made like that of `experiments/06-first-adapter`.
 //!
 //!     cargo bench -p higanbana --bench scratch                  # criterion
-//!     python benches/scratch_torch.py [FILTER]                  # beside diffusers and PyTorch
+//!     python benches/scratch_torch.py [FILTER]                  # next to diffusers and PyTorch
 
 mod serve;
 

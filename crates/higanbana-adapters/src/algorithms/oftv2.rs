@@ -66,7 +66,7 @@ impl Default for Oftv2Config {
     }
 }
 
-/// What stands for the Cayley transform.
+/// The rotation that replaces the Cayley transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Series {
     /// Up to this power.

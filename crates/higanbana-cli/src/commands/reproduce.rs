@@ -72,7 +72,7 @@ enum Chapter {
     Initialisation,
 }
 
-/// What is done for a chapter.
+/// The task for a chapter.
 struct Work {
     /// What it writes into the folder.
     names: Vec<String>,

@@ -21,7 +21,7 @@ const KINDS: [&str; 2] = ["lora", "lyco"];
 /// Endings of files that adapters are in.
 const ENDINGS: [&str; 4] = ["safetensors", "pt", "ckpt", "bin"];
 
-/// What a folder holds that is a model, as diffusers saves it.
+/// The file that marks a folder as a model of diffusers.
 const MODEL: &str = "model_index.json";
 
 /// A prompt without the adapters that it names, `<lora:NAME:TE:UNET>` as the web UIs write it, and these
